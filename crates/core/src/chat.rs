@@ -1,0 +1,258 @@
+//! The canonical model of a chat: what is left of a request or an answer when its wire format is taken away.
+//!
+//! It is block-structured, as Anthropic's format and the newer OpenAI ones are; OpenAI chat's `tool` messages become
+//! [`PartBody::ToolResult`] blocks. Nothing is thrown away in decoding: what has no word here stays in an [`Extra`] beside
+//! its neighbours, with the [`Place`] where it stood.
+
+use std::fmt;
+
+use serde_json::{Number, Value};
+
+use crate::Extra;
+use crate::usage::Usage;
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ChatRequest {
+    pub turns: Vec<Turn>,
+    pub tools: Vec<Tool>,
+    pub tool_choice: Option<ToolChoice>,
+    /// `Some(false)`: at most one tool call in an answer.
+    pub parallel_tool_calls: Option<bool>,
+    pub output: Option<OutputFormat>,
+    pub reasoning: Option<Reasoning>,
+    pub params: Params,
+    pub stream: bool,
+    /// Who asks, for the provider's abuse detection: OpenAI `user` or `safety_identifier`, Anthropic `metadata.user_id`.
+    pub user: Option<String>,
+    pub extra: Extra,
+}
+
+/// Sampling and limits, as the client spelled them. Absent means that nothing is sent.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Params {
+    pub max_tokens: Option<u64>,
+    pub temperature: Option<Number>,
+    pub top_p: Option<Number>,
+    pub top_k: Option<u64>,
+    pub stop: Vec<String>,
+    pub presence_penalty: Option<Number>,
+    pub frequency_penalty: Option<Number>,
+    pub seed: Option<Number>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    System,
+    /// OpenAI's newer name for a system message; other dialects know no difference.
+    Developer,
+    User,
+    Assistant,
+    /// A turn that holds only tool results.
+    Tool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turn {
+    pub role: Role,
+    pub parts: Vec<Part>,
+    pub name: Option<String>,
+    /// Where the turn stood: its index in `messages`; `None` for Anthropic's top-level `system`.
+    pub index: Option<u32>,
+    pub extra: Extra,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    pub body: PartBody,
+    pub place: Place,
+    pub extra: Extra,
+}
+
+impl Part {
+    pub fn new(body: PartBody, place: Place) -> Self {
+        Part { body, place, extra: Extra::new() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum PartBody {
+    Text(String),
+    /// An answer withheld, in the model's words (OpenAI `refusal`).
+    Refusal(String),
+    Image(Media),
+    /// A document: PDF, plain text.
+    File {
+        media: Media,
+        name: Option<String>,
+    },
+    Audio(Media),
+    /// The model's thoughts. `signature` is opaque and must return to the provider that made it.
+    Reasoning {
+        text: String,
+        signature: Option<String>,
+    },
+    /// Thoughts that only their provider can read.
+    RedactedReasoning(String),
+    ToolCall(ToolCall),
+    ToolResult {
+        id: String,
+        content: Vec<Part>,
+        is_error: bool,
+    },
+    /// A block that only its own dialect knows (server tools and their results, …), whole.
+    Foreign {
+        kind: String,
+        value: Value,
+    },
+}
+
+/// `arguments` is JSON text as the model wrote it: possibly empty, possibly cut off by a token limit, never reformatted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolCall {
+    pub id: String,
+    pub name: String,
+    pub arguments: String,
+}
+
+/// Something that is not text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Media {
+    Url(String),
+    /// `data` is base64; `media_type` as `image/png`.
+    Base64 {
+        media_type: String,
+        data: String,
+    },
+    /// Plain text that travels as a document.
+    Text(String),
+    /// A file that was uploaded to the provider before.
+    FileId(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    pub body: ToolBody,
+    pub extra: Extra,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToolBody {
+    Function {
+        name: String,
+        description: Option<String>,
+        schema: Option<Value>,
+        strict: Option<bool>,
+    },
+    /// A tool that the provider runs, or of a kind that only its own dialect knows.
+    Foreign {
+        kind: String,
+        value: Value,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToolChoice {
+    Auto,
+    None,
+    Required,
+    Function(String),
+    Foreign(Value),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum OutputFormat {
+    Text,
+    JsonObject,
+    JsonSchema { name: Option<String>, description: Option<String>, schema: Value, strict: Option<bool> },
+    Foreign(Value),
+}
+
+/// How much the model shall think. Each dialect says it in its own way; at least one field is set.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reasoning {
+    /// `none`, `minimal`, `low`, `medium`, `high`, …
+    pub effort: Option<String>,
+    pub budget_tokens: Option<u64>,
+    /// Anthropic `thinking: {type: disabled}` is `Some(false)`, `adaptive` and `enabled` are `Some(true)`.
+    pub enabled: Option<bool>,
+    pub extra: Extra,
+}
+
+/// Where in the client's body something stood, for naming it: `messages[3].content[0]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// `None`: Anthropic's top-level `system`.
+    pub message: Option<u32>,
+    pub item: Item,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item {
+    /// The whole `content`, or the message itself.
+    Whole,
+    Content(u32),
+    /// A part of the content of a tool result.
+    Nested(u32, u32),
+    ToolCall(u32),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.message {
+            Some(message) => write!(f, "messages[{message}]")?,
+            None => f.write_str("system")?,
+        }
+        let content = if self.message.is_some() { ".content" } else { "" };
+        match self.item {
+            Item::Whole => Ok(()),
+            Item::Content(n) => write!(f, "{content}[{n}]"),
+            Item::Nested(n, inner) => write!(f, "{content}[{n}].content[{inner}]"),
+            Item::ToolCall(n) => write!(f, ".tool_calls[{n}]"),
+        }
+    }
+}
+
+/// A request in a provider's dialect, and what could not be said in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    pub body: Vec<u8>,
+    /// Paths of what the client wrote and the provider does not get.
+    pub dropped: Vec<String>,
+    /// Names of what the provider's dialect demands and the client did not write.
+    pub added: Vec<String>,
+}
+
+/// A whole answer. Anthropic's blocks, OpenAI's first choice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatResponse {
+    pub id: String,
+    /// The model that answered, as the provider names it.
+    pub model: String,
+    /// Seconds since 1970, where the provider says it.
+    pub created: Option<u64>,
+    pub parts: Vec<Part>,
+    pub finish: Option<FinishReason>,
+    pub usage: Option<Usage>,
+    /// Names of what the answer carried and the canonical model has no word for.
+    pub dropped: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model was done. With the stop sequence that it met, where the provider tells.
+    Stop {
+        sequence: Option<String>,
+    },
+    Length,
+    /// The context window is full.
+    ContextWindow,
+    ToolCalls,
+    ContentFilter,
+    /// A server-side loop paused; the client continues it by sending the answer back.
+    Pause,
+    Other(String),
+}
+
+impl FinishReason {
+    pub const STOP: FinishReason = FinishReason::Stop { sequence: None };
+}

@@ -1,0 +1,64 @@
+//! The canonical model of a streamed answer.
+//!
+//! Blocks never overlap: after [`StreamEvent::BlockStart`] come the deltas of that block, then its `BlockEnd`. Dialects in
+//! which they may overlap (parallel tool calls in OpenAI chat) are put in order by their decoder, so that every encoder is
+//! a plain state machine.
+
+use serde_json::Value;
+
+use crate::chat::FinishReason;
+use crate::error::UpstreamError;
+use crate::usage::Usage;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamEvent {
+    /// First of all, once.
+    Start {
+        id: String,
+        model: String,
+        created: Option<u64>,
+        usage: Option<Usage>,
+    },
+    BlockStart(Block),
+    Delta(Delta),
+    BlockEnd,
+    /// The latest count; a later one replaces it.
+    Usage(Usage),
+    /// Once, after the last block.
+    Finish(FinishReason),
+    /// The provider gave up in the middle.
+    Error(UpstreamError),
+    Ping,
+}
+
+/// What kind of block begins.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Block {
+    Text,
+    Refusal,
+    Reasoning,
+    RedactedReasoning(String),
+    ToolCall {
+        id: String,
+        name: String,
+    },
+    /// A block that only its own dialect knows, as it began.
+    Foreign {
+        kind: String,
+        value: Value,
+    },
+}
+
+/// A piece of the open block; its kind fits the block's.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delta {
+    /// Of a text or refusal block.
+    Text(String),
+    Reasoning(String),
+    Signature(String),
+    /// JSON text, to be concatenated.
+    Arguments(String),
+    /// A citation or annotation of the text, in the provider's own shape.
+    Citation(Value),
+    Foreign(Value),
+}

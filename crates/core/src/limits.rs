@@ -1,0 +1,42 @@
+//! Every bound of the program, by name, with the unit in the name. Sources: RFC 9110 practice, the official SDKs' own
+//! defaults, and what real provider traffic needs.
+
+use std::time::Duration;
+
+pub const REQUEST_BODY_MIB_DEFAULT: u64 = 32;
+pub const REQUEST_HEADER_BYTES: usize = 16 * 1024;
+pub const REQUEST_HEADERS: usize = 100;
+pub const REQUEST_HEADERS_TIME: Duration = Duration::from_secs(10);
+/// A sender may be slow, not idle: this much time is free, then [`REQUEST_BODY_BYTES_PER_SECOND`] is the least.
+pub const REQUEST_BODY_GRACE: Duration = Duration::from_secs(10);
+pub const REQUEST_BODY_BYTES_PER_SECOND: u64 = 1024;
+
+/// serde_json's own bound for recursive parsing; deeper bodies are refused before anything recurses.
+pub const JSON_DEPTH: usize = 128;
+pub const SSE_EVENT_BYTES: usize = 1024 * 1024;
+/// Events held back until the first content of a stream: one of them may be [`SSE_EVENT_BYTES`] long, all together no more.
+pub const HELD_STREAM_BYTES: usize = 1024 * 1024;
+pub const RESPONSE_HEADER_BYTES: usize = 64 * 1024;
+pub const RESPONSE_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// Of an upstream's error answer; the rest is cut.
+pub const ERROR_BODY_BYTES: usize = 1024 * 1024;
+/// `x-gateway-dropped` and `x-gateway-added`; longer lists end in an ellipsis.
+pub const NAMED_LOSSES_BYTES: usize = 4096;
+
+pub const TARGETS_PER_PLAN: usize = 32;
+pub const IDLE_CONNECTIONS_PER_ORIGIN_AND_WORKER: usize = 64;
+pub const IDLE_CONNECTION_TIME: Duration = Duration::from_secs(60);
+
+/// To the first content of an answer that is streamed. Reasoning models think before they speak.
+pub const FIRST_CONTENT_TIME: Duration = Duration::from_secs(120);
+pub const FIRST_CONTENT_TIME_REASONING: Duration = Duration::from_secs(600);
+/// Between two bytes of a stream, comments and pings included.
+pub const STREAM_IDLE_TIME: Duration = Duration::from_secs(60);
+/// Between two events that say something: pings keep the clock above alive, not this one.
+pub const STREAM_SILENT_TIME: Duration = Duration::from_secs(300);
+pub const STREAM_TOTAL_TIME: Duration = Duration::from_secs(3600);
+/// A client that reads nothing for so long has gone.
+pub const CLIENT_STALL_TIME: Duration = Duration::from_secs(30);
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// A longer wait that a provider asks for is capped when it is told to the client.
+pub const RETRY_AFTER_CLIENT: Duration = Duration::from_secs(120);
