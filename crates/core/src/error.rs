@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::Extra;
-
 /// The kinds of error that the gateway makes. Their status and names in each dialect are rows of [`ErrorKind::row`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -85,7 +83,7 @@ pub struct GatewayError {
     pub message: String,
     /// The field of the request at fault, as a path: `messages[0].role`.
     pub field: Option<String>,
-    pub details: Extra,
+    pub details: Vec<(&'static str, Value)>,
     pub retry_after: Option<Duration>,
     pub internal: Option<String>,
 }
@@ -96,7 +94,7 @@ impl GatewayError {
             kind,
             message: message.into(),
             field: None,
-            details: Extra::new(),
+            details: Vec::new(),
             retry_after: None,
             internal: None,
         }
@@ -108,8 +106,8 @@ impl GatewayError {
     }
 
     #[must_use]
-    pub fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.details.insert(name.to_owned(), value.into());
+    pub fn detail(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.details.push((name, value.into()));
         self
     }
 

@@ -1,1 +1,9 @@
+//! Wire formats: bytes to domain and back. Pure functions and state machines, no I/O.
+//!
+//! Every dialect has its folder with the same files: `request`, `response`, `stream`, `error`. [`codec`] has the two traits
+//! and the only places that know which dialect is which.
 
+pub mod codec;
+pub mod envelope;
+pub mod json;
+pub mod sse;
