@@ -7,29 +7,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use gateway_core::chat::{ChatRequest, ChatResponse, Encoded};
-use gateway_core::dialect::{Dialect, ProviderDialect};
 use gateway_core::error::{GatewayError, UpstreamError};
 use gateway_core::event::StreamEvent;
 use gateway_core::usage::{Cost, Usage};
 
 use crate::sse::SseEvent;
-
-/// The codec of a client dialect.
-pub fn client(dialect: Dialect) -> &'static dyn ClientCodec {
-    match dialect {
-        Dialect::Native => &crate::native::Native,
-        Dialect::OpenAiChat => &crate::openai_chat::OpenAiChat,
-        Dialect::AnthropicMessages => &crate::anthropic_messages::AnthropicMessages,
-    }
-}
-
-/// The codec of a provider dialect.
-pub fn provider(dialect: ProviderDialect) -> &'static dyn ProviderCodec {
-    match dialect {
-        ProviderDialect::OpenAiChat => &crate::openai_chat::OpenAiChat,
-        ProviderDialect::AnthropicMessages => &crate::anthropic_messages::AnthropicMessages,
-    }
-}
 
 /// How clients of a dialect are understood and answered.
 pub trait ClientCodec: Send + Sync {
@@ -77,6 +59,9 @@ pub struct EncodeTarget<'a> {
     pub max_tokens_field: &'static str,
 }
 
+/// Turns tokens into money.
+pub type PriceOf = Arc<dyn Fn(&Usage) -> Option<Cost> + Send + Sync>;
+
 /// What an encoder of answers needs to know beside the answer.
 #[derive(Clone)]
 pub struct Answer {
@@ -95,7 +80,7 @@ pub struct Answer {
     /// The client's own metadata, which the native dialect returns.
     pub metadata: Option<serde_json::Value>,
     /// What tokens cost at this target; `None` where the price is unknown.
-    pub price: Arc<dyn Fn(&Usage) -> Option<Cost> + Send + Sync>,
+    pub price: PriceOf,
 }
 
 impl fmt::Debug for Answer {
