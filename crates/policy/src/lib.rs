@@ -1,1 +1,7 @@
+//! Decisions without sockets: what a model is and costs, how large a request probably is, and where it goes.
+//!
+//! Nothing here waits, reads a clock or opens a connection: the same input gives the same answer.
 
+pub mod pricing;
+pub mod routing;
+pub mod tokens;

@@ -1,0 +1,208 @@
+//! How large a request probably is, before a vendor has counted it.
+//!
+//! The rule is a rough one, made to be fast and to err on the high side: four ASCII characters are a token (the rule of thumb
+//! that vendors give for English), two characters of the scripts that take two bytes in UTF-8 (accented Latin, Greek,
+//! Cyrillic, Hebrew, Arabic, …), one of three bytes (Chinese, Japanese, Korean, Indic scripts, …); one of four bytes
+//! (emoji) is two. What is not text has a fixed size. Reservations made with it are settled to the vendor's own count.
+
+use std::io;
+
+use gateway_core::chat::{ChatRequest, Media, OutputFormat, Part, PartBody, ToolBody};
+use serde_json::Value;
+
+/// An image. Vendors count by its size in pixels, which is not known here: OpenAI 765 for 1024 x 1024 in high detail,
+/// Anthropic about 1,600 for the largest that is not scaled down.
+pub const IMAGE_TOKENS: u64 = 1_500;
+/// A document that is not text, of unknown length: two pages at Anthropic's 1,500 to 3,000 tokens a page.
+pub const DOCUMENT_TOKENS: u64 = 5_000;
+/// A recording of unknown length.
+pub const AUDIO_TOKENS: u64 = 1_000;
+/// Role and separators of a message.
+pub const TURN_TOKENS: u64 = 4;
+/// An answer whose length nobody has limited. A judgement, not a measurement.
+pub const USUAL_OUTPUT_TOKENS: u64 = 1_000;
+/// The same where the model thinks before it speaks.
+pub const USUAL_OUTPUT_TOKENS_REASONING: u64 = 4_000;
+
+/// The probable size of a request and of its answer, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Estimate {
+    pub input: u64,
+    pub output: u64,
+}
+
+impl Estimate {
+    /// `reasoning`: the model thinks before it speaks.
+    pub fn of(request: &ChatRequest, reasoning: bool) -> Estimate {
+        Estimate { input: chat(request), output: expected_output(request.params.max_tokens, reasoning) }
+    }
+}
+
+/// The tokens of an answer: what is usual, or what the client allows if that is less.
+pub fn expected_output(max_tokens: Option<u64>, reasoning: bool) -> u64 {
+    let usual = if reasoning { USUAL_OUTPUT_TOKENS_REASONING } else { USUAL_OUTPUT_TOKENS };
+    max_tokens.map_or(usual, |most| most.min(usual))
+}
+
+/// The tokens of UTF-8 text. A whole JSON body may be given too: its punctuation counts, and so does inline base64, so that
+/// the estimate is then higher than [`chat`]'s.
+pub fn text(utf8: &[u8]) -> u64 {
+    quarters(utf8).div_ceil(4)
+}
+
+/// Quarters of a token, so that the parts of a text add up. Only comparisons and sums: the compiler makes vectors of it.
+fn quarters(utf8: &[u8]) -> u64 {
+    utf8.iter()
+        .map(|&byte| {
+            let (ascii, two, three, four) = (byte < 0x80, byte >= 0xC0, byte >= 0xE0, byte >= 0xF0);
+            u64::from(ascii) + 2 * u64::from(two) + 2 * u64::from(three) + 4 * u64::from(four)
+        })
+        .sum()
+}
+
+/// The tokens of a prompt: its messages, tools and output schema.
+pub fn chat(request: &ChatRequest) -> u64 {
+    let mut size = Size::default();
+    for turn in &request.turns {
+        size.tokens += TURN_TOKENS;
+        turn.parts.iter().for_each(|part| size.part(part));
+    }
+    for tool in &request.tools {
+        size.tokens += TURN_TOKENS;
+        match &tool.body {
+            ToolBody::Function { name, description, schema, strict: _ } => {
+                size.text(name);
+                description.iter().for_each(|text| size.text(text));
+                schema.iter().for_each(|schema| size.json(schema));
+            }
+            ToolBody::Foreign { value, .. } => size.json(value),
+        }
+    }
+    if let Some(OutputFormat::JsonSchema { schema, .. }) = &request.output {
+        size.json(schema);
+    }
+    size.tokens + size.quarters.div_ceil(4)
+}
+
+#[derive(Default)]
+struct Size {
+    tokens: u64,
+    quarters: u64,
+}
+
+impl Size {
+    fn text(&mut self, text: &str) {
+        self.quarters += quarters(text.as_bytes());
+    }
+
+    fn json(&mut self, value: &Value) {
+        // Writing to a counter cannot fail, and a key that is no string cannot be in a `Value`.
+        let _ = serde_json::to_writer(self, value);
+    }
+
+    fn media(&mut self, media: &Media, tokens: u64) {
+        match media {
+            Media::Text(text) => self.text(text),
+            Media::Url(_) | Media::Base64 { .. } | Media::FileId(_) => self.tokens += tokens,
+        }
+    }
+
+    fn part(&mut self, part: &Part) {
+        match &part.body {
+            PartBody::Text(text) | PartBody::Refusal(text) | PartBody::Reasoning { text, .. } => self.text(text),
+            PartBody::Image(media) => self.media(media, IMAGE_TOKENS),
+            PartBody::File { media, .. } => self.media(media, DOCUMENT_TOKENS),
+            PartBody::Audio(media) => self.media(media, AUDIO_TOKENS),
+            PartBody::RedactedReasoning(opaque) => self.text(opaque),
+            PartBody::ToolCall(call) => {
+                self.tokens += TURN_TOKENS;
+                self.text(&call.name);
+                self.text(&call.arguments);
+            }
+            PartBody::ToolResult { content, .. } => {
+                self.tokens += TURN_TOKENS;
+                content.iter().for_each(|part| self.part(part));
+            }
+            PartBody::Foreign { value, .. } => self.json(value),
+        }
+    }
+}
+
+impl io::Write for &mut Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.quarters += quarters(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gateway_core::Extra;
+    use gateway_core::chat::{Item, Place, Role, Tool, Turn};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const PLACE: Place = Place { message: Some(0), item: Item::Whole };
+
+    fn request(parts: Vec<PartBody>) -> ChatRequest {
+        let parts = parts.into_iter().map(|body| Part::new(body, PLACE)).collect();
+        let turn = Turn { role: Role::User, parts, name: None, index: Some(0), extra: Extra::new() };
+        ChatRequest { turns: vec![turn], ..ChatRequest::default() }
+    }
+
+    #[test]
+    fn each_script_has_its_rule() {
+        for (sample, tokens) in
+            [("", 0), ("a", 1), ("abcdefgh", 2), ("привет", 3), ("日本語", 3), ("🙂", 2), ("naïve", 2)]
+        {
+            assert_eq!(text(sample.as_bytes()), tokens, "{sample}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_its_text_its_tools_and_its_pictures() {
+        let mut chat_request = request(vec![PartBody::Text("abcdefgh".into())]);
+        assert_eq!(chat(&chat_request), TURN_TOKENS + 2);
+
+        let schema = json!({"type": "object"}); // {"type":"object"} is 17 bytes
+        let body = ToolBody::Function { name: "now".into(), description: None, schema: Some(schema), strict: None };
+        chat_request.tools.push(Tool { body, extra: Extra::new() });
+        assert_eq!(chat(&chat_request), 2 * TURN_TOKENS + (8 + 3 + 17_u64).div_ceil(4));
+    }
+
+    #[test]
+    fn the_bytes_of_an_image_do_not_count_as_text() {
+        let image = Media::Base64 { media_type: "image/png".into(), data: "A".repeat(1 << 20) };
+        let in_result = PartBody::ToolResult {
+            id: "1".into(),
+            content: vec![Part::new(PartBody::Image(image), PLACE)],
+            is_error: false,
+        };
+        assert_eq!(chat(&request(vec![in_result])), 2 * TURN_TOKENS + IMAGE_TOKENS);
+
+        let letter = PartBody::File { media: Media::Text("abcd".into()), name: None };
+        assert_eq!(chat(&request(vec![letter])), TURN_TOKENS + 1, "a document of plain text is text");
+    }
+
+    #[test]
+    fn an_answer_is_as_long_as_usual_or_as_allowed() {
+        assert_eq!(expected_output(None, false), USUAL_OUTPUT_TOKENS);
+        assert_eq!(expected_output(Some(5), true), 5);
+        assert_eq!(expected_output(Some(u64::MAX), true), USUAL_OUTPUT_TOKENS_REASONING);
+    }
+
+    proptest! {
+        #[test]
+        fn longer_texts_are_never_smaller_and_cutting_costs_at_most_a_token(a in ".*", b in ".*") {
+            let whole = text(format!("{a}{b}").as_bytes());
+            let parts = text(a.as_bytes()) + text(b.as_bytes());
+            prop_assert!(whole >= text(a.as_bytes()));
+            prop_assert!(whole <= parts && parts <= whole + 1);
+        }
+    }
+}
