@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits, reads a clock or opens a connection: the same input gives the same answer.
 
+pub mod models;
 pub mod pricing;
 pub mod routing;
 pub mod tokens;

@@ -47,17 +47,19 @@ pub struct Hints {
 
 impl Hints {
     /// Refuses a name that none of the configured `providers` has: a misspelt hint must not be a hint without effect.
-    pub fn check<'a>(&self, providers: impl Iterator<Item = &'a str> + Clone) -> Result<(), UnknownProvider> {
-        let named = |hint, names| std::iter::zip(std::iter::repeat(hint), names);
-        named(Hint::Preferred, self.preferred.as_slice())
-            .enumerate()
-            .chain(named(Hint::Excluded, self.excluded.as_slice()).enumerate())
-            .chain(named(Hint::Pinned, self.pinned.as_slice()).enumerate())
-            .find(|&(_, (_, name))| !providers.clone().any(|known| known == name))
-            .map_or(Ok(()), |(index, (hint, name))| {
-                let known = providers.clone().map(str::to_owned).collect();
-                Err(UnknownProvider { hint, index, name: name.clone(), known })
-            })
+    pub fn check(&self, providers: &[&str]) -> Result<(), UnknownProvider> {
+        let lists = [
+            (Hint::Preferred, self.preferred.as_slice()),
+            (Hint::Excluded, self.excluded.as_slice()),
+            (Hint::Pinned, self.pinned.as_slice()),
+        ];
+        for (hint, names) in lists {
+            if let Some(index) = names.iter().position(|name| !providers.contains(&name.as_str())) {
+                let known = providers.iter().map(|&name| name.to_owned()).collect();
+                return Err(UnknownProvider { hint, index, name: names[index].clone(), known });
+            }
+        }
+        Ok(())
     }
 
     /// How early a provider comes, before the strategy has a say: the pinned one, the preferred ones, the rest.
