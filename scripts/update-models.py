@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "crates/policy/data/models.json"
+LICENCE = TABLE.with_name("models.LICENSE")
 VENV = ROOT / "target/models-venv"
 
 # Our name -> theirs. Vendors with a format that the gateway speaks; makers of models before those that resell them.
@@ -79,6 +80,8 @@ def main():
     report_disagreements(vendors, providers, chosen.date)
     text = written(source, vendors)
     TABLE.write_text(text)
+    licence = next(path for path in metadata.files("genai-prices") if path.name == "LICENSE")
+    LICENCE.write_text(licence.read_text())
     print(f"{sum(map(len, vendors.values()))} models of {len(vendors)} vendors, {len(text) // 1024} KiB: {TABLE.relative_to(ROOT)}")
 
 

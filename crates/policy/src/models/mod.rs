@@ -18,11 +18,11 @@ use serde::de::IgnoredAny;
 
 use crate::pricing::Price;
 
-/// What is known of one model of one vendor. `None` is unknown, not zero and not "no".
+/// What is known of one model of one vendor. `None` is unknown: not zero, and not "no".
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelFacts {
     /// The name under which the vendor lists it.
-    pub name: Cow<'static, str>,
+    pub name: &'static str,
     pub price: Option<Price>,
     /// In tokens.
     pub context_window: Option<u64>,
@@ -112,14 +112,14 @@ impl ModelTable {
 
     /// The names of a vendor's models, for listings, without those whose end is announced.
     pub fn names(&self, vendor: &str) -> impl Iterator<Item = &str> {
-        self.vendor(vendor).into_iter().flat_map(Vendor::current).map(|facts| &*facts.name)
+        self.vendor(vendor).into_iter().flat_map(Vendor::current).map(|facts| facts.name)
     }
 
     /// Up to three models of `vendors` whose names are near to one that nobody has, as `vendor/model`, nearest first.
     /// Takes some milliseconds at most, whatever the name.
     pub fn near(&self, model: &str, vendors: &[&str]) -> Vec<String> {
         let known = self.vendors.iter().filter(|vendor| vendors.contains(&vendor.name));
-        near::nearest(model, known.flat_map(|vendor| vendor.current().map(|facts| (vendor.name, &*facts.name))))
+        near::nearest(model, known.flat_map(|vendor| vendor.current().map(|facts| (vendor.name, facts.name))))
     }
 
     fn vendor(&self, name: &str) -> Option<&Vendor> {
@@ -140,7 +140,7 @@ impl Vendor {
             }
             prefixes.extend(row.prefixes.into_iter().map(|prefix| (prefix, place)));
             facts.push(ModelFacts {
-                name: Cow::Borrowed(row.model),
+                name: row.model,
                 price: Some(row.price),
                 context_window: row.context,
                 deprecated: row.deprecated,
@@ -154,16 +154,17 @@ impl Vendor {
     /// Puts a row of the second file over what the first one says. It holds for that name and its snapshots alone: other
     /// aliases of the model may have other sizes.
     fn add(&mut self, row: ExtraRow<'static>) {
-        let base = self.find(row.model).cloned().unwrap_or_default();
+        let name = lower_case(row.model);
+        let base = self.exact.get(&name).and_then(|&place| self.facts.get(place)).cloned().unwrap_or_default();
         let facts = ModelFacts {
-            name: Cow::Borrowed(row.model),
+            name: row.model,
             price: base.price,
             context_window: row.context.or(base.context_window),
             max_output: row.max_output.or(base.max_output),
             capabilities: row.capabilities.map(Capabilities::from_iter).or(base.capabilities),
             deprecated: row.deprecated || base.deprecated,
         };
-        self.exact.insert(lower_case(row.model), self.facts.len());
+        self.exact.insert(name, self.facts.len());
         self.facts.push(facts);
     }
 
@@ -177,7 +178,7 @@ impl Vendor {
     }
 
     fn current(&self) -> impl Iterator<Item = &ModelFacts> {
-        let listed = |&(place, facts): &(usize, &ModelFacts)| self.exact.get(&lower_case(&facts.name)) == Some(&place);
+        let listed = |&(place, facts): &(usize, &ModelFacts)| self.exact.get(&lower_case(facts.name)) == Some(&place);
         self.facts.iter().enumerate().filter(listed).map(|(_, facts)| facts).filter(|facts| !facts.deprecated)
     }
 }

@@ -27,7 +27,7 @@ fn small() -> ModelTable {
 }
 
 fn found<'a>(table: &'a ModelTable, model: &str) -> Option<&'a str> {
-    table.find("maker", model).map(|facts| &*facts.name)
+    table.find("maker", model).map(|facts| facts.name)
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn listings_have_each_current_model_once() {
         let names: Vec<&str> = TABLE.names(vendor).collect();
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{vendor}");
         for name in names {
-            assert_eq!(TABLE.find(vendor, name).map(|facts| &*facts.name), Some(name));
+            assert_eq!(TABLE.find(vendor, name).map(|facts| facts.name), Some(name));
         }
     }
 }
