@@ -19,6 +19,7 @@ const SMALL: &str = r#"{"source": {"source": "s", "version": "1", "licence": "l"
 
 const EXTRA: &str = r#"[
     {"vendor": "maker", "model": "Big-1", "max_output": 10, "capabilities": ["vision", "reasoning"], "source": [], "date": "d"},
+    {"vendor": "maker", "model": "old", "max_output": 5, "source": [], "date": "d"},
     {"vendor": "maker", "model": "big-2", "context": 300, "source": [], "date": "d"}
 ]"#;
 
