@@ -1,0 +1,593 @@
+//! What an operator may say: the one truth for the shape of `gateway.yaml`.
+//!
+//! The JSON Schema, the documentation and the environment overlay all follow from these structs; a doc comment is the
+//! description that editors show. `x-in-effect: false` marks what is read and checked but not acted upon by this version.
+
+use std::fmt;
+
+use gateway_core::dialect::ProviderDialect;
+use gateway_core::limits;
+use gateway_core::secret::Secret;
+use gateway_core::target::{Capability, Strategy};
+use indexmap::IndexMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Configuration of llm-gateway. Everything is optional.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    /// Where and how the gateway listens.
+    pub server: Server,
+    /// Providers by name, in the order in which they are tried. A known vendor needs only a key; any other name needs
+    /// `dialect` and `base_url`.
+    pub providers: IndexMap<String, Provider>,
+    /// Model names of your own, each for one or more targets.
+    pub aliases: IndexMap<String, Alias>,
+    /// How a request finds its target.
+    pub routing: Routing,
+    /// How long the gateway waits for providers.
+    pub timeouts: Timeouts,
+    /// Retries and fallbacks.
+    pub retry: Retry,
+    /// When a failing provider is left alone.
+    #[schemars(extend("x-in-effect" = false))]
+    pub circuit_breaker: CircuitBreaker,
+    /// Limits of every caller that has none of its own.
+    #[schemars(extend("x-in-effect" = false))]
+    pub limits: Limits,
+    /// Virtual keys of callers.
+    #[schemars(extend("x-in-effect" = false))]
+    pub keys: Vec<Key>,
+    /// Answers kept for equal and similar requests.
+    #[schemars(extend("x-in-effect" = false))]
+    pub cache: Cache,
+    /// Where state is kept.
+    #[schemars(extend("x-in-effect" = false))]
+    pub storage: Storage,
+    /// What is logged.
+    pub log: Log,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// IP address to listen on, or `localhost`. On an address that is not loopback the gateway wants keys or
+    /// `allow_anonymous`.
+    #[schemars(length(min = 1))]
+    pub host: String,
+    /// TCP port; 0 takes any free one.
+    pub port: u16,
+    /// Serve HTTPS with this certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Networks (`10.0.0.0/8`) or addresses of proxies whose forwarded client addresses are believed.
+    pub trusted_proxies: Vec<String>,
+    /// Longest request body, in MiB.
+    #[schemars(range(min = 1, max = 1024))]
+    pub body_limit_mib: u64,
+    /// Seconds that running requests are given to end after a signal to stop.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub drain_timeout_seconds: f64,
+    /// Serve callers without a key on an address that is not loopback.
+    pub allow_anonymous: bool,
+    /// Key of the admin API, 16 characters or more; without one there is no admin API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_key: Option<Hidden>,
+    /// A listener of its own (`127.0.0.1:9000`) for `/admin` and `/metrics`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_addr: Option<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            host: "127.0.0.1".into(),
+            port: 8000,
+            tls: None,
+            trusted_proxies: Vec::new(),
+            body_limit_mib: limits::REQUEST_BODY_MIB_DEFAULT,
+            drain_timeout_seconds: 30.0,
+            allow_anonymous: false,
+            admin_key: None,
+            admin_addr: None,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate chain; relative paths start at the configuration file.
+    #[schemars(length(min = 1))]
+    pub cert: String,
+    /// PEM file with the private key.
+    #[schemars(length(min = 1))]
+    pub key: String,
+}
+
+/// An upstream. What is left out comes from the vendor's row, or from the dialect.
+#[derive(Debug, Default, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Provider {
+    /// Name for people; the provider's name if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// Wire format that the provider speaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "dialect_schema")]
+    pub dialect: Option<ProviderDialect>,
+    /// http or https URL to which `paths` are appended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// The key, usually as `${NAME}`. Leave it out for a provider that needs none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<Hidden>,
+    /// Several keys instead of one; they share the traffic by weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub credentials: Option<Vec<Credential>>,
+    /// How the key is sent: `bearer`, `none` or `{header: NAME}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Paths of the provider's operations, relative to `base_url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Paths>,
+    /// Headers that are sent with every request to this provider.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub headers: IndexMap<String, String>,
+    /// Models to list, and to find by their bare names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+    /// Model for requests that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_model: Option<String>,
+    /// What the provider can do; everything that its dialect can say if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "capabilities_schema")]
+    pub capabilities: Option<Vec<Capability>>,
+    /// Price of all models of this provider, in place of the price table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// Name in logs and metrics.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// The key, usually as `${NAME}`.
+    pub api_key: Hidden,
+    /// Share of the traffic, relative to the other credentials.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub weight: u32,
+}
+
+/// How a key is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// `Authorization: Bearer KEY`
+    Bearer,
+    /// No key is sent.
+    None,
+    /// In a header of this name.
+    Header(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Paths {
+    /// Path of chat completions (OpenAI) or messages (Anthropic).
+    pub chat: String,
+    /// Path of the list of models.
+    pub models: String,
+}
+
+/// US dollars per 1,000,000 tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    /// US dollars per 1,000,000 input tokens.
+    #[schemars(range(min = 0))]
+    pub input: f64,
+    /// US dollars per 1,000,000 output tokens.
+    #[schemars(range(min = 0))]
+    pub output: f64,
+    /// US dollars per 1,000,000 input tokens read from the provider's prompt cache; `input` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub cache_read: Option<f64>,
+    /// US dollars per 1,000,000 input tokens written to the provider's prompt cache; `input` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub cache_write: Option<f64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Alias {
+    /// How the targets are put in order; `routing.strategy` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "strategy_schema")]
+    pub strategy: Option<Strategy>,
+    /// Where requests for this name go. A target that names another alias stands for that alias's targets.
+    #[schemars(length(min = 1))]
+    pub targets: Vec<Target>,
+    /// Targets for requests that are too long for those above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_context_overflow: Vec<Target>,
+}
+
+/// `provider/model`, a bare model name that one of the providers serves, or the name of another alias.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Target {
+    Name(String),
+    Weighted(WeightedTarget),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WeightedTarget {
+    /// `provider/model`, a bare model name that one of the providers serves, or the name of another alias.
+    #[schemars(length(min = 1))]
+    pub model: String,
+    /// Share of the requests under the strategy `weighted`, relative to the other targets.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub weight: u32,
+}
+
+impl Target {
+    pub fn model(&self) -> &str {
+        match self {
+            Target::Name(model) => model,
+            Target::Weighted(target) => &target.model,
+        }
+    }
+
+    pub fn weight(&self) -> u32 {
+        match self {
+            Target::Name(_) => 1,
+            Target::Weighted(target) => target.weight,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Routing {
+    /// How candidates are put in order where neither the alias nor the request says it.
+    #[schemars(schema_with = "strategy_schema")]
+    pub strategy: Strategy,
+    /// What to do with a field that the provider's dialect cannot say: leave it out and name it in `x-gateway-dropped`, or
+    /// refuse the request.
+    pub on_unsupported: OnUnsupported,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Routing { strategy: Strategy::Fallback, on_unsupported: OnUnsupported::Drop }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnsupported {
+    Drop,
+    Reject,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// Seconds to connect, TLS included.
+    #[schemars(range(max = 86_400), extend("exclusiveMinimum" = 0))]
+    pub connect_seconds: f64,
+    /// Seconds for a whole answer that is not streamed, all attempts included.
+    #[schemars(range(max = 86_400), extend("exclusiveMinimum" = 0))]
+    pub request_seconds: f64,
+    /// Seconds to the first content of a stream.
+    #[schemars(range(max = 86_400), extend("exclusiveMinimum" = 0))]
+    pub first_content_seconds: f64,
+    /// The same for models that reason before they answer.
+    #[schemars(range(max = 86_400), extend("exclusiveMinimum" = 0))]
+    pub first_content_reasoning_seconds: f64,
+    /// Seconds between two bytes of a stream, pings included.
+    #[schemars(range(max = 86_400), extend("exclusiveMinimum" = 0))]
+    pub stream_idle_seconds: f64,
+    /// Seconds between two events of a stream that say something.
+    #[schemars(range(max = 86_400), extend("exclusiveMinimum" = 0))]
+    pub stream_silent_seconds: f64,
+    /// Seconds for a whole stream.
+    #[schemars(range(max = 86_400), extend("exclusiveMinimum" = 0))]
+    pub stream_total_seconds: f64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            connect_seconds: 5.0,
+            request_seconds: 600.0,
+            first_content_seconds: limits::FIRST_CONTENT_TIME.as_secs_f64(),
+            first_content_reasoning_seconds: limits::FIRST_CONTENT_TIME_REASONING.as_secs_f64(),
+            stream_idle_seconds: limits::STREAM_IDLE_TIME.as_secs_f64(),
+            stream_silent_seconds: limits::STREAM_SILENT_TIME.as_secs_f64(),
+            stream_total_seconds: limits::STREAM_TOTAL_TIME.as_secs_f64(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    /// Upstream attempts of one request, over all targets; 1 switches retries and fallbacks off.
+    #[schemars(range(min = 1, max = 10))]
+    pub max_attempts: u32,
+    /// Seconds before the first retry of the same target.
+    #[schemars(range(min = 0, max = 300))]
+    pub base_delay_seconds: f64,
+    /// The longest such wait, in seconds.
+    #[schemars(range(min = 0, max = 300))]
+    pub max_delay_seconds: f64,
+    /// Factor by which the wait grows.
+    #[schemars(range(min = 1, max = 10))]
+    pub exponential_base: f64,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry { max_attempts: 3, base_delay_seconds: 0.5, max_delay_seconds: 8.0, exponential_base: 2.0 }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CircuitBreaker {
+    /// Hard failures in a row that open the circuit.
+    #[schemars(range(min = 1, max = 1000))]
+    pub failure_threshold: u32,
+    /// Seconds until an open circuit is probed; doubles with every failed probe, up to 300.
+    #[schemars(range(max = 300), extend("exclusiveMinimum" = 0))]
+    pub recovery_timeout_seconds: f64,
+    /// Probes at a time.
+    #[schemars(range(min = 1, max = 100))]
+    pub half_open_requests: u32,
+}
+
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        CircuitBreaker { failure_threshold: 5, recovery_timeout_seconds: 5.0, half_open_requests: 1 }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Whether callers are limited at all.
+    pub enabled: bool,
+    /// Requests per minute and caller.
+    #[schemars(range(min = 1))]
+    pub requests_per_minute: u64,
+    /// Tokens, input and output, per minute and caller.
+    #[schemars(range(min = 1))]
+    pub tokens_per_minute: u64,
+    /// Requests of one caller at the same time; no limit if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub concurrent: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { enabled: true, requests_per_minute: 60, tokens_per_minute: 100_000, concurrent: None }
+    }
+}
+
+/// A virtual key: what a caller shows to the gateway.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// Name in logs and metrics.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// `sha256:` and the SHA-256 of the key as 64 hexadecimal digits.
+    pub hash: String,
+    /// Aliases and `provider/model` names that the key may use; all if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<String>>,
+    /// Limits of this key, in place of the general ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<KeyLimits>,
+    /// Money that the key may spend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyLimits {
+    /// Requests per minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub requests_per_minute: Option<u64>,
+    /// Tokens, input and output, per minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub tokens_per_minute: Option<u64>,
+    /// Requests at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub concurrent: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// US dollars.
+    #[schemars(range(min = 0))]
+    pub usd: f64,
+    /// The period, in UTC, after which the budget is full again.
+    pub per: Period,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Period {
+    Day,
+    Week,
+    Month,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// Whether answers are kept at all.
+    pub enabled: bool,
+    /// How a similar request is judged: `strict` verifies that the meaning is the same, `cosine` compares embeddings alone,
+    /// `shadow` serves nothing from similarity and records what it would have served.
+    pub mode: CacheMode,
+    /// Similarity from which an answer may be served.
+    #[schemars(range(min = 0, max = 1))]
+    pub threshold: f64,
+    /// Seconds for which an answer is kept.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub ttl_seconds: f64,
+    /// Who shares answers: the callers of one key, of one team, or all.
+    pub scope: CacheScope,
+    /// Memory for answers, in MiB.
+    #[schemars(range(min = 1))]
+    pub max_mib: u64,
+    /// Model that embeds requests.
+    #[schemars(length(min = 1))]
+    pub embedding_model: String,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Cache {
+            enabled: true,
+            mode: CacheMode::Strict,
+            threshold: 0.95,
+            ttl_seconds: 3600.0,
+            scope: CacheScope::Key,
+            max_mib: 256,
+            embedding_model: "built-in".into(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheMode {
+    Strict,
+    Cosine,
+    Shadow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheScope {
+    Key,
+    Team,
+    All,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// `redis://` or `rediss://` URL of a Redis that several gateways share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_url: Option<Hidden>,
+    /// `sqlite://` or `postgres://` URL of the database for keys and usage; `sqlite://data/llm-gateway.db` if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<Hidden>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// One JSON object a line, or text for people; `json` if left out, `text` on a terminal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<LogFormat>,
+    /// The least important messages that are written.
+    pub level: LogLevel,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { format: None, level: LogLevel::Info }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// A secret of the file: read as text, never written back.
+#[derive(Clone)]
+pub struct Hidden(pub Secret);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hidden {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|value| Hidden(Secret::new(value)))
+    }
+}
+
+impl Serialize for Hidden {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(hidden)")
+    }
+}
+
+impl JsonSchema for Hidden {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Hidden".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "minLength": 1, "writeOnly": true})
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn dialect_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ProviderDialect::ALL.map(ProviderDialect::name)})
+}
+
+fn strategy_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": Strategy::ALL.map(Strategy::name)})
+}
+
+fn capabilities_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": {"type": "string", "enum": Capability::ALL.map(Capability::name)}})
+}

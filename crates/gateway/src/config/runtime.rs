@@ -1,0 +1,248 @@
+//! What the rest of the program gets: checked, complete, ready to run.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gateway_core::dialect::ProviderDialect;
+use gateway_core::secret::Secret;
+use gateway_core::target::{Capabilities, Strategy};
+use http::uri::{Authority, Scheme};
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+pub use super::raw::{Cache, Key, Limits, LogFormat, LogLevel, OnUnsupported, Price};
+
+/// One whole configuration. Immutable; share it in an `Arc`.
+#[derive(Debug)]
+pub struct Config {
+    pub server: Server,
+    /// In the order of the file, then of the environment. Empty in sandbox mode: see [`Config::sandbox_providers`].
+    pub providers: Vec<Provider>,
+    pub aliases: Vec<Alias>,
+    pub routing: Routing,
+    pub timeouts: Timeouts,
+    pub retry: Retry,
+    pub log: Log,
+    /// Simulated providers, every answer marked.
+    pub sandbox: bool,
+    /// For the log at the start: each a sentence that says where the matter is.
+    pub warnings: Vec<String>,
+
+    /// Read and checked; nothing acts upon the rest yet.
+    pub circuit_breaker: CircuitBreaker,
+    pub limits: Limits,
+    pub keys: Vec<Key>,
+    pub cache: Cache,
+    pub storage: Storage,
+}
+
+#[derive(Debug)]
+pub struct Server {
+    pub host: IpAddr,
+    /// 0 takes any free port.
+    pub port: u16,
+    pub tls: Option<Tls>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub body_limit_bytes: usize,
+    pub drain_timeout: Duration,
+    /// Serve callers without a key on an address that is not loopback. On loopback nobody needs one.
+    pub allow_anonymous: bool,
+    pub admin_key: Option<Secret>,
+    pub admin_addr: Option<SocketAddr>,
+}
+
+impl Server {
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    /// Made of the two; without ALPN, which is the listener's to say.
+    pub config: rustls::ServerConfig,
+}
+
+#[derive(Debug, Clone)]
+pub struct Provider {
+    pub name: String,
+    pub display_name: String,
+    pub dialect: ProviderDialect,
+    pub base_url: BaseUrl,
+    pub auth: Auth,
+    /// Empty where `auth` is [`Auth::None`], or for a provider of the operator's own that needs no key.
+    pub credentials: Vec<Credential>,
+    /// Sent with every request, unless the client sent one of the same name.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub paths: Paths,
+    /// As the operator listed them; empty for "ask the model table".
+    pub models: Vec<String>,
+    pub default_model: Option<String>,
+    /// A bare model name that starts so belongs to this provider.
+    pub model_prefixes: Vec<String>,
+    pub capabilities: Capabilities,
+    /// Of every model of this provider, in place of the price table; US dollars per 1,000,000 tokens.
+    pub price: Option<Price>,
+}
+
+impl Provider {
+    /// Whether a bare model name belongs here, by the operator's list or the vendor's prefixes.
+    pub fn serves(&self, model: &str) -> bool {
+        self.lists(model) || self.model_prefixes.iter().any(|prefix| model.starts_with(prefix.as_str()))
+    }
+
+    pub fn lists(&self, model: &str) -> bool {
+        self.models.iter().any(|listed| listed == model) || self.default_model.as_deref() == Some(model)
+    }
+}
+
+/// `https://api.openai.com/v1` in parts. It never has a query, a fragment, a user name or a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    pub scheme: Scheme,
+    pub authority: Authority,
+    /// Empty, or `/v1`: begins with a slash and does not end in one.
+    pub path: String,
+}
+
+impl BaseUrl {
+    /// Reads an http or https URL; the error is what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err("is not an http or https URL");
+        };
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::HTTP,
+            "https" => Scheme::HTTPS,
+            _ => return Err("is not an http or https URL"),
+        };
+        if rest.contains(['?', '#']) {
+            return Err("has a query or a fragment");
+        }
+        let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+        if authority.contains('@') {
+            return Err("has a user name or password in it");
+        }
+        let authority: Authority = authority.parse().map_err(|_| "has no valid host and port")?;
+        if authority.host().is_empty() || (authority.port().is_some() && authority.port_u16().is_none()) {
+            return Err("has no valid host and port");
+        }
+        let path = path.trim_end_matches('/');
+        if path.parse::<http::uri::PathAndQuery>().is_err() && !path.is_empty() {
+            return Err("has a path with characters that a URL cannot have");
+        }
+        Ok(BaseUrl { scheme, authority, path: path.to_owned() })
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    /// Without brackets for IPv6 addresses.
+    pub fn host(&self) -> &str {
+        self.authority.host().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 })
+    }
+}
+
+impl std::fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+/// How a provider takes its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// `Authorization: Bearer KEY`
+    Bearer,
+    Header(HeaderName),
+    None,
+}
+
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// For logs and metrics; unique in its provider.
+    pub name: String,
+    /// Visible ASCII: always a valid header value.
+    pub key: Secret,
+    pub weight: u32,
+}
+
+/// Relative to the base URL, each with a leading slash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    pub chat: String,
+    pub models: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Alias {
+    pub name: String,
+    /// None: as `routing.strategy` or the request says.
+    pub strategy: Option<Strategy>,
+    /// At least one, at most [`gateway_core::limits::TARGETS_PER_PLAN`]; aliases within aliases are resolved.
+    pub targets: Vec<AliasTarget>,
+    pub on_context_overflow: Vec<AliasTarget>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasTarget {
+    /// Name of a configured provider.
+    pub provider: String,
+    /// Name by which the provider knows the model.
+    pub model: String,
+    pub weight: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Routing {
+    pub strategy: Strategy,
+    pub on_unsupported: OnUnsupported,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// The whole of an answer that is not streamed, all attempts included.
+    pub request: Duration,
+    pub first_content: Duration,
+    pub first_content_reasoning: Duration,
+    pub stream_idle: Duration,
+    pub stream_silent: Duration,
+    pub stream_total: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// Of one request, over all targets; at least 1.
+    pub max_attempts: u32,
+    pub base_delay: Duration,
+    pub max_delay: Duration,
+    pub exponential_base: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct CircuitBreaker {
+    pub failure_threshold: u32,
+    pub recovery_timeout: Duration,
+    pub half_open_requests: u32,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Storage {
+    pub redis_url: Option<Secret>,
+    pub database_url: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: LogLevel,
+}

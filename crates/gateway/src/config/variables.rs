@@ -1,0 +1,113 @@
+//! Environment variables: each is another way to say a key of the file. Type, default and meaning are those of the key.
+
+use super::environment::Variables;
+use super::problem::{Report, nearest};
+use super::tree::{Node, Value};
+use super::vendors::Vendor;
+
+pub struct Row {
+    pub name: &'static str,
+    pub path: &'static [&'static str],
+}
+
+const fn row(name: &'static str, path: &'static [&'static str]) -> Row {
+    Row { name, path }
+}
+
+pub const ROWS: &[Row] = &[
+    row("HOST", &["server", "host"]),
+    row("PORT", &["server", "port"]),
+    row("DRAIN_TIMEOUT", &["server", "drain_timeout_seconds"]),
+    row("GATEWAY_ALLOW_ANONYMOUS", &["server", "allow_anonymous"]),
+    row("GATEWAY_ADMIN_KEY", &["server", "admin_key"]),
+    row("GATEWAY_ADMIN_ADDR", &["server", "admin_addr"]),
+    row("DEFAULT_ROUTING_STRATEGY", &["routing", "strategy"]),
+    row("CONNECT_TIMEOUT", &["timeouts", "connect_seconds"]),
+    row("REQUEST_TIMEOUT", &["timeouts", "request_seconds"]),
+    row("RETRY_MAX_ATTEMPTS", &["retry", "max_attempts"]),
+    row("RETRY_BASE_DELAY", &["retry", "base_delay_seconds"]),
+    row("RETRY_MAX_DELAY", &["retry", "max_delay_seconds"]),
+    row("RETRY_EXPONENTIAL_BASE", &["retry", "exponential_base"]),
+    row("CIRCUIT_BREAKER_FAILURE_THRESHOLD", &["circuit_breaker", "failure_threshold"]),
+    row("CIRCUIT_BREAKER_RECOVERY_TIMEOUT", &["circuit_breaker", "recovery_timeout_seconds"]),
+    row("CIRCUIT_BREAKER_HALF_OPEN_REQUESTS", &["circuit_breaker", "half_open_requests"]),
+    row("RATE_LIMIT_ENABLED", &["limits", "enabled"]),
+    row("RATE_LIMIT_REQUESTS_PER_MINUTE", &["limits", "requests_per_minute"]),
+    row("RATE_LIMIT_TOKENS_PER_MINUTE", &["limits", "tokens_per_minute"]),
+    row("CACHE_ENABLED", &["cache", "enabled"]),
+    row("CACHE_SIMILARITY_THRESHOLD", &["cache", "threshold"]),
+    row("CACHE_TTL_SECONDS", &["cache", "ttl_seconds"]),
+    row("CACHE_EMBEDDING_MODEL", &["cache", "embedding_model"]),
+    row("REDIS_URL", &["storage", "redis_url"]),
+    row("DATABASE_URL", &["storage", "database_url"]),
+    row("LOG_LEVEL", &["log", "level"]),
+    row("LOG_FORMAT", &["log", "format"]),
+];
+
+/// Names that other programs use for the same thing.
+const FOREIGN: &[(&str, &str)] =
+    &[("OPENAI_API_BASE", "OPENAI_BASE_URL"), ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL")];
+
+/// Lays the variables over the tree.
+pub fn overlay(tree: &mut Node, variables: &Variables<'_>, vendors: &[Vendor], report: &mut Report) {
+    for row in ROWS {
+        set(tree, row.path, row.name, variables, report);
+    }
+    for vendor in vendors {
+        overlay_vendor(tree, vendor, variables, report);
+    }
+}
+
+fn set(tree: &mut Node, path: &[&str], name: &str, variables: &Variables<'_>, report: &mut Report) {
+    if let Some(found) = variables.get(name, report) {
+        tree.set(path, Value::Loose(found.value), &found.origin);
+    }
+}
+
+/// A vendor is on when the file names it or its key variable is set.
+fn overlay_vendor(tree: &mut Node, vendor: &Vendor, variables: &Variables<'_>, report: &mut Report) {
+    let provider = ["providers", vendor.name.as_str()];
+    let key = vendor.key_variable.as_str();
+    let others = [(&vendor.base_url_variable, "base_url"), (&vendor.default_model_variable, "default_model")];
+    if tree.get(&provider).is_none() && !variables.is_set(key) {
+        variables.expect(key);
+        for (name, _) in others {
+            variables.expect(name);
+            if variables.is_set(name) {
+                report.warn(format!("{name} is set, but {key} is not: the provider `{}` is off", vendor.name));
+            }
+        }
+        return;
+    }
+    // The keys that a file lists belong together, with their names and weights: a variable does not take their place.
+    if tree.get(&["providers", &vendor.name, "credentials"]).is_none() {
+        set(tree, &["providers", &vendor.name, "api_key"], key, variables, report);
+    } else if variables.is_set(key) && !variables.was_asked(key) {
+        variables.expect(key);
+        report.warn(format!("{key} is set, but not used: providers.{}.credentials lists the keys", vendor.name));
+    }
+    for (name, field) in others {
+        set(tree, &["providers", &vendor.name, field], name, variables, report);
+    }
+}
+
+/// Warns of variables that nobody reads and that look like one that somebody would have.
+pub fn warn_of_typing_errors(variables: &Variables<'_>, vendors: &[Vendor], report: &mut Report) {
+    let known = known_names(vendors);
+    for (name, origin) in variables.unasked() {
+        let foreign = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map(|(_, ours)| *ours);
+        // Short names such as HOST have too many innocent neighbours.
+        let near = || nearest(name, known.iter().map(String::as_str)).filter(|near| near.len() >= 8 && name.len() >= 8);
+        if let Some(meant) = foreign.or_else(near) {
+            report.warn(format!("{origin} is not read; did you mean {meant}?"));
+        }
+    }
+}
+
+fn known_names(vendors: &[Vendor]) -> Vec<String> {
+    let own = ROWS.iter().map(|row| row.name);
+    let vendors = vendors.iter().flat_map(|vendor| {
+        [&vendor.key_variable, &vendor.base_url_variable, &vendor.default_model_variable].map(String::as_str)
+    });
+    own.chain(vendors).flat_map(|name| [name.to_owned(), format!("{name}_FILE")]).collect()
+}
