@@ -9,6 +9,7 @@ use std::fmt;
 use serde_json::{Number, Value};
 
 use crate::Extra;
+use crate::event::{Block, Delta, StreamEvent};
 use crate::usage::Usage;
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -255,4 +256,33 @@ pub enum FinishReason {
 
 impl FinishReason {
     pub const STOP: FinishReason = FinishReason::Stop { sequence: None };
+}
+
+impl ChatResponse {
+    /// The answer as a stream would have told it.
+    pub fn into_events(self) -> Vec<StreamEvent> {
+        let mut events = vec![StreamEvent::Start { id: self.id, model: self.model, created: self.created, usage: self.usage }];
+        for part in self.parts {
+            let (block, deltas) = match part.body {
+                PartBody::Text(text) => (Block::Text, vec![Delta::Text(text)]),
+                PartBody::Refusal(text) => (Block::Refusal, vec![Delta::Text(text)]),
+                PartBody::Reasoning { text, signature } => {
+                    (Block::Reasoning, std::iter::once(Delta::Reasoning(text)).chain(signature.map(Delta::Signature)).collect())
+                }
+                PartBody::RedactedReasoning(data) => (Block::RedactedReasoning(data), Vec::new()),
+                PartBody::ToolCall(call) => {
+                    (Block::ToolCall { id: call.id, name: call.name }, vec![Delta::Arguments(call.arguments)])
+                }
+                PartBody::Foreign { kind, value } => (Block::Foreign { kind, value }, Vec::new()),
+                // A model does not answer with these.
+                PartBody::Image(_) | PartBody::File { .. } | PartBody::Audio(_) | PartBody::ToolResult { .. } => continue,
+            };
+            events.push(StreamEvent::BlockStart(block));
+            events.extend(deltas.into_iter().map(StreamEvent::Delta));
+            events.push(StreamEvent::BlockEnd);
+        }
+        events.extend(self.usage.map(StreamEvent::Usage));
+        events.extend(self.finish.map(StreamEvent::Finish));
+        events
+    }
 }

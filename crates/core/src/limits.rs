@@ -16,7 +16,6 @@ pub const JSON_DEPTH: usize = 128;
 pub const SSE_EVENT_BYTES: usize = 1024 * 1024;
 /// Events held back until the first content of a stream: one of them may be [`SSE_EVENT_BYTES`] long, all together no more.
 pub const HELD_STREAM_BYTES: usize = 1024 * 1024;
-pub const RESPONSE_HEADER_BYTES: usize = 64 * 1024;
 pub const RESPONSE_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// Of an upstream's error answer; the rest is cut.
 pub const ERROR_BODY_BYTES: usize = 1024 * 1024;

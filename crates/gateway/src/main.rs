@@ -1,9 +1,47 @@
-// A program exports nothing: `pub` here means "to the rest of the program".
-#![allow(unreachable_pub, dead_code)]
+//! `llm-gateway`: a self-hosted gateway between programs and LLM providers.
 
+// A program exports nothing: `pub` here means "to the rest of the program".
+#![allow(unreachable_pub)]
+
+mod api;
+mod attempt;
+mod call;
 mod cli;
 mod config;
+mod gateway;
+mod pipeline;
+mod providers;
+mod relay;
+mod serve;
+mod settle;
+mod telemetry;
 
-fn main() -> std::process::ExitCode {
-    cli::demo()
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, EXIT_USAGE};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let told = match Cli::parse().command() {
+        Command::Serve(arguments) => return serve::run(&arguments.into()),
+        Command::Sandbox(arguments) => return serve::sandbox(arguments.port.unwrap_or(0)),
+        Command::Check(arguments) => arguments.run(&config::System).map_err(|problems| problems.to_string()),
+        Command::Explain(arguments) => serve::explain(&arguments),
+        Command::Keys(_) => Err(cli::not_built("keys")),
+        Command::Import(_) => Err(cli::not_built("import")),
+    };
+    match told {
+        Ok(text) => {
+            cli::print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            cli::complain(&format!("{}\n", text.trim_end()));
+            EXIT_USAGE.into()
+        }
+    }
 }

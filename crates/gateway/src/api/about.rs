@@ -1,0 +1,158 @@
+//! The routes that answer about the gateway itself. None of them calls a provider.
+
+use std::collections::BTreeMap;
+
+use gateway_core::error::{ErrorKind, GatewayError};
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::egress::Reply;
+use crate::gateway::{Gateway, VERSION};
+use crate::providers::catalog::Provider;
+use crate::providers::health::Health;
+
+/// `GET /v1/providers`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Providers {
+    pub providers: Vec<ProviderView>,
+    pub total: usize,
+}
+
+/// One provider.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ProviderView {
+    pub name: String,
+    pub display_name: String,
+    pub is_available: bool,
+    pub supported_models: Vec<String>,
+    pub default_model: Option<String>,
+    pub capabilities: Vec<&'static str>,
+    pub health: Health,
+    /// By model; models without a known price are not here.
+    pub pricing: BTreeMap<String, PriceView>,
+}
+
+/// US dollars per 1,000 tokens.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PriceView {
+    pub input: f64,
+    pub output: f64,
+}
+
+/// `GET /health`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct GatewayHealth {
+    /// `healthy`, `degraded` (some provider is not well) or `unhealthy` (none is).
+    pub status: &'static str,
+    pub version: &'static str,
+    pub timestamp: String,
+    pub providers: BTreeMap<String, Health>,
+    pub cache_enabled: bool,
+    pub rate_limiting_enabled: bool,
+}
+
+/// `GET /v1/cache/stats`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CacheStats {
+    pub enabled: bool,
+    pub size: u64,
+    pub hits: u64,
+    pub misses: u64,
+    pub hit_rate: f64,
+    pub evictions: u64,
+}
+
+fn view(gateway: &Gateway, provider: &Provider) -> ProviderView {
+    let health = provider.observed.health();
+    let supported_models = gateway.catalog.models(provider);
+    let pricing = supported_models.iter().filter_map(|model| {
+        let price = gateway.catalog.facts(provider, model).price?;
+        let tier = price.tier(0);
+        Some((model.clone(), PriceView { input: tier.input.usd_per_thousand(), output: tier.output.usd_per_thousand() }))
+    });
+    ProviderView {
+        name: provider.name.to_string(),
+        display_name: provider.config.display_name.clone(),
+        is_available: health.is_healthy,
+        default_model: provider.config.default_model.clone(),
+        capabilities: provider.config.capabilities.iter().map(gateway_core::target::Capability::name).collect(),
+        pricing: pricing.collect(),
+        supported_models,
+        health,
+    }
+}
+
+pub fn providers(gateway: &Gateway) -> Reply {
+    let providers: Vec<ProviderView> = gateway.catalog.providers().iter().map(|provider| view(gateway, provider)).collect();
+    Reply::json(&Providers { total: providers.len(), providers })
+}
+
+pub fn provider_health(gateway: &Gateway, name: &str) -> Result<Reply, GatewayError> {
+    let provider = gateway.catalog.provider(name).ok_or_else(|| {
+        let known: Vec<&str> = gateway.catalog.providers().iter().map(|provider| &*provider.name).collect();
+        let shown: String = name.chars().take(100).collect();
+        GatewayError::new(ErrorKind::NotFound, format!("no provider is named {shown:?}; there are: {}", known.join(", ")))
+    })?;
+    Ok(Reply::json(&provider.observed.health()))
+}
+
+pub fn health(gateway: &Gateway) -> Reply {
+    let providers: BTreeMap<String, Health> =
+        gateway.catalog.providers().iter().map(|provider| (provider.name.to_string(), provider.observed.health())).collect();
+    let well = providers.values().filter(|health| health.is_healthy).count();
+    let status = match well {
+        0 => "unhealthy",
+        some if some < providers.len() => "degraded",
+        _ => "healthy",
+    };
+    let health = GatewayHealth {
+        status,
+        version: VERSION,
+        timestamp: crate::telemetry::log::stamp(jiff::Timestamp::now()),
+        providers,
+        // Neither is built yet, whatever the configuration wishes.
+        cache_enabled: false,
+        rate_limiting_enabled: false,
+    };
+    let mut reply = Reply::json(&health);
+    if status == "unhealthy" {
+        reply.status = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    reply
+}
+
+pub fn live() -> Reply {
+    Reply::json(&json!({"status": "alive"}))
+}
+
+pub fn ready(gateway: &Gateway) -> Reply {
+    if gateway.is_draining() {
+        let mut reply = Reply::json(&json!({"status": "draining"}));
+        reply.status = StatusCode::SERVICE_UNAVAILABLE;
+        return reply;
+    }
+    Reply::json(&json!({"status": "ready"}))
+}
+
+pub fn metrics(gateway: &Gateway) -> Reply {
+    let text = gateway.metrics.render(&gateway.log);
+    Reply::of(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+}
+
+pub fn root() -> Reply {
+    Reply::json(&json!({"name": "llm-gateway", "version": VERSION, "docs": "/docs", "health": "/health"}))
+}
+
+pub fn cache_stats() -> Reply {
+    Reply::json(&CacheStats { enabled: false, size: 0, hits: 0, misses: 0, hit_rate: 0.0, evictions: 0 })
+}
+
+pub fn cache_clear() -> Reply {
+    Reply::json(&json!({"enabled": false, "removed": 0}))
+}
+
+pub fn no_cache_hit() -> GatewayError {
+    GatewayError::new(ErrorKind::NotFound, "there is no cache yet, so no answer came from it")
+}

@@ -1,0 +1,215 @@
+//! The bodies of answers: bytes, or a stream that flows.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
+use gateway_core::limits::KEEP_ALIVE_EVERY;
+use gateway_dialects::codec;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use crate::attempt::{Failure, Good};
+use crate::call::SharedCall;
+use crate::gateway::Gateway;
+use crate::pipeline;
+use crate::relay::{Relay, keep_alive};
+use crate::settle::{Outcome, Settle};
+
+/// Attempts under way for a stream whose client already has its headers.
+pub type Opening = Pin<Box<dyn Future<Output = (Result<Good, Failure>, Settle)> + Send>>;
+
+#[derive(Debug)]
+pub enum ReplyBody {
+    /// `None` once it has been sent.
+    Bytes(Option<Bytes>),
+    Stream(Box<StreamBody>),
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            ReplyBody::Bytes(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes)))),
+            ReplyBody::Stream(stream) => stream.poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ReplyBody::Bytes(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            ReplyBody::Stream(stream) => matches!(stream.stage, Stage::Over),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ReplyBody::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            ReplyBody::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A stream to a client, from its headers to its last byte.
+pub struct StreamBody {
+    gateway: Arc<Gateway>,
+    call: SharedCall,
+    stage: Stage,
+    /// Set when it is first waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+enum Stage {
+    Opening(Opening),
+    Flowing(Box<Relay>, Settle),
+    /// The last words of a stream that never flowed.
+    Last(Bytes),
+    Over,
+}
+
+impl std::fmt::Debug for StreamBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamBody").field("request_id", &self.call.request_id).finish_non_exhaustive()
+    }
+}
+
+impl StreamBody {
+    /// A stream whose first content has come.
+    pub fn flowing(gateway: Arc<Gateway>, call: SharedCall, relay: Box<Relay>, settle: Settle) -> Self {
+        StreamBody { gateway, call, stage: Stage::Flowing(relay, settle), timer: None }
+    }
+
+    /// A stream of which there is nothing yet but a sign of life.
+    pub fn opening(gateway: Arc<Gateway>, call: SharedCall, attempts: Opening) -> Self {
+        let timer = Some(Box::pin(tokio::time::sleep_until(Instant::now().into())));
+        StreamBody { gateway, call, stage: Stage::Opening(attempts), timer }
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            match &mut self.stage {
+                Stage::Over => return Poll::Ready(None),
+                Stage::Last(bytes) => {
+                    let bytes = std::mem::take(bytes);
+                    self.stage = Stage::Over;
+                    return Poll::Ready(Some(bytes));
+                }
+                Stage::Opening(attempts) => {
+                    if let Poll::Ready((result, settle)) = attempts.as_mut().poll(cx) {
+                        self.opened(result, settle);
+                        continue;
+                    }
+                    if self.expired(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.rearm(Instant::now() + KEEP_ALIVE_EVERY);
+                    return Poll::Ready(Some(keep_alive(self.call.dialect)));
+                }
+                Stage::Flowing(relay, settle) => {
+                    if let Some(bytes) = relay.take_output() {
+                        if relay.over().is_some() {
+                            end(relay, settle);
+                            self.stage = Stage::Over;
+                        }
+                        return Poll::Ready(Some(bytes));
+                    }
+                    if relay.over().is_some() {
+                        end(relay, settle);
+                        self.stage = Stage::Over;
+                        continue;
+                    }
+                    if self.gateway.is_closing() {
+                        let error = GatewayError::new(ErrorKind::Overloaded, "the gateway is shutting down");
+                        relay.end_with(&error, Outcome::Drained);
+                        continue;
+                    }
+                    if relay.poll_step(cx).is_ready() {
+                        continue;
+                    }
+                    if self.timer.is_some() && self.expired(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    if let Stage::Flowing(relay, _) = &mut self.stage {
+                        let next = relay.check_clocks(Instant::now());
+                        self.rearm(next);
+                    }
+                }
+            }
+        }
+    }
+
+    fn expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn rearm(&mut self, at: Instant) {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(at.into()),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at.into()))),
+        }
+    }
+
+    /// The attempts have ended, long after the client got its headers.
+    fn opened(&mut self, result: Result<Good, Failure>, mut settle: Settle) {
+        self.stage = match result {
+            Ok(Good::Stream(relay)) => {
+                settle.first_content();
+                settle.upstream_done();
+                Stage::Flowing(relay, settle)
+            }
+            Ok(Good::Whole(whole)) => {
+                let (bytes, streamed) = pipeline::said(&self.gateway, &self.call, &whole);
+                settle.end(200, Outcome::Ok, None);
+                // An answer in one piece where a stream was promised is one event.
+                Stage::Last(if streamed { bytes } else { Bytes::from([b"data: ", &bytes[..], b"\n\n"].concat()) })
+            }
+            Err(failure) => {
+                let codec = codec::client(self.call.dialect);
+                let (body, text) = match &failure {
+                    Failure::Upstream { class: FailureClass::Credential, target, error, .. } => {
+                        (codec.encode_error(&pipeline::credential_refused(target), &self.call.request_id), error.message.clone())
+                    }
+                    Failure::Upstream { error, .. } => (codec.encode_upstream_error(error, &self.call.request_id), error.message.clone()),
+                    Failure::Gateway { error, .. } => {
+                        (codec.encode_error(error, &self.call.request_id), error.internal.clone().unwrap_or_else(|| error.message.clone()))
+                    }
+                };
+                settle.end(200, Outcome::UpstreamError, Some(text));
+                Stage::Last(Bytes::from(codec.error_event(&body)))
+            }
+        };
+    }
+}
+
+fn end(relay: &Relay, settle: &mut Settle) {
+    account(relay, settle);
+    if let Some(over) = relay.over() {
+        settle.end(200, over.outcome, over.error.clone());
+    }
+}
+
+fn account(relay: &Relay, settle: &mut Settle) {
+    if let Some(usage) = relay.usage() {
+        settle.usage(usage);
+    }
+    if let Some(finish) = relay.finish_reason() {
+        settle.finish_reason(finish);
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        // The client has gone: what it got so far is still accounted for.
+        if let Stage::Flowing(relay, settle) = &mut self.stage {
+            account(relay, settle);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What goes out: status, headers and errors in the client's dialect.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gateway_core::dialect::Dialect;
+use gateway_core::error::{ErrorKind, GatewayError, UpstreamError};
+use gateway_core::limits::{NAMED_LOSSES_BYTES, RETRY_AFTER_CLIENT};
+use gateway_core::target::Target;
+use gateway_dialects::codec;
+use gateway_policy::routing::{Hint, UnknownProvider};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::api::body::{ReplyBody, StreamBody};
+use crate::attempt::ErrorAnswer;
+use crate::call::Call;
+use crate::gateway::Gateway;
+use crate::settle::Settle;
+
+/// An answer on its way out.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: ReplyBody,
+}
+
+impl Reply {
+    pub fn new(status: StatusCode) -> Self {
+        Reply { status, headers: HeaderMap::with_capacity(16), body: ReplyBody::Bytes(None) }
+    }
+
+    pub fn json<T: Serialize>(value: &T) -> Self {
+        let body = serde_json::to_vec(value).unwrap_or_default();
+        Reply::of(StatusCode::OK, "application/json", body)
+    }
+
+    pub fn of(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut reply = Reply::new(status);
+        reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        reply.with_bytes(body.into())
+    }
+
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: Bytes) -> Self {
+        self.body = ReplyBody::Bytes(Some(bytes));
+        self
+    }
+
+    #[must_use]
+    pub fn with_stream(mut self, stream: StreamBody) -> Self {
+        self.body = ReplyBody::Stream(Box::new(stream));
+        self
+    }
+
+    fn set(&mut self, name: &'static str, value: &str) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+
+    pub fn into_response(self) -> Response<ReplyBody> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// An error of the gateway's own, in the client's dialect.
+pub fn error(error: &GatewayError, dialect: Dialect, request_id: &str) -> Reply {
+    let row = error.kind.row();
+    let status = match dialect {
+        Dialect::Native => row.status,
+        Dialect::OpenAiChat => row.openai_status,
+        Dialect::AnthropicMessages => row.anthropic_status,
+    };
+    let body = codec::client(dialect).encode_error(error, request_id);
+    let mut reply = Reply::of(status_of(status), "application/json", body);
+    let wait = error.retry_after.or(matches!(row.status, 429 | 503).then_some(Duration::from_secs(1)));
+    if let Some(wait) = wait {
+        retry_after(&mut reply, wait);
+    }
+    reply
+}
+
+fn retry_after(reply: &mut Reply, wait: Duration) {
+    let wait = wait.min(RETRY_AFTER_CLIENT);
+    reply.set("retry-after-ms", &wait.as_millis().to_string());
+    reply.set("retry-after", &wait.as_millis().div_ceil(1000).max(1).to_string());
+}
+
+fn status_of(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// A provider's error, as it came.
+pub fn verbatim(answer: &ErrorAnswer, _error: &UpstreamError) -> Reply {
+    let mut reply = Reply::new(status_of(answer.status));
+    reply.headers = answer.headers.clone();
+    reply.headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    reply.with_bytes(answer.body.clone())
+}
+
+/// A provider's error, in the client's dialect.
+pub fn translated_error(error: &UpstreamError, dialect: Dialect, request_id: &str) -> Reply {
+    let status = if error.status >= 400 { status_of(error.status) } else { StatusCode::BAD_GATEWAY };
+    Reply::of(status, "application/json", codec::client(dialect).encode_upstream_error(error, request_id))
+}
+
+/// The headers of an answer that began well.
+pub fn answered(gateway: &Arc<Gateway>, call: &Call, settle: &Settle, target: &Target, headers: HeaderMap) -> Reply {
+    let mut reply = Reply::new(StatusCode::OK);
+    reply.headers = headers;
+    about(gateway, call, &mut reply, settle);
+    reply.set("x-gateway-provider", &target.provider);
+    reply.set("x-gateway-model", &target.model);
+    reply
+}
+
+/// The headers of a stream that has nothing but a sign of life to give yet.
+pub fn opening(gateway: &Arc<Gateway>, call: &Call, stream: StreamBody) -> Reply {
+    let mut reply = Reply::new(StatusCode::OK);
+    event_stream(&mut reply);
+    sandbox(gateway, &mut reply);
+    if let Some(id) = &call.correlation_id {
+        reply.set("x-correlation-id", id);
+    }
+    reply.with_stream(stream)
+}
+
+/// What the gateway did for this request, as far as it is known when the headers leave.
+fn about(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle) {
+    sandbox(gateway, reply);
+    timing(reply, settle);
+    let Some(record) = settle.record() else { return };
+    if record.attempts > 0 {
+        reply.headers.insert("x-gateway-attempts", HeaderValue::from(record.attempts));
+    }
+    if let Some(id) = &record.upstream_request_id {
+        reply.set("x-gateway-upstream-request-id", id);
+    }
+    if let (Some(cost), false) = (record.cost, call.stream) {
+        reply.set("x-gateway-cost-usd", &format!("{:.9}", cost.total().usd()));
+    }
+    for (header, names) in [("x-gateway-dropped", &record.dropped), ("x-gateway-added", &record.added)] {
+        if !names.is_empty() {
+            reply.set(header, &listed(names));
+        }
+    }
+}
+
+fn sandbox(gateway: &Gateway, reply: &mut Reply) {
+    if gateway.config.sandbox {
+        reply.headers.insert("x-gateway-sandbox", HeaderValue::from_static("true"));
+    }
+}
+
+pub fn timing(reply: &mut Reply, settle: &Settle) {
+    reply.set("x-response-time", &format!("{:.3}ms", settle.elapsed_ms()));
+    reply.set("x-gateway-overhead-ms", &format!("{:.3}", settle.overhead_ms()));
+    if let Some(id) = settle.record().and_then(|record| record.correlation_id.as_deref()) {
+        reply.set("x-correlation-id", id);
+    }
+}
+
+/// Names for a header: those that fit, in printable ASCII.
+fn listed(names: &[String]) -> String {
+    let mut text = String::new();
+    for name in names {
+        let name: String = name.chars().map(|c| if c.is_ascii_graphic() && c != ',' { c } else { '_' }).collect();
+        if text.len() + name.len() > NAMED_LOSSES_BYTES {
+            text.push_str(", ...");
+            break;
+        }
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&name);
+    }
+    text
+}
+
+/// All attempts have been made: a client that repeats the request would only multiply them.
+pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle) {
+    about(gateway, call, reply, settle);
+    if settle.record().is_some_and(|record| record.attempts > 0) {
+        reply.headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        if let Some((provider, model)) = settle.record().and_then(|record| record.provider.clone().zip(record.model.clone())) {
+            reply.set("x-gateway-provider", &provider);
+            reply.set("x-gateway-model", &model);
+        }
+    }
+}
+
+pub fn event_stream(reply: &mut Reply) {
+    reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    reply.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx and its kin would gather the stream otherwise.
+    reply.headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+}
+
+/// The gateway's own id of the request, on every answer.
+pub fn identify(reply: &mut Reply, dialect: Dialect, request_id: &str) {
+    reply.set("x-request-id", request_id);
+    if dialect == Dialect::AnthropicMessages {
+        // Where the official SDK looks for it.
+        reply.set("request-id", request_id);
+    }
+}
+
+/// The name of the hint at fault, as the client wrote it.
+pub fn hint_field(dialect: Dialect, unknown: &UnknownProvider) -> String {
+    match (dialect, unknown.hint) {
+        (Dialect::Native, Hint::Preferred) => format!("routing.preferred_providers[{}]", unknown.index),
+        (Dialect::Native, Hint::Excluded) => format!("routing.exclude_providers[{}]", unknown.index),
+        (Dialect::Native, Hint::Pinned) => "provider".to_owned(),
+        (_, Hint::Preferred) => "x-gateway-prefer".to_owned(),
+        (_, Hint::Excluded) => "x-gateway-exclude".to_owned(),
+        (_, Hint::Pinned) => "x-gateway-provider".to_owned(),
+    }
+}
+
+pub fn not_found(path: &str) -> GatewayError {
+    let shown: String = path.chars().take(200).collect();
+    GatewayError::new(ErrorKind::NotFound, format!("there is nothing at {shown}; GET /docs shows what there is"))
+}

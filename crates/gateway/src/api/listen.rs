@@ -1,0 +1,316 @@
+//! Connections: accepted by one task, served by one thread per core.
+//!
+//! A connection stays with its worker, and so do the upstream connections that its requests use: no request crosses a
+//! thread, and no lock is shared on its way. A new connection goes to the worker that has the fewest.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use gateway_core::limits::{CLIENT_STALL_TIME, REQUEST_HEADER_BYTES, REQUEST_HEADERS, REQUEST_HEADERS_TIME};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+
+use crate::api::body::ReplyBody;
+use crate::gateway::Gateway;
+
+/// Between two requests on one connection; longer than the pools of common clients keep theirs.
+const IDLE_TIME: Duration = Duration::from_secs(90);
+/// Read buffer of a connection; a body of this size comes in one piece.
+const BUFFER_BYTES: usize = 128 * 1024;
+/// Connections waiting for one worker.
+const BACKLOG: usize = 1024;
+
+/// How far a shutdown has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Serving,
+    /// Finish what has begun.
+    Draining,
+    /// End what is still open.
+    Closing,
+}
+
+struct Worker {
+    connections: mpsc::Sender<std::net::TcpStream>,
+    open: Arc<AtomicUsize>,
+}
+
+/// The threads that serve connections.
+pub struct Workers {
+    workers: Vec<Worker>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers").field("count", &self.workers.len()).finish_non_exhaustive()
+    }
+}
+
+impl Workers {
+    pub fn start(count: usize, gateway: &Arc<Gateway>, tls: Option<&TlsAcceptor>, phase: &watch::Receiver<Phase>) -> io::Result<Workers> {
+        let (mut workers, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for index in 0..count {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (connections, inbox) = mpsc::channel(BACKLOG);
+            let open = Arc::new(AtomicUsize::new(0));
+            let shared = Shared { gateway: gateway.clone(), tls: tls.cloned(), phase: phase.clone(), open: open.clone() };
+            workers.push(Worker { connections, open });
+            let work = move || runtime.block_on(serve_inbox(shared, inbox));
+            threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
+        }
+        Ok(Workers { workers, threads })
+    }
+
+    fn give(&self, stream: std::net::TcpStream) {
+        let least = self.workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed));
+        if let Some(worker) = least {
+            worker.open.fetch_add(1, Ordering::Relaxed);
+            // A worker with a full inbox is overwhelmed: the connection is closed, which is what its client can act upon.
+            if worker.connections.try_send(stream).is_err() {
+                worker.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub fn open(&self) -> usize {
+        self.workers.iter().map(|worker| worker.open.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Lets the workers end once their connections have.
+    pub fn join(self) {
+        drop(self.workers);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Accepts connections until the drain begins.
+pub async fn accept(listener: &TcpListener, workers: &Workers, mut phase: watch::Receiver<Phase>, gateway: &Gateway) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+        };
+        match accepted.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => workers.give(stream),
+            Err(error) if is_connection_error(&error) => {}
+            Err(error) => {
+                // Out of file descriptors or memory: what is open goes on, what is new must wait.
+                gateway.log.event(crate::telemetry::log::Level::Error, "cannot accept connections", [("error", error.to_string().into())]);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn is_connection_error(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset)
+}
+
+#[derive(Clone)]
+struct Shared {
+    gateway: Arc<Gateway>,
+    tls: Option<TlsAcceptor>,
+    phase: watch::Receiver<Phase>,
+    open: Arc<AtomicUsize>,
+}
+
+async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<std::net::TcpStream>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut phase = shared.phase.clone();
+    loop {
+        tokio::select! {
+            stream = inbox.recv() => match stream {
+                Some(stream) => {
+                    let shared = shared.clone();
+                    tasks.spawn(async move {
+                        shared.gateway.metrics.connections.inc();
+                        // How a connection ended is told by the requests on it.
+                        let _ = serve(&shared, stream).await;
+                        shared.gateway.metrics.connections.dec();
+                        shared.open.fetch_sub(1, Ordering::Relaxed);
+                    });
+                }
+                None => break,
+            },
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+    let all = async { while tasks.join_next().await.is_some() {} };
+    tokio::select! {
+        () = all => {}
+        // A moment for the last words of streams.
+        () = async { let _ = phase.wait_for(|phase| *phase == Phase::Closing).await; tokio::time::sleep(Duration::from_millis(500)).await } => {}
+    }
+}
+
+async fn serve(shared: &Shared, stream: std::net::TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    let stream = TcpStream::from_std(stream)?;
+    let spoke = Arc::new(AtomicBool::new(false));
+    let guarded = Guarded::new(stream, spoke.clone());
+    match &shared.tls {
+        None => serve_http(shared, guarded, spoke, local).await,
+        Some(tls) => {
+            let handshake = tokio::time::timeout(REQUEST_HEADERS_TIME, tls.accept(guarded));
+            let stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
+            serve_http(shared, stream, spoke, local).await
+        }
+    }
+}
+
+async fn serve_http<S>(shared: &Shared, stream: S, spoke: Arc<AtomicBool>, local: SocketAddr) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = Front { gateway: shared.gateway.clone(), spoke, local };
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_TIME)
+        .max_headers(REQUEST_HEADERS)
+        .max_buf_size(BUFFER_BYTES)
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .max_concurrent_streams(256)
+        .max_header_list_size(REQUEST_HEADER_BYTES as u32);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let mut phase = shared.phase.clone();
+    loop {
+        let changed = tokio::select! {
+            ended = connection.as_mut() => return ended.map_err(io::Error::other),
+            changed = phase.changed() => changed,
+        };
+        if changed.is_err() {
+            return connection.await.map_err(io::Error::other);
+        }
+        // Polled again after this, the connection lets its open streams see that the gateway is closing.
+        if *phase.borrow_and_update() == Phase::Draining {
+            connection.as_mut().graceful_shutdown();
+        }
+    }
+}
+
+/// hyper's way into the program.
+struct Front {
+    gateway: Arc<Gateway>,
+    spoke: Arc<AtomicBool>,
+    local: SocketAddr,
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.spoke.store(true, Ordering::Relaxed);
+        let (gateway, local) = (self.gateway.clone(), self.local);
+        Box::pin(async move { Ok(super::respond(gateway, request, local).await) })
+    }
+}
+
+/// A client's connection with two clocks: it must say something soon after it was opened, and must not stop reading for long
+/// while something is being written to it.
+struct Guarded {
+    stream: TcpStream,
+    spoke: Arc<AtomicBool>,
+    first_request: Option<Pin<Box<Sleep>>>,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guarded {
+    fn new(stream: TcpStream, spoke: Arc<AtomicBool>) -> Self {
+        let deadline = Instant::now() + REQUEST_HEADERS_TIME;
+        Guarded { stream, spoke, first_request: Some(Box::pin(tokio::time::sleep_until(deadline.into()))), stalled: None }
+    }
+
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLIENT_STALL_TIME)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if self.first_request.is_some() && self.spoke.load(Ordering::Relaxed) {
+            self.first_request = None;
+        }
+        if read.is_pending()
+            && let Some(deadline) = &mut self.first_request
+        {
+            ready!(deadline.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(cx, written)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.watch(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// TLS from PEM files, for HTTP/2 and HTTP/1.1.
+pub fn tls(cert: &Path, key: &Path) -> Result<TlsAcceptor, String> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let certs = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("{}: {error}", cert.display()))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certs, key))
+        .map_err(|error| error.to_string())?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

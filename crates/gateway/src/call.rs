@@ -1,0 +1,173 @@
+//! One request of a client for an answer, understood as far as routing needs it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gateway_core::chat::ChatRequest;
+use gateway_core::dialect::Dialect;
+use gateway_core::error::GatewayError;
+use gateway_core::target::{Capabilities, Capability, Strategy};
+use gateway_dialects::codec;
+use gateway_dialects::envelope::Envelope;
+use gateway_dialects::native;
+use gateway_policy::routing::Hints;
+use gateway_policy::tokens::{self, Estimate};
+use http::{HeaderMap, HeaderName};
+use serde_json::Value;
+
+use crate::api::ingress::Inbound;
+
+/// What a client asks, and how.
+#[derive(Debug)]
+pub struct Call {
+    pub request_id: String,
+    pub correlation_id: Option<String>,
+    pub route: &'static str,
+    pub dialect: Dialect,
+    pub started: Instant,
+    pub body: Bytes,
+    pub envelope: Envelope,
+    pub stream: bool,
+    pub hints: Hints,
+    pub user: Option<String>,
+    pub metadata: Option<Value>,
+    /// The client's own deadline for the whole answer, or for the first content of a stream.
+    pub timeout: Option<Duration>,
+    /// Headers that pass to a provider of the same dialect.
+    pub forwarded: HeaderMap,
+    chat: OnceLock<Result<ChatRequest, Box<GatewayError>>>,
+}
+
+impl Call {
+    /// Reads the envelope of an OpenAI or Anthropic request, or the whole of a native one. `streamed`: the route says so.
+    pub fn open(inbound: Inbound, dialect: Dialect, streamed: bool) -> Result<Call, GatewayError> {
+        let mut hints = header_hints(&inbound.headers)?;
+        let timeout = timeout_header(&inbound.headers)?;
+        let envelope = Envelope::read(&inbound.body)?;
+        let mut call = Call {
+            request_id: inbound.request_id,
+            correlation_id: inbound.correlation_id,
+            route: inbound.route,
+            dialect,
+            started: inbound.started,
+            forwarded: forwarded(&inbound.headers, dialect),
+            user: text_header(&inbound.headers, "x-gateway-user"),
+            body: inbound.body,
+            stream: envelope.stream || streamed,
+            envelope,
+            hints: Hints::default(),
+            metadata: None,
+            timeout,
+            chat: OnceLock::new(),
+        };
+        if dialect == Dialect::Native {
+            let request = native::decode(&call.body)?;
+            let routing = request.routing;
+            hints.strategy = routing.strategy.or(hints.strategy);
+            hints.pinned = request.provider.or(hints.pinned);
+            hints.required = routing.required_capabilities;
+            if !routing.preferred_providers.is_empty() {
+                hints.preferred = routing.preferred_providers;
+            }
+            hints.excluded.extend(routing.exclude_providers);
+            call.user = request.user_id.or(call.user);
+            call.metadata = request.metadata;
+            let mut chat = request.chat;
+            chat.stream = call.stream;
+            call.chat = OnceLock::from(Ok(chat));
+        } else if call.envelope.model.as_deref().unwrap_or_default().is_empty() {
+            return Err(GatewayError::invalid("model", "model is required: name one as provider/model; GET /v1/models lists them"));
+        }
+        call.hints = hints;
+        Ok(call)
+    }
+
+    pub fn model(&self) -> Option<&str> {
+        self.envelope.model.as_deref()
+    }
+
+    /// The request in canonical form; decoded when first asked for.
+    pub fn chat(&self) -> Result<&ChatRequest, GatewayError> {
+        let decode = || codec::client(self.dialect).decode_request(&self.body).map_err(Box::new);
+        match self.chat.get_or_init(decode) {
+            Ok(chat) => Ok(chat),
+            Err(error) => Err((**error).clone()),
+        }
+    }
+
+    /// How large the request probably is, from its bytes alone.
+    pub fn estimate(&self) -> Estimate {
+        Estimate { input: tokens::text(&self.body), output: tokens::expected_output(self.envelope.max_tokens, false) }
+    }
+}
+
+fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+fn list_header(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let list = text_header(headers, name).unwrap_or_default();
+    list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+/// Routing hints in headers, which every dialect may carry.
+fn header_hints(headers: &HeaderMap) -> Result<Hints, GatewayError> {
+    let strategy = match text_header(headers, "x-gateway-strategy") {
+        None => None,
+        Some(name) => Some(Strategy::parse(&name).ok_or_else(|| {
+            let known = Strategy::ALL.map(Strategy::name).join(", ");
+            GatewayError::invalid("x-gateway-strategy", format!("x-gateway-strategy must be one of {known}, got {name:?}"))
+        })?),
+    };
+    Ok(Hints {
+        strategy,
+        preferred: list_header(headers, "x-gateway-prefer"),
+        excluded: list_header(headers, "x-gateway-exclude"),
+        pinned: text_header(headers, "x-gateway-provider"),
+        required: Capabilities::default(),
+    })
+}
+
+fn timeout_header(headers: &HeaderMap) -> Result<Option<Duration>, GatewayError> {
+    let Some(text) = text_header(headers, "x-gateway-timeout-ms") else { return Ok(None) };
+    match text.parse() {
+        Ok(ms @ 1..=3_600_000) => Ok(Some(Duration::from_millis(ms))),
+        _ => Err(GatewayError::invalid(
+            "x-gateway-timeout-ms",
+            format!("x-gateway-timeout-ms must be a whole number from 1 to 3600000, got {text:?}"),
+        )),
+    }
+}
+
+/// The headers by which a dialect says more than its body does.
+fn forwarded(headers: &HeaderMap, dialect: Dialect) -> HeaderMap {
+    let passes: fn(&HeaderName) -> bool = match dialect {
+        Dialect::AnthropicMessages => |name| name.as_str().starts_with("anthropic-"),
+        Dialect::OpenAiChat => |name| {
+            let name = name.as_str();
+            // Organisation and project belong to the key, and the key is ours.
+            name.starts_with("openai-") && name != "openai-organization" && name != "openai-project"
+        },
+        Dialect::Native => |_| false,
+    };
+    let mut chosen = HeaderMap::new();
+    for (name, value) in headers {
+        if passes(name) {
+            chosen.append(name.clone(), value.clone());
+        }
+    }
+    chosen
+}
+
+/// Capabilities that a request plainly needs.
+pub fn needed(call: &Call) -> Capabilities {
+    let mut needed = call.hints.required;
+    if call.stream {
+        needed = needed.with(Capability::Streaming);
+    }
+    needed
+}
+
+pub type SharedCall = Arc<Call>;

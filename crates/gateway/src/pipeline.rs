@@ -1,0 +1,186 @@
+//! The life of a request, on one page.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gateway_core::chat::ChatResponse;
+use gateway_core::dialect::Dialect;
+use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
+use gateway_core::limits::KEEP_ALIVE_EVERY;
+use gateway_core::target::Target;
+use gateway_dialects::codec::{self, Answer};
+use gateway_policy::routing::{self, NoRoute, RoutePlan};
+use http::header;
+
+use crate::api::body::{Opening, StreamBody};
+use crate::api::egress::{self, Reply};
+use crate::api::ingress::Inbound;
+use crate::attempt::{self, Failure, Good, Whole, WholeBody};
+use crate::call::{self, Call, SharedCall};
+use crate::gateway::Gateway;
+use crate::settle::{Outcome, Record, Settle};
+
+/// Answers one request for a completion, in the dialect of its client.
+pub async fn handle(gateway: Arc<Gateway>, inbound: Inbound, dialect: Dialect, streamed: bool) -> Reply {
+    let mut settle = Settle::open(gateway.clone(), inbound.started, record_of(&inbound, dialect));
+    let request_id = inbound.request_id.clone();
+    let opened = Call::open(inbound, dialect, streamed).and_then(|call| {
+        settle.asked(&call);
+        let plan = plan(&gateway, &call)?;
+        Ok((Arc::new(call), plan))
+    });
+    let (call, plan) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return refuse(&error, dialect, &request_id, settle),
+    };
+    let mut attempts: Opening = Box::pin(attempt::run(gateway.clone(), call.clone(), plan, settle));
+    if !call.stream {
+        let (result, settle) = attempts.await;
+        return reply(&gateway, &call, result, settle);
+    }
+    // A stream may keep its client waiting for its first content, but not in silence.
+    match tokio::time::timeout(KEEP_ALIVE_EVERY, &mut attempts).await {
+        Ok((result, settle)) => reply(&gateway, &call, result, settle),
+        Err(_) => egress::opening(&gateway, &call, StreamBody::opening(gateway.clone(), call.clone(), attempts)),
+    }
+}
+
+fn record_of(inbound: &Inbound, dialect: Dialect) -> Record {
+    Record {
+        request_id: inbound.request_id.clone(),
+        correlation_id: inbound.correlation_id.clone(),
+        route: inbound.route,
+        dialect: dialect.name(),
+        stream: false,
+        model_asked: None,
+        user: None,
+        provider: None,
+        model: None,
+        status: 0,
+        outcome: Outcome::Ok,
+        attempts: 0,
+        tried: Vec::new(),
+        upstream_request_id: None,
+        finish_reason: None,
+        usage: None,
+        cost: None,
+        first_content_ms: None,
+        duration_ms: 0.0,
+        overhead_ms: 0.0,
+        dropped: Vec::new(),
+        added: Vec::new(),
+        error: None,
+    }
+}
+
+/// Which targets are tried, in which order.
+pub fn plan(gateway: &Gateway, call: &Call) -> Result<RoutePlan, GatewayError> {
+    let names: Vec<&str> = gateway.catalog.providers().iter().map(|provider| &*provider.name).collect();
+    call.hints.check(&names).map_err(|unknown| GatewayError::invalid(egress::hint_field(call.dialect, &unknown), unknown.to_string()))?;
+    let resolved = gateway.catalog.resolve(call.model())?;
+    let mut hints = call.hints.clone();
+    hints.required = call::needed(call);
+    let default = resolved.strategy.unwrap_or(gateway.config.routing.strategy);
+    routing::plan(resolved.candidates, &hints, default, call.estimate()).map_err(|no_route| unroutable(&no_route, call))
+}
+
+fn unroutable(no_route: &NoRoute, call: &Call) -> GatewayError {
+    if let NoRoute::NotBuilt(_) = no_route {
+        let field = if call.dialect == Dialect::Native { "routing.strategy" } else { "x-gateway-strategy" };
+        return GatewayError::invalid(field, no_route.to_string());
+    }
+    let kind = if no_route.is_by_request() { ErrorKind::InvalidRequest } else { ErrorKind::NoProvider };
+    let skipped = serde_json::to_value(no_route).unwrap_or_default();
+    GatewayError::new(kind, no_route.to_string()).detail("routing", skipped)
+}
+
+/// What the encoder of an answer is told beside it.
+pub fn answer(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target) -> Answer {
+    let now = jiff::Timestamp::now();
+    let price = gateway.catalog.provider(&target.provider).and_then(|provider| gateway.catalog.facts(provider, &target.model).price);
+    Answer {
+        request_id: call.request_id.clone(),
+        provider: target.provider.clone(),
+        model: target.model.clone(),
+        created: u64::try_from(now.as_second()).unwrap_or_default(),
+        timestamp: crate::telemetry::log::stamp(now),
+        latency_ms: (call.started.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+        include_usage: call.envelope.include_usage == Some(true),
+        metadata: call.metadata.clone(),
+        price: Arc::new(move |usage| price.as_ref().map(|price| price.cost(usage))),
+    }
+}
+
+fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure>, mut settle: Settle) -> Reply {
+    match result {
+        Ok(Good::Stream(relay)) => {
+            settle.first_content();
+            settle.upstream_done();
+            let mut reply = egress::answered(gateway, call, &settle, &relay.target, relay.headers.clone());
+            egress::event_stream(&mut reply);
+            reply.with_stream(StreamBody::flowing(gateway.clone(), call.clone(), relay, settle))
+        }
+        Ok(Good::Whole(whole)) => {
+            let (body, streamed) = said(gateway, call, &whole);
+            let mut reply = egress::answered(gateway, call, &settle, &whole.target, whole.headers);
+            if streamed {
+                egress::event_stream(&mut reply);
+            } else if matches!(whole.body, WholeBody::Translate(_)) {
+                reply.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+            }
+            settle.end(reply.status.as_u16(), Outcome::Ok, None);
+            reply.with_bytes(body)
+        }
+        Err(failure) => failed(gateway, call, &failure, settle),
+    }
+}
+
+/// A whole answer in the client's dialect; as a stream where the client wants one and the provider gave none.
+pub fn said(gateway: &Arc<Gateway>, call: &SharedCall, whole: &Whole) -> (Bytes, bool) {
+    let response: &ChatResponse = match &whole.body {
+        WholeBody::Same(bytes) => return (bytes.clone(), false),
+        WholeBody::Translate(response) => response,
+    };
+    let (codec, answer) = (codec::client(call.dialect), answer(gateway, call, &whole.target));
+    if !call.stream {
+        return (Bytes::from(codec.encode_response(response.clone(), &answer)), false);
+    }
+    let (mut encoder, mut text) = (codec.stream_encoder(answer), Vec::new());
+    for event in response.clone().into_events() {
+        encoder.push(event, &mut text);
+    }
+    encoder.finish(&mut text);
+    (Bytes::from(text), true)
+}
+
+fn refuse(error: &GatewayError, dialect: Dialect, request_id: &str, mut settle: Settle) -> Reply {
+    let mut reply = egress::error(error, dialect, request_id);
+    egress::timing(&mut reply, &settle);
+    let outcome = if reply.status.is_server_error() { Outcome::UpstreamError } else { Outcome::ClientError };
+    settle.end(reply.status.as_u16(), outcome, Some(error.message.clone()));
+    reply
+}
+
+/// The answer to a request that no target could serve.
+fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut settle: Settle) -> Reply {
+    let mut reply = match failure {
+        Failure::Upstream { class: FailureClass::Credential, target, .. } => egress::error(&credential_refused(target), call.dialect, &call.request_id),
+        Failure::Upstream { error, dialect, answer, .. } if *dialect == call.dialect => egress::verbatim(answer, error),
+        Failure::Upstream { error, .. } => egress::translated_error(error, call.dialect, &call.request_id),
+        Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
+    };
+    egress::spent(gateway, call, &mut reply, &settle);
+    let outcome = if failure.class() == FailureClass::ClientFault { Outcome::ClientError } else { Outcome::UpstreamError };
+    let text = match failure {
+        Failure::Upstream { error, .. } => error.message.clone(),
+        Failure::Gateway { error, .. } => error.internal.clone().unwrap_or_else(|| error.message.clone()),
+    };
+    settle.end(reply.status.as_u16(), outcome, Some(text.chars().take(1000).collect()));
+    reply
+}
+
+/// What a client may know of it: the provider's words concern a key that is not the client's.
+pub fn credential_refused(target: &Target) -> GatewayError {
+    let message = format!("{} refused the gateway's own credential; the operator finds the reason in the gateway's log", target.provider);
+    GatewayError::new(ErrorKind::ProviderError, message)
+}

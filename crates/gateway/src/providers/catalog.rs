@@ -1,0 +1,248 @@
+//! The providers of this gateway and the models by which clients name them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_core::error::{ErrorKind, GatewayError};
+use gateway_core::target::{Capabilities, Capability, Strategy, Target};
+use gateway_policy::models::{ModelFacts, ModelTable};
+use gateway_policy::pricing::Price;
+use gateway_policy::routing::Candidate;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+
+use crate::config::runtime::{self as config, Alias, Auth};
+use crate::providers::client::Origin;
+use crate::providers::health::Observed;
+use crate::settle::Record;
+
+/// A provider, ready to be asked.
+#[derive(Debug)]
+pub struct Provider {
+    pub name: Arc<str>,
+    pub config: config::Provider,
+    pub origin: Arc<Origin>,
+    pub chat_uri: Uri,
+    pub price: Option<Price>,
+    pub observed: Observed,
+    /// `Host` and what the vendor wants with every request; the credential is added per attempt.
+    headers: HeaderMap,
+    credentials: Vec<(HeaderName, HeaderValue, u32)>,
+}
+
+/// What the gateway knows of one model at one provider.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    pub price: Option<Price>,
+    pub context_window: Option<u64>,
+    pub max_output: Option<u64>,
+    pub capabilities: Capabilities,
+    pub reasoning: bool,
+}
+
+/// The candidates for a request, and the strategy of the alias that named them.
+#[derive(Debug)]
+pub struct Resolved {
+    pub candidates: Vec<Candidate>,
+    pub strategy: Option<Strategy>,
+}
+
+#[derive(Debug)]
+pub struct Catalog {
+    providers: Vec<Provider>,
+    aliases: Vec<Alias>,
+    models: ModelTable,
+}
+
+impl Provider {
+    fn new(config: config::Provider) -> Result<Self, String> {
+        let base = &config.base_url;
+        let wrong = |error: &dyn std::fmt::Display| format!("provider {}: {error}", config.name);
+        let origin = Origin::new(base.scheme.clone(), base.authority.clone()).map_err(|error| wrong(&error))?;
+        let chat_uri = format!("{}{}", base.path, config.paths.chat).parse().map_err(|error| wrong(&error))?;
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(header::HOST, HeaderValue::from_str(base.authority.as_str()).map_err(|error| wrong(&error))?);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("llm-gateway/", env!("CARGO_PKG_VERSION"))));
+        headers.extend(config.headers.iter().cloned());
+        let mut credentials = Vec::with_capacity(config.credentials.len());
+        for credential in &config.credentials {
+            let (name, text) = match &config.auth {
+                Auth::Bearer => (header::AUTHORIZATION, format!("Bearer {}", credential.key.expose())),
+                Auth::Header(name) => (name.clone(), credential.key.expose().to_owned()),
+                Auth::None => continue,
+            };
+            let mut value = HeaderValue::from_str(&text).map_err(|error| wrong(&error))?;
+            value.set_sensitive(true);
+            credentials.push((name, value, credential.weight));
+        }
+        let price = match &config.price {
+            Some(price) => Some(Price::flat(price.input, price.output).map_err(|error| wrong(&error))?),
+            None => None,
+        };
+        let name = Arc::from(config.name.as_str());
+        Ok(Provider { name, origin: Arc::new(origin), chat_uri, price, observed: Observed::default(), headers, credentials, config })
+    }
+
+    /// The headers of one attempt: the vendor's own, those of the client that may pass, one credential.
+    pub fn headers(&self, forwarded: &HeaderMap) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.extend(forwarded.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if let Some((name, value)) = self.credential() {
+            headers.insert(name.clone(), value.clone());
+        }
+        headers
+    }
+
+    fn credential(&self) -> Option<(&HeaderName, &HeaderValue)> {
+        let total: u32 = self.credentials.iter().map(|(_, _, weight)| weight).sum();
+        let mut draw = if self.credentials.len() > 1 && total > 0 { fastrand::u32(0..total) } else { 0 };
+        for (name, value, weight) in &self.credentials {
+            if draw < *weight || self.credentials.len() == 1 {
+                return Some((name, value));
+            }
+            draw -= weight;
+        }
+        None
+    }
+}
+
+impl Catalog {
+    pub fn new(providers: Vec<config::Provider>, aliases: Vec<Alias>, models: ModelTable) -> Result<Self, String> {
+        let providers = providers.into_iter().map(Provider::new).collect::<Result<_, _>>()?;
+        Ok(Catalog { providers, aliases, models })
+    }
+
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| &*provider.name == name)
+    }
+
+    pub fn facts(&self, provider: &Provider, model: &str) -> Facts {
+        let known: Option<&ModelFacts> = self.models.find(&provider.name, model);
+        Facts {
+            price: provider.price.clone().or_else(|| known.and_then(|facts| facts.price.clone())),
+            context_window: known.and_then(|facts| facts.context_window),
+            max_output: known.and_then(|facts| facts.max_output),
+            capabilities: known.and_then(|facts| facts.capabilities).unwrap_or(provider.config.capabilities).with(Capability::Streaming),
+            reasoning: known.is_some_and(ModelFacts::reasoning),
+        }
+    }
+
+    fn candidate(&self, provider: &Provider, model: &str, weight: u32) -> Candidate {
+        let facts = self.facts(provider, model);
+        Candidate {
+            target: Target { provider: provider.name.clone(), model: Arc::from(model), dialect: provider.config.dialect },
+            price: facts.price,
+            capabilities: facts.capabilities,
+            weight,
+            available: Ok(()),
+        }
+    }
+
+    /// What a model name stands for: an alias; `provider/model`; a bare name that a provider lists, the model table knows or
+    /// a vendor's prefix claims. Without a name, every provider's default model.
+    pub fn resolve(&self, model: Option<&str>) -> Result<Resolved, GatewayError> {
+        let plain = |candidates| Resolved { candidates, strategy: None };
+        let Some(model) = model.filter(|model| !model.is_empty()) else {
+            let defaults = self.providers.iter().filter_map(|provider| {
+                provider.config.default_model.as_deref().map(|model| self.candidate(provider, model, 1))
+            });
+            return Ok(plain(defaults.collect()));
+        };
+        if let Some(alias) = self.aliases.iter().find(|alias| alias.name == model) {
+            let targets = alias.targets.iter().filter_map(|target| {
+                self.provider(&target.provider).map(|provider| self.candidate(provider, &target.model, target.weight))
+            });
+            return Ok(Resolved { candidates: targets.collect(), strategy: alias.strategy });
+        }
+        if let Some((name, rest)) = model.split_once('/')
+            && let Some(provider) = self.provider(name)
+            && !rest.is_empty()
+        {
+            return Ok(plain(vec![self.candidate(provider, rest, 1)]));
+        }
+        let listed = |provider: &&Provider| provider.config.lists(model) || self.models.find(&provider.name, model).is_some();
+        let mut candidates: Vec<Candidate> =
+            self.providers.iter().filter(listed).map(|provider| self.candidate(provider, model, 1)).collect();
+        if candidates.is_empty() {
+            let claimed = self.providers.iter().filter(|provider| provider.config.serves(model));
+            candidates = claimed.map(|provider| self.candidate(provider, model, 1)).collect();
+        }
+        if candidates.is_empty() { Err(self.unknown(model)) } else { Ok(plain(candidates)) }
+    }
+
+    fn unknown(&self, model: &str) -> GatewayError {
+        let vendors: Vec<&str> = self.providers.iter().map(|provider| &*provider.name).collect();
+        let aliases = self.aliases.iter().map(|alias| &alias.name).filter(|name| strsim::jaro_winkler(model, name) > 0.8);
+        let near: Vec<String> = aliases.cloned().chain(self.models.near(model, &vendors)).take(3).collect();
+        let hint = if near.is_empty() {
+            "name it as provider/model; GET /v1/models lists what there is".to_owned()
+        } else {
+            format!("did you mean {}?", near.join(", "))
+        };
+        let shown: String = model.chars().take(100).collect();
+        let error = GatewayError::new(ErrorKind::ModelNotFound, format!("there is no model {shown:?} here: {hint}"));
+        GatewayError { field: Some("model".to_owned()), ..error }.detail("near", near)
+    }
+
+    /// The models of a provider, as it names them: those that the operator listed, else those that the model table knows.
+    pub fn models(&self, provider: &Provider) -> Vec<String> {
+        let listed = &provider.config.models;
+        let mut names: Vec<String> = if listed.is_empty() {
+            self.models.names(&provider.name).map(str::to_owned).collect()
+        } else {
+            listed.clone()
+        };
+        if let Some(default) = &provider.config.default_model
+            && !names.contains(default)
+        {
+            names.insert(0, default.clone());
+        }
+        names
+    }
+
+    /// Everything that a client may ask for by name: aliases, then `provider/model`.
+    pub fn names(&self) -> Vec<String> {
+        let aliases = self.aliases.iter().map(|alias| alias.name.clone());
+        let models = self.providers.iter().flat_map(|provider| {
+            self.models(provider).into_iter().map(move |model| format!("{}/{model}", provider.name))
+        });
+        aliases.chain(models).collect()
+    }
+
+    /// Lets the providers' health learn from a request that has ended.
+    pub fn observe(&self, record: &Record) {
+        for attempt in &record.tried {
+            if let (Some(provider), Some(class)) = (self.provider(&attempt.target.provider), attempt.failure) {
+                provider.observed.failure(class);
+            }
+        }
+        let answered = record.tried.last().is_none_or(|attempt| attempt.failure.is_none());
+        if answered && let Some(provider) = record.provider.as_deref().and_then(|name| self.provider(name)) {
+            match record.outcome {
+                crate::settle::Outcome::Ok => {
+                    let own = Duration::from_secs_f64(record.overhead_ms.max(0.0) / 1e3).as_secs_f64() * 1e3;
+                    provider.observed.success((record.first_content_ms.unwrap_or(record.duration_ms) - own).max(0.0));
+                }
+                crate::settle::Outcome::Truncated => provider.observed.failure(gateway_core::error::FailureClass::BadAnswer),
+                _ => {}
+            }
+        }
+    }
+
+    /// The metric label of a request's model: the name by which the configuration or the model table knows it, else `other`.
+    pub fn model_label(&self, record: &Record) -> Arc<str> {
+        let (Some(provider), Some(model)) = (&record.provider, &record.model) else { return Arc::from("none") };
+        if self.provider(provider).is_some_and(|provider| provider.config.lists(model)) {
+            return model.clone();
+        }
+        match self.models.find(provider, model) {
+            Some(facts) => Arc::from(&*facts.name),
+            None => Arc::from("other"),
+        }
+    }
+}

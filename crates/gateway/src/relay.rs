@@ -1,0 +1,395 @@
+//! One stream on its way from a provider to a client.
+//!
+//! A relay works in whole events. Where both sides speak one dialect the bytes of each event pass as they came and a decoder
+//! reads a copy; otherwise the decoder's events go through the client's encoder. Whatever happens, the client's stream ends
+//! honestly: as a success only if the provider's did.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use gateway_core::chat::FinishReason;
+use gateway_core::dialect::Dialect;
+use gateway_core::error::{ErrorKind, FailureClass, GatewayError, UpstreamError};
+use gateway_core::event::StreamEvent;
+use gateway_core::limits::{HELD_STREAM_BYTES, KEEP_ALIVE_EVERY};
+use gateway_core::target::Target;
+use gateway_core::usage::Usage;
+use gateway_dialects::codec::{self, Ending, EventRole, StreamDecoder, StreamEncoder};
+use gateway_dialects::sse::{Frame, SseDecoder};
+use http::HeaderMap;
+
+use crate::attempt::{ErrorAnswer, Failure};
+use crate::call::SharedCall;
+use crate::config::runtime::Timeouts;
+use crate::providers::client::AnswerBody;
+use crate::settle::Outcome;
+
+/// How events reach the client.
+pub enum Writer {
+    /// Unchanged. `drop_usage`: the client did not ask for the chunk that tells the usage; the gateway did.
+    Same {
+        drop_usage: bool,
+    },
+    Translate(Box<dyn StreamEncoder>),
+}
+
+/// A stream that ended, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Over {
+    pub outcome: Outcome,
+    pub error: Option<String>,
+}
+
+/// Why a stream had no first content.
+#[derive(Debug)]
+pub enum Unopened {
+    /// The provider said so, in these words and these bytes.
+    Error { error: UpstreamError, headers: HeaderMap, bytes: Bytes },
+    Broken(String),
+}
+
+impl Unopened {
+    pub fn into_failure(self, target: &Target) -> Failure {
+        match self {
+            Unopened::Error { error, headers, bytes } => Failure::Upstream {
+                class: error.class(),
+                error,
+                dialect: target.dialect.into(),
+                target: target.clone(),
+                answer: ErrorAnswer { status: 200, headers, body: bytes },
+            },
+            Unopened::Broken(text) => Failure::Gateway {
+                class: FailureClass::BadAnswer,
+                error: GatewayError::new(ErrorKind::ProviderError, format!("{target} gave no usable answer")).internal(text),
+            },
+        }
+    }
+}
+
+/// How long to wait for the end of a stream that has already told an error.
+const AFTER_ERROR: Duration = Duration::from_millis(250);
+
+pub struct Relay {
+    pub target: Target,
+    pub headers: HeaderMap,
+    call: SharedCall,
+    timeouts: Timeouts,
+    /// `None` once the provider has nothing more to say.
+    body: Option<AnswerBody>,
+    sse: SseDecoder,
+    decoder: Box<dyn StreamDecoder>,
+    writer: Writer,
+    events: Vec<StreamEvent>,
+    output: VecDeque<Bytes>,
+    opened: bool,
+    usage: Option<Usage>,
+    finish: Option<FinishReason>,
+    error: Option<UpstreamError>,
+    broken: Option<String>,
+    over: Option<Over>,
+    began: Instant,
+    last_byte: Instant,
+    last_said: Instant,
+    last_written: Instant,
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").field("target", &self.target).field("over", &self.over).finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    pub fn new(timeouts: Timeouts, call: SharedCall, target: Target, headers: HeaderMap, body: AnswerBody, writer: Writer) -> Self {
+        let now = Instant::now();
+        Relay {
+            decoder: codec::provider(target.dialect).stream_decoder(),
+            target,
+            headers,
+            call,
+            timeouts,
+            body: Some(body),
+            sse: SseDecoder::new(),
+            writer,
+            events: Vec::new(),
+            output: VecDeque::new(),
+            opened: false,
+            usage: None,
+            finish: None,
+            error: None,
+            broken: None,
+            over: None,
+            began: now,
+            last_byte: now,
+            last_said: now,
+            last_written: now,
+        }
+    }
+
+    /// Reads until the first content. What came before it is held back and goes out with it.
+    pub async fn open(&mut self) -> Result<(), Unopened> {
+        poll_fn(|cx| {
+            while !self.opened && self.over.is_none() && self.error.is_none() {
+                ready!(self.poll_step(cx));
+                if self.output.iter().map(Bytes::len).sum::<usize>() > HELD_STREAM_BYTES {
+                    return Poll::Ready(Err(Unopened::Broken(format!("more than {HELD_STREAM_BYTES} bytes without content"))));
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await?;
+        if self.opened {
+            return Ok(());
+        }
+        if self.error.is_some() {
+            let rest = poll_fn(|cx| {
+                while self.over.is_none() {
+                    ready!(self.poll_step(cx));
+                }
+                Poll::Ready(())
+            });
+            // Without its end an error is an error all the same.
+            let _ = tokio::time::timeout(AFTER_ERROR, rest).await;
+        }
+        match self.error.take() {
+            Some(error) => {
+                let bytes = self.take_output().unwrap_or_default();
+                Err(Unopened::Error { error, headers: std::mem::take(&mut self.headers), bytes })
+            }
+            None => Err(Unopened::Broken(self.broken.take().unwrap_or_else(|| "the stream ended before its first content".to_owned()))),
+        }
+    }
+
+    /// Reads what the provider has sent next.
+    pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(body) = &mut self.body else { return Poll::Ready(()) };
+        match ready!(body.poll_bytes(cx)) {
+            Some(Ok(bytes)) => {
+                self.last_byte = Instant::now();
+                self.sse.push(bytes);
+                loop {
+                    match self.sse.next_frame() {
+                        Ok(Some(frame)) => self.take_frame(frame),
+                        Ok(None) => break,
+                        Err(too_long) => {
+                            self.fail(&too_long.to_string());
+                            break;
+                        }
+                    }
+                    if self.over.is_some() {
+                        break;
+                    }
+                }
+                self.release(cx);
+            }
+            Some(Err(error)) => self.upstream_ended(Some(error.to_string())),
+            None => self.upstream_ended(None),
+        }
+        Poll::Ready(())
+    }
+
+    /// After the last event the provider only has to end its body; if it has done so, its connection can be used again.
+    fn release(&mut self, cx: &mut Context<'_>) {
+        if self.over.is_some()
+            && let Some(mut body) = self.body.take()
+            && matches!(self.over, Some(Over { outcome: Outcome::Ok, .. }))
+        {
+            let ended = body.poll_bytes(cx);
+            if ended.is_pending() {
+                tokio::spawn(async move {
+                    let drain = async { while let Some(Ok(_)) = poll_fn(|cx| body.poll_bytes(cx)).await {} };
+                    let _ = tokio::time::timeout(Duration::from_secs(1), drain).await;
+                });
+            }
+        }
+    }
+
+    fn take_frame(&mut self, frame: Frame) {
+        let Some(event) = frame.event() else {
+            if matches!(self.writer, Writer::Same { .. }) {
+                self.output.push_back(frame.raw);
+            }
+            return;
+        };
+        let role = self.decoder.push(&event, &mut self.events);
+        drop(event);
+        match role {
+            EventRole::Content => {
+                self.opened = true;
+                self.last_said = self.last_byte;
+            }
+            EventRole::Done => self.opened |= self.error.is_none(),
+            EventRole::Lifecycle | EventRole::UsageOnly | EventRole::Error => {}
+        }
+        match &self.writer {
+            Writer::Same { drop_usage: true } if role == EventRole::UsageOnly => {}
+            Writer::Same { .. } => self.output.push_back(frame.raw),
+            Writer::Translate(_) => {}
+        }
+        self.take_events();
+        match role {
+            EventRole::Done if self.error.is_none() => self.succeed(),
+            EventRole::Error if self.opened => self.upstream_failed(),
+            _ => {}
+        }
+    }
+
+    /// Notes what the decoder has read, and passes it on where it must be translated.
+    fn take_events(&mut self) {
+        let mut text = Vec::new();
+        for event in self.events.drain(..) {
+            match &event {
+                StreamEvent::Start { usage: Some(usage), .. } | StreamEvent::Usage(usage) => self.usage = Some(*usage),
+                StreamEvent::Finish(finish) => self.finish = Some(finish.clone()),
+                StreamEvent::Error(error) => {
+                    self.error.get_or_insert_with(|| error.clone());
+                    continue;
+                }
+                _ => {}
+            }
+            if let Writer::Translate(encoder) = &mut self.writer {
+                encoder.push(event, &mut text);
+            }
+        }
+        if !text.is_empty() {
+            self.output.push_back(Bytes::from(text));
+        }
+    }
+
+    fn upstream_ended(&mut self, broken: Option<String>) {
+        self.body = None;
+        if let Some(frame) = self.sse.finish()
+            && let Some(event) = frame.event()
+            && (event.data == "[DONE]" || serde_json::from_str::<serde::de::IgnoredAny>(&event.data).is_ok())
+        {
+            // The vendor forgot the last line end.
+            let raw = Bytes::from([&frame.raw[..], b"\n\n"].concat());
+            self.take_frame(Frame { raw });
+        }
+        if self.over.is_some() {
+            return;
+        }
+        let ending = self.decoder.finish(&mut self.events);
+        if self.error.is_some() {
+            self.events.clear();
+            return self.upstream_failed_at_end();
+        }
+        match ending {
+            Ending::Complete => {
+                self.take_events();
+                self.opened = true;
+                self.succeed();
+            }
+            Ending::Truncated => {
+                self.events.clear();
+                self.fail(&broken.unwrap_or_else(|| "the stream ended before the answer did".to_owned()));
+            }
+        }
+    }
+
+    fn succeed(&mut self) {
+        if let Writer::Translate(encoder) = &mut self.writer {
+            let mut text = Vec::new();
+            encoder.finish(&mut text);
+            self.output.push_back(Bytes::from(text));
+        }
+        self.over = Some(Over { outcome: Outcome::Ok, error: None });
+    }
+
+    /// The provider has told an error in the middle of its answer.
+    fn upstream_failed(&mut self) {
+        let Some(error) = &self.error else { return };
+        // In the client's own dialect the error has passed already, and what follows it passes too.
+        if matches!(self.writer, Writer::Translate(_)) {
+            let body = codec::client(self.call.dialect).encode_upstream_error(error, &self.call.request_id);
+            self.say_error(&body);
+            self.body = None;
+            self.over = Some(Over { outcome: Outcome::Truncated, error: Some(error.message.clone()) });
+        }
+    }
+
+    fn upstream_failed_at_end(&mut self) {
+        let message = self.error.as_ref().map(|error| error.message.clone());
+        self.upstream_failed();
+        self.over.get_or_insert(Over { outcome: Outcome::Truncated, error: message });
+    }
+
+    /// Ends the stream as a failure that the gateway has found out.
+    fn fail(&mut self, why: &str) {
+        self.body = None;
+        if !self.opened {
+            self.broken = Some(why.to_owned());
+        } else {
+            let message = format!("the answer from {} broke off: {why}", self.target);
+            self.end_with(&GatewayError::new(ErrorKind::ProviderError, message), Outcome::Truncated);
+        }
+        self.over.get_or_insert_with(|| Over { outcome: Outcome::Truncated, error: Some(why.to_owned()) });
+    }
+
+    /// Ends the stream with an error of the gateway's own.
+    pub fn end_with(&mut self, error: &GatewayError, outcome: Outcome) {
+        self.body = None;
+        let body = codec::client(self.call.dialect).encode_error(error, &self.call.request_id);
+        self.say_error(&body);
+        self.over = Some(Over { outcome, error: Some(error.message.clone()) });
+    }
+
+    fn say_error(&mut self, body: &[u8]) {
+        self.output.push_back(Bytes::from(codec::client(self.call.dialect).error_event(body)));
+    }
+
+    /// What can go to the client now.
+    pub fn take_output(&mut self) -> Option<Bytes> {
+        let first = self.output.pop_front()?;
+        self.last_written = Instant::now();
+        if self.output.is_empty() {
+            return Some(first);
+        }
+        let mut joined = BytesMut::with_capacity(first.len() + self.output.iter().map(Bytes::len).sum::<usize>());
+        joined.extend_from_slice(&first);
+        for bytes in self.output.drain(..) {
+            joined.extend_from_slice(&bytes);
+        }
+        Some(joined.freeze())
+    }
+
+    /// How it ended, once everything that was to be said has been taken.
+    pub fn over(&self) -> Option<&Over> {
+        self.over.as_ref().filter(|_| self.output.is_empty())
+    }
+
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    pub fn finish_reason(&self) -> Option<&FinishReason> {
+        self.finish.as_ref()
+    }
+
+    /// The clocks of an open stream: says a keep-alive or ends the stream where one has run out, and tells when to ask again.
+    pub fn check_clocks(&mut self, now: Instant) -> Instant {
+        let deadlines = [
+            (self.last_byte + self.timeouts.stream_idle, "no bytes"),
+            (self.last_said + self.timeouts.stream_silent, "no content"),
+            (self.began + self.timeouts.stream_total, "no end"),
+        ];
+        if let Some((_, what)) = deadlines.iter().find(|(deadline, _)| *deadline <= now) {
+            let error = GatewayError::new(ErrorKind::Timeout, format!("the answer from {} stalled: {what} in time", self.target));
+            self.end_with(&error, Outcome::Truncated);
+            return now + KEEP_ALIVE_EVERY;
+        }
+        let mut quiet_until = self.last_byte.max(self.last_written) + KEEP_ALIVE_EVERY;
+        if quiet_until <= now {
+            self.output.push_back(keep_alive(self.call.dialect));
+            quiet_until = now + KEEP_ALIVE_EVERY;
+        }
+        deadlines.iter().fold(quiet_until, |next, (deadline, _)| next.min(*deadline))
+    }
+}
+
+pub fn keep_alive(dialect: Dialect) -> Bytes {
+    Bytes::from_static(codec::client(dialect).keep_alive())
+}

@@ -1,0 +1,232 @@
+//! From a configuration to a running gateway, and from a signal to a clean end.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gateway_core::dialect::Dialect;
+use gateway_policy::models::ModelTable;
+use http::HeaderMap;
+use serde_json::json;
+use simulator::Simulator;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::api::ingress::Inbound;
+use crate::api::listen::{self, Phase, Workers};
+use crate::call::Call;
+use crate::cli;
+use crate::config::{self, Config, LogFormat, LogLevel};
+use crate::gateway::{Gateway, VERSION};
+use crate::pipeline;
+use crate::providers::catalog::Catalog;
+use crate::providers::client::Client;
+use crate::telemetry::log::{Format, Level, Log};
+
+/// Between the announcement that the gateway goes away and the moment when it takes no more connections: load balancers need
+/// a moment to hear of it.
+const LAME_DUCK: Duration = Duration::from_secs(1);
+
+/// Why the gateway does not run, in words for the operator.
+type Refusal = String;
+
+fn refuse(why: &str) -> ExitCode {
+    cli::complain(&format!("llm-gateway: {why}\n"));
+    ExitCode::FAILURE
+}
+
+/// `llm-gateway serve`
+pub fn run(args: &config::Args) -> ExitCode {
+    let config = match config::load(args, &config::System) {
+        Ok(config) => config,
+        Err(problems) => {
+            cli::complain(&format!("{problems}\n"));
+            return cli::EXIT_USAGE.into();
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&format!("cannot start: {error}")),
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => refuse(&why),
+    }
+}
+
+fn start_log(config: &Config) -> Result<Log, Refusal> {
+    let format = match config.log.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+    };
+    let level = match config.log.level {
+        LogLevel::Error => Level::Error,
+        LogLevel::Warn => Level::Warn,
+        LogLevel::Info => Level::Info,
+        LogLevel::Debug => Level::Debug,
+    };
+    Log::start(format, level, std::io::stdout()).map_err(|error| format!("cannot start the log: {error}"))
+}
+
+fn assemble(mut config: Config) -> Result<Gateway, Refusal> {
+    let models = ModelTable::bundled().map_err(|error| format!("the table of models cannot be read: {error}"))?;
+    let catalog = Catalog::new(std::mem::take(&mut config.providers), std::mem::take(&mut config.aliases), models)?;
+    let client = Client::new(config.timeouts.connect).map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    let log = start_log(&config)?;
+    Ok(Gateway::new(config, catalog, client, log))
+}
+
+async fn serve(mut config: Config) -> Result<(), Refusal> {
+    let simulator = if config.sandbox {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let simulator = Simulator::start(simulator::Config::default(), any).await;
+        let simulator = simulator.map_err(|error| format!("the simulated providers cannot start: {error}"))?;
+        config.providers = Config::sandbox_providers(simulator.addr());
+        Some(simulator)
+    } else {
+        None
+    };
+    let tls = config.server.tls.as_ref().map(|tls| listen::tls(&tls.cert, &tls.key)).transpose()?;
+    let (addr, drain_timeout) = (config.server.addr(), config.server.drain_timeout);
+    let gateway = Arc::new(assemble(config)?);
+    let listener = TcpListener::bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+    let addr = listener.local_addr().map_err(|error| error.to_string())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = Workers::start(cores, &gateway, tls.as_ref(), &phases).map_err(|error| format!("cannot start workers: {error}"))?;
+    greet(&gateway, addr, tls.is_some());
+
+    let signalled = async {
+        tokio::select! {
+            _ = terminate.recv() => LAME_DUCK,
+            _ = interrupt.recv() => Duration::ZERO,
+        }
+    };
+    let lame_duck = tokio::select! {
+        () = listen::accept(&listener, &workers, phases.clone(), &gateway) => Duration::ZERO,
+        lame_duck = signalled => lame_duck,
+    };
+    gateway.drain();
+    gateway.log.event(Level::Info, "draining", [("open_connections", workers.open().into())]);
+    let again = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let drain = async {
+        let duck = listen::accept(&listener, &workers, phases.clone(), &gateway);
+        let _ = tokio::time::timeout(lame_duck, duck).await;
+        let _ = phase.send(Phase::Draining);
+        let deadline = Instant::now() + drain_timeout;
+        while workers.open() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = drain => {}
+        // Asked twice, the gateway does not wait.
+        () = again => {}
+    }
+    drop(listener);
+    gateway.close();
+    let _ = phase.send(Phase::Closing);
+    workers.join();
+    if let Some(simulator) = simulator {
+        simulator.stop().await;
+    }
+    gateway.log.event(Level::Info, "stopped", []);
+    gateway.log.flush();
+    Ok(())
+}
+
+/// Says where the gateway listens, what it has, and what to try next.
+fn greet(gateway: &Gateway, addr: SocketAddr, tls: bool) {
+    let scheme = if tls { "https" } else { "http" };
+    let shown = if addr.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port())) } else { addr };
+    let providers: Vec<&str> = gateway.catalog.providers().iter().map(|provider| &*provider.name).collect();
+    gateway.log.event(
+        Level::Info,
+        "listening",
+        [
+            ("address", addr.to_string().into()),
+            ("version", VERSION.into()),
+            ("providers", json!(providers)),
+            ("sandbox", gateway.config.sandbox.into()),
+            ("start_ms", (gateway.started.elapsed().as_millis() as u64).into()),
+        ],
+    );
+    for warning in &gateway.config.warnings {
+        gateway.log.event(Level::Warn, warning.clone(), []);
+    }
+    let mode = if gateway.config.sandbox { " (sandbox: simulated, no key needed)" } else { "" };
+    cli::complain(&format!(
+        "\nllm-gateway {VERSION} listens on {scheme}://{shown}\nproviders: {}{mode}\ntry: curl -s {scheme}://{shown}/v1/completions \
+         -H 'content-type: application/json' \\\n       -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of France?\"}}]}}'\n\
+         docs: {scheme}://{shown}/docs\n\n",
+        providers.join(", ")
+    ));
+}
+
+/// `llm-gateway sandbox`
+pub fn sandbox(port: u16) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&format!("cannot start: {error}")),
+    };
+    runtime.block_on(async {
+        let simulator = match Simulator::start(simulator::Config::default(), SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
+            Ok(simulator) => simulator,
+            Err(error) => return refuse(&format!("cannot listen on 127.0.0.1:{port}: {error}")),
+        };
+        cli::print(&format!("simulated OpenAI and Anthropic on http://{}\n", simulator.addr()));
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            return refuse("signals cannot be handled here");
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        simulator.stop().await;
+        ExitCode::SUCCESS
+    })
+}
+
+/// `llm-gateway explain`: the plan for a request, without sending anything.
+pub fn explain(arguments: &cli::Explain) -> Result<String, Refusal> {
+    let args = config::Args { config: arguments.config.clone(), ..config::Args::default() };
+    let mut config = config::load(&args, &config::System).map_err(|problems| problems.to_string())?;
+    if config.sandbox {
+        config.providers = Config::sandbox_providers(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    }
+    let path = arguments.request.display();
+    let body = std::fs::read(&arguments.request).map_err(|error| format!("{path}: {error}"))?;
+    let gateway = assemble(config)?;
+    let inbound = Inbound {
+        route: "explain",
+        request_id: "explain".to_owned(),
+        correlation_id: None,
+        started: Instant::now(),
+        headers: HeaderMap::new(),
+        body: Bytes::from(body),
+    };
+    let call = Call::open(inbound, Dialect::Native, false).map_err(|error| format!("{path}: {error}"))?;
+    let plan = match pipeline::plan(&gateway, &call) {
+        Ok(plan) => plan,
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut text = format!("strategy: {}\n", plan.strategy.name());
+    for (index, planned) in plan.targets.iter().enumerate() {
+        text += &format!("{}. {planned}\n", index + 1);
+    }
+    for skipped in &plan.skipped {
+        text += &format!("not tried: {skipped}\n");
+    }
+    Ok(text)
+}

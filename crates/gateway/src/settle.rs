@@ -1,0 +1,322 @@
+//! The end of a request: told once, whatever way it ended.
+//!
+//! [`Settle`] goes with the request from its first decision to the last byte of its answer. It knows what was tried, and when
+//! it is dropped, at the end of the body, after an error, or because the client has gone, it writes the one log line and
+//! counts. Nothing else in the program does either.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_core::chat::FinishReason;
+use gateway_core::error::FailureClass;
+use gateway_core::target::Target;
+use gateway_core::usage::{Cost, Usage};
+use gateway_policy::pricing::Price;
+use serde::{Serialize, Serializer};
+
+use crate::call::Call;
+use crate::gateway::Gateway;
+use crate::telemetry::log::{Level, printable};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Ok,
+    /// The request was at fault.
+    ClientError,
+    /// No provider gave an answer.
+    UpstreamError,
+    /// The answer broke off after its first content.
+    Truncated,
+    /// The client did not wait for the end.
+    ClientGone,
+    /// The gateway was shutting down.
+    Drained,
+    InternalError,
+}
+
+impl Outcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::ClientError => "client_error",
+            Outcome::UpstreamError => "upstream_error",
+            Outcome::Truncated => "truncated",
+            Outcome::ClientGone => "client_gone",
+            Outcome::Drained => "drained",
+            Outcome::InternalError => "internal_error",
+        }
+    }
+}
+
+/// One request sent to a provider.
+#[derive(Debug, Clone, Serialize)]
+pub struct Attempt {
+    #[serde(serialize_with = "as_text")]
+    pub target: Target,
+    /// `None`: it succeeded.
+    #[serde(serialize_with = "class_name", skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureClass>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    pub ms: f64,
+}
+
+fn as_text<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(target)
+}
+
+#[allow(clippy::ref_option, reason = "the shape that serde calls")]
+fn class_name<S: Serializer>(class: &Option<FailureClass>, serializer: S) -> Result<S::Ok, S::Error> {
+    class.map(FailureClass::name).serialize(serializer)
+}
+
+fn as_usd<S: Serializer>(cost: &Option<Cost>, serializer: S) -> Result<S::Ok, S::Error> {
+    cost.map(|cost| cost.total().usd()).serialize(serializer)
+}
+
+fn rounded<S: Serializer>(ms: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((ms * 1e3).round() / 1e3)
+}
+
+/// What is known of a request: the fields of its log line.
+#[derive(Debug, Serialize)]
+pub struct Record {
+    pub request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    pub route: &'static str,
+    pub dialect: &'static str,
+    pub stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_asked: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Arc<str>>,
+    pub status: u16,
+    pub outcome: Outcome,
+    pub attempts: u32,
+    /// Every attempt, where there was more than one or it failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Attempt>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    #[serde(rename = "cost_usd", serialize_with = "as_usd", skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_content_ms: Option<f64>,
+    #[serde(serialize_with = "rounded")]
+    pub duration_ms: f64,
+    #[serde(serialize_with = "rounded")]
+    pub overhead_ms: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Record {
+    pub fn level(&self) -> Level {
+        match self.outcome {
+            Outcome::Ok | Outcome::ClientError | Outcome::ClientGone => Level::Info,
+            Outcome::UpstreamError | Outcome::Truncated | Outcome::Drained => Level::Warn,
+            Outcome::InternalError => Level::Error,
+        }
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:.0} ms", self.status, self.route, self.duration_ms)?;
+        if let (Some(provider), Some(model)) = (&self.provider, &self.model) {
+            write!(f, " {provider}/{}", printable(model))?;
+        }
+        if let Some(usage) = &self.usage {
+            write!(f, " in={} out={}", usage.input, usage.output)?;
+        }
+        if let Some(cost) = self.cost {
+            write!(f, " ${:.6}", cost.total().usd())?;
+        }
+        if self.outcome != Outcome::Ok {
+            write!(f, " {}", self.outcome.name())?;
+        }
+        for attempt in &self.tried {
+            if let Some(class) = attempt.failure {
+                write!(f, " [{}: {}]", attempt.target, class.name())?;
+            }
+        }
+        if let Some(error) = &self.error {
+            write!(f, " {}", printable(error))?;
+        }
+        write!(f, " {}", self.request_id)
+    }
+}
+
+fn finish_name(finish: &FinishReason) -> &'static str {
+    match finish {
+        FinishReason::Stop { .. } => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ContextWindow => "context_window",
+        FinishReason::ToolCalls => "tool_calls",
+        FinishReason::ContentFilter => "content_filter",
+        FinishReason::Pause => "pause",
+        FinishReason::Other(_) => "other",
+    }
+}
+
+/// The account of one request.
+#[derive(Debug)]
+pub struct Settle {
+    gateway: Arc<Gateway>,
+    started: Instant,
+    /// `None` once it has been told.
+    record: Option<Box<Record>>,
+    price: Option<Price>,
+    /// Time spent waiting for providers.
+    upstream: Duration,
+    /// Since when the request has been waiting for one.
+    waiting: Option<Instant>,
+}
+
+impl Settle {
+    pub fn open(gateway: Arc<Gateway>, started: Instant, record: Record) -> Self {
+        gateway.metrics.in_flight.inc();
+        Settle { gateway, started, record: Some(Box::new(record)), price: None, upstream: Duration::ZERO, waiting: None }
+    }
+
+    fn with(&mut self, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            change(record);
+        }
+    }
+
+    pub fn record(&self) -> Option<&Record> {
+        self.record.as_deref()
+    }
+
+    pub fn asked(&mut self, call: &Call) {
+        self.with(|record| {
+            record.stream = call.stream;
+            record.model_asked = call.model().map(|model| model.chars().take(200).collect());
+            record.user = call.user.clone();
+        });
+    }
+
+    pub fn attempt_begins(&mut self, target: &Target, price: Option<Price>) {
+        self.price = price;
+        self.waiting = Some(Instant::now());
+        self.with(|record| {
+            record.attempts += 1;
+            record.provider = Some(target.provider.clone());
+            record.model = Some(target.model.clone());
+        });
+    }
+
+    /// The provider has had its say: what follows is our own time again.
+    pub fn upstream_done(&mut self) -> Duration {
+        let waited = self.waiting.take().map(|since| since.elapsed()).unwrap_or_default();
+        self.upstream += waited;
+        waited
+    }
+
+    pub fn attempt_ends(&mut self, target: &Target, failure: Option<(FailureClass, Option<u16>, String)>) {
+        let waited = self.upstream_done();
+        self.gateway.metrics.attempt(&target.provider, failure.as_ref().map(|(class, ..)| *class));
+        let first_and_good = failure.is_none() && self.record.as_ref().is_some_and(|record| record.tried.is_empty());
+        if first_and_good {
+            return;
+        }
+        let (class, status, error) = match failure {
+            Some((class, status, error)) => (Some(class), status, Some(error)),
+            None => (None, None, None),
+        };
+        let attempt = Attempt { target: target.clone(), failure: class, status, error, ms: millis(waited) };
+        self.with(|record| record.tried.push(attempt));
+    }
+
+    pub fn named(&mut self, dropped: &[String], added: &[String]) {
+        self.with(|record| {
+            record.dropped = dropped.to_vec();
+            record.added = added.to_vec();
+        });
+    }
+
+    pub fn also_dropped(&mut self, name: &str) {
+        self.with(|record| {
+            if !record.dropped.iter().any(|known| known == name) {
+                record.dropped.push(name.to_owned());
+            }
+        });
+    }
+
+    pub fn upstream_request_id(&mut self, id: Option<String>) {
+        self.with(|record| record.upstream_request_id = id);
+    }
+
+    pub fn first_content(&mut self) {
+        let elapsed = millis(self.started.elapsed());
+        self.with(|record| record.first_content_ms = Some(elapsed));
+    }
+
+    pub fn usage(&mut self, usage: Usage) {
+        let cost = self.price.as_ref().map(|price| price.cost(&usage));
+        self.with(|record| {
+            record.usage = Some(usage);
+            record.cost = cost;
+        });
+    }
+
+    pub fn finish_reason(&mut self, finish: &FinishReason) {
+        self.with(|record| record.finish_reason = Some(finish_name(finish)));
+    }
+
+    /// The time so far that was the gateway's own, in milliseconds.
+    pub fn overhead_ms(&self) -> f64 {
+        let waiting = self.waiting.map(|since| since.elapsed()).unwrap_or_default();
+        millis(self.started.elapsed().saturating_sub(self.upstream + waiting))
+    }
+
+    pub fn elapsed_ms(&self) -> f64 {
+        millis(self.started.elapsed())
+    }
+
+    /// Told when the last byte of the answer has been handed out, or when the request has failed.
+    pub fn end(&mut self, status: u16, outcome: Outcome, error: Option<String>) {
+        let overhead_ms = self.overhead_ms();
+        let Some(mut record) = self.record.take() else { return };
+        record.status = status;
+        record.outcome = outcome;
+        record.error = error;
+        record.duration_ms = millis(self.started.elapsed());
+        record.overhead_ms = overhead_ms;
+        let gateway = &self.gateway;
+        gateway.metrics.in_flight.dec();
+        gateway.catalog.observe(&record);
+        gateway.metrics.request(&record, gateway.catalog.model_label(&record));
+        gateway.log.request(record);
+    }
+}
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        // 499: the client closed the request. No answer carries it; nginx made it the usual word for this in logs.
+        self.end(499, Outcome::ClientGone, None);
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

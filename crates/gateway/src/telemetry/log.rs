@@ -1,0 +1,180 @@
+//! Structured lines on standard output, written by a thread of their own: a slow disk or a blocked pipe costs lines, which
+//! are counted, and never a request.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::settle::Record;
+
+/// Lines that wait to be written; more are dropped and counted.
+const QUEUE_LINES: usize = 16 * 1024;
+/// How long lines gather before they are written together: waking a thread for every line would cost more than the line.
+const GATHER: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    /// For people at a terminal.
+    Text,
+}
+
+enum Line {
+    Request(Timestamp, Box<Record>),
+    Event(Timestamp, Level, String, Map<String, Value>),
+    /// Answered when everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// The way to the log; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Log {
+    queue: SyncSender<Line>,
+    level: Level,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Log {
+    /// Starts the writer.
+    pub fn start(format: Format, level: Level, output: impl Write + Send + 'static) -> std::io::Result<Log> {
+        let (queue, lines) = sync_channel(QUEUE_LINES);
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&lines, format, output))?;
+        Ok(Log { queue, level, dropped: Arc::default() })
+    }
+
+    pub fn enabled(&self, level: Level) -> bool {
+        level <= self.level
+    }
+
+    /// The one line of a request that has ended.
+    pub fn request(&self, record: Box<Record>) {
+        if self.enabled(record.level()) {
+            self.send(Line::Request(Timestamp::now(), record));
+        }
+    }
+
+    pub fn event(&self, level: Level, message: impl Into<String>, fields: impl IntoIterator<Item = (&'static str, Value)>) {
+        if self.enabled(level) {
+            let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            self.send(Line::Event(Timestamp::now(), level, message.into(), fields));
+        }
+    }
+
+    /// Lines that found no place in the queue.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all lines so far are written, at most a second.
+    pub fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.queue.try_send(Line::Flush(done)).is_ok() {
+            let _ = wait.recv_timeout(Duration::from_secs(1));
+        }
+    }
+
+    fn send(&self, line: Line) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(line) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_lines(lines: &Receiver<Line>, format: Format, mut output: impl Write) {
+    let mut text = Vec::with_capacity(64 * 1024);
+    while let Ok(first) = lines.recv() {
+        let urgent = matches!(first, Line::Flush(_));
+        let mut waiting: Vec<SyncSender<()>> = Vec::new();
+        if !urgent {
+            std::thread::sleep(GATHER);
+        }
+        for line in std::iter::once(first).chain(lines.try_iter()) {
+            match line {
+                Line::Request(time, record) => write_request(&mut text, format, time, &record),
+                Line::Event(time, level, message, fields) => write_event(&mut text, format, time, level, &message, &fields),
+                Line::Flush(done) => waiting.push(done),
+            }
+            if text.len() > 256 * 1024 {
+                let _ = output.write_all(&text);
+                text.clear();
+            }
+        }
+        // Nobody can be told that the log cannot be written.
+        let _ = output.write_all(&text).and_then(|()| output.flush());
+        text.clear();
+        for done in waiting {
+            let _ = done.send(());
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonLine<'a, T> {
+    time: String,
+    level: Level,
+    message: &'a str,
+    #[serde(flatten)]
+    rest: T,
+}
+
+fn write_json<T: Serialize>(text: &mut Vec<u8>, time: Timestamp, level: Level, message: &str, rest: T) {
+    if serde_json::to_writer(&mut *text, &JsonLine { time: stamp(time), level, message, rest }).is_ok() {
+        text.push(b'\n');
+    }
+}
+
+fn write_request(text: &mut Vec<u8>, format: Format, time: Timestamp, record: &Record) {
+    match format {
+        Format::Json => write_json(text, time, record.level(), "request", record),
+        Format::Text => {
+            let _ = writeln!(text, "{} {} {record}", stamp(time), label(record.level()));
+        }
+    }
+}
+
+fn write_event(text: &mut Vec<u8>, format: Format, time: Timestamp, level: Level, message: &str, fields: &Map<String, Value>) {
+    match format {
+        Format::Json => write_json(text, time, level, message, fields),
+        Format::Text => {
+            let _ = write!(text, "{} {} {}", stamp(time), label(level), printable(message));
+            for (name, value) in fields {
+                let _ = write!(text, " {name}={value}");
+            }
+            text.push(b'\n');
+        }
+    }
+}
+
+/// Text of others on a terminal: control characters could repaint it.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn label(level: Level) -> &'static str {
+    match level {
+        Level::Error => "ERROR",
+        Level::Warn => "WARN ",
+        Level::Info => "INFO ",
+        Level::Debug => "DEBUG",
+    }
+}
+
+/// RFC 3339 in UTC, with milliseconds.
+pub fn stamp(time: Timestamp) -> String {
+    format!("{time:.3}")
+}

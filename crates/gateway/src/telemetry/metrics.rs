@@ -1,0 +1,185 @@
+//! Prometheus metrics. Every label has a closed set of values: names from the configuration and the model table, enums of
+//! this program, and `other`; nothing that a client sends becomes a label.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use gateway_core::error::FailureClass;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::settle::Record;
+use crate::telemetry::log::Log;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    dialect: &'static str,
+    provider: Arc<str>,
+    model: Arc<str>,
+    status: u16,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TargetLabels {
+    provider: Arc<str>,
+    model: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    provider: Arc<str>,
+    model: Arc<str>,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    provider: Arc<str>,
+    /// `ok` or the class of the failure.
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LossLabels {
+    dialect: &'static str,
+}
+
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    duration: Family<TargetLabels, Histogram, fn() -> Histogram>,
+    first_content: Family<TargetLabels, Histogram, fn() -> Histogram>,
+    overhead: Histogram,
+    tokens: Family<TokenLabels, Counter>,
+    cost: Family<TargetLabels, Counter<f64, AtomicU64>>,
+    attempts: Family<AttemptLabels, Counter>,
+    dropped_fields: Family<LossLabels, Counter>,
+    log_lines_dropped: Counter,
+    pub in_flight: Gauge,
+    pub connections: Gauge,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0])
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let seconds: fn() -> Histogram = seconds;
+        let mut metrics = Metrics {
+            registry: Registry::default(),
+            requests: Family::default(),
+            duration: Family::new_with_constructor(seconds),
+            first_content: Family::new_with_constructor(seconds),
+            overhead: Histogram::new([0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25]),
+            tokens: Family::default(),
+            cost: Family::default(),
+            attempts: Family::default(),
+            dropped_fields: Family::default(),
+            log_lines_dropped: Counter::default(),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("gateway_requests", "Requests that have ended", metrics.requests.clone());
+        registry.register_with_unit(
+            "gateway_request_duration",
+            "From the arrival of a request to the end of its answer",
+            Unit::Seconds,
+            metrics.duration.clone(),
+        );
+        registry.register_with_unit(
+            "gateway_time_to_first_content",
+            "From the arrival of a streamed request to the first content of its answer",
+            Unit::Seconds,
+            metrics.first_content.clone(),
+        );
+        registry.register_with_unit(
+            "gateway_overhead",
+            "Time of a request that was not spent waiting for a provider",
+            Unit::Seconds,
+            metrics.overhead.clone(),
+        );
+        registry.register("gateway_tokens", "Tokens as providers report them", metrics.tokens.clone());
+        registry.register("gateway_cost_usd", "Cost of answers by list price", metrics.cost.clone());
+        registry.register("gateway_upstream_attempts", "Requests sent to providers, by how they ended", metrics.attempts.clone());
+        registry.register(
+            "gateway_dropped_fields",
+            "Fields of requests and answers that the other dialect cannot say",
+            metrics.dropped_fields.clone(),
+        );
+        registry.register(
+            "gateway_log_lines_dropped",
+            "Log lines lost because the output was too slow",
+            metrics.log_lines_dropped.clone(),
+        );
+        registry.register("gateway_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
+        registry.register("gateway_connections", "Open client connections", metrics.connections.clone());
+        metrics
+    }
+
+    pub fn attempt(&self, provider: &Arc<str>, failure: Option<FailureClass>) {
+        let result = failure.map_or("ok", FailureClass::name);
+        self.attempts.get_or_create(&AttemptLabels { provider: provider.clone(), result }).inc();
+    }
+
+    /// Counts a request that has ended. `model` is the label for its model.
+    pub fn request(&self, record: &Record, model: Arc<str>) {
+        let provider = record.provider.clone().unwrap_or_else(|| Arc::from("none"));
+        self.requests
+            .get_or_create(&RequestLabels {
+                route: record.route,
+                dialect: record.dialect,
+                provider: provider.clone(),
+                model: model.clone(),
+                status: record.status,
+                outcome: record.outcome.name(),
+            })
+            .inc();
+        let target = TargetLabels { provider: provider.clone(), model: model.clone() };
+        self.duration.get_or_create(&target).observe(record.duration_ms / 1e3);
+        if let Some(first_content) = record.first_content_ms {
+            self.first_content.get_or_create(&target).observe(first_content / 1e3);
+        }
+        self.overhead.observe(record.overhead_ms / 1e3);
+        if let Some(usage) = &record.usage {
+            let fresh = usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write);
+            let kinds = [
+                ("input", fresh),
+                ("cache_read", usage.cache_read),
+                ("cache_write", usage.cache_write),
+                ("output", usage.output),
+            ];
+            for (kind, count) in kinds {
+                if count > 0 {
+                    let labels = TokenLabels { provider: provider.clone(), model: model.clone(), kind };
+                    self.tokens.get_or_create(&labels).inc_by(count);
+                }
+            }
+        }
+        if let Some(cost) = record.cost {
+            self.cost.get_or_create(&target).inc_by(cost.total().usd());
+        }
+        if !record.dropped.is_empty() {
+            self.dropped_fields.get_or_create(&LossLabels { dialect: record.dialect }).inc_by(record.dropped.len() as u64);
+        }
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render(&self, log: &Log) -> String {
+        self.log_lines_dropped.inc_by(log.dropped().saturating_sub(self.log_lines_dropped.get()));
+        let mut text = String::with_capacity(16 * 1024);
+        if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
+            let _ = write!(text, "# encoding failed");
+        }
+        text
+    }
+}
