@@ -85,7 +85,10 @@ pub struct Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("request_id", &self.request_id).field("model", &self.model).finish_non_exhaustive()
+        f.debug_struct("Answer")
+            .field("request_id", &self.request_id)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
     }
 }
 

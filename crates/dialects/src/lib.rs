@@ -3,6 +3,7 @@
 //! Every dialect has its folder with the same files: `request`, `response`, `stream`, `error`. [`codec`] has the two traits
 //! and the only places that know which dialect is which.
 
+pub mod anthropic_messages;
 pub mod codec;
 pub mod envelope;
 pub mod json;

@@ -1,0 +1,869 @@
+//! Requests: from clients of this dialect, and to its providers.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+
+use gateway_core::Extra;
+use gateway_core::chat::{
+    ChatRequest, Encoded, Item, Media, OutputFormat, Params, Part, PartBody, Place, Reasoning, Role, Tool, ToolBody,
+    ToolCall, ToolChoice, Turn,
+};
+use gateway_core::error::GatewayError;
+use serde_json::{Map, Number, Value, json};
+
+use super::schema;
+use super::wire::{self, object, required};
+use crate::codec::EncodeTarget;
+use crate::json::{Fields, parse_object, wrong};
+
+// ---- decoding ---------------------------------------------------------------------------------------------------------
+
+pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
+    let mut fields = parse_object(body)?;
+    fields.value("model");
+    let mut turns = Vec::new();
+    if let Some(system) = fields.value("system") {
+        let place = |n: Option<u32>| Place { message: None, item: n.map_or(Item::Whole, Item::Content) };
+        let parts = wire::decode_content(system, "system", place)?;
+        turns.push(Turn { role: Role::System, parts, name: None, index: None, extra: Extra::new() });
+    }
+    let messages = fields.list("messages")?.ok_or_else(|| fields.missing("messages"))?;
+    if messages.is_empty() {
+        return Err(GatewayError::invalid("messages", "messages must hold at least one message"));
+    }
+    for (message, n) in messages.into_iter().zip(0u32..) {
+        turns.push(decode_message(message, n)?);
+    }
+    let tools = fields.list("tools")?.unwrap_or_default();
+    let tools = tools.into_iter().enumerate().map(|(n, tool)| decode_tool(tool, n)).collect::<Result<_, _>>()?;
+    let (tool_choice, parallel_tool_calls) = decode_tool_choice(&mut fields)?;
+    let max_tokens = fields.integer("max_tokens")?.ok_or_else(|| fields.missing("max_tokens"))?;
+    let mut reasoning = decode_thinking(&mut fields)?;
+    let mut config = fields.object("output_config")?;
+    let effort = config.as_mut().map(|config| config.string("effort")).transpose()?.flatten();
+    if effort.is_some() {
+        reasoning.get_or_insert_default().effort = effort;
+    }
+    let mut output = config.as_mut().map(|config| decode_format(config, "format")).transpose()?.flatten();
+    if output.is_none() {
+        output = decode_format(&mut fields, "output_format")?;
+    }
+    let mut metadata = fields.object("metadata")?;
+    let user = metadata.as_mut().map(|metadata| metadata.string("user_id")).transpose()?.flatten();
+    let params = Params {
+        max_tokens: Some(max_tokens),
+        temperature: fields.number("temperature")?,
+        top_p: fields.number("top_p")?,
+        top_k: fields.integer("top_k")?,
+        stop: decode_stop(&mut fields)?,
+        ..Params::default()
+    };
+    let stream = fields.bool("stream")?.unwrap_or(false);
+    let mut extra = fields.rest();
+    for (name, rest) in [("output_config", config), ("metadata", metadata)] {
+        let rest = rest.map(Fields::rest).unwrap_or_default();
+        if !rest.is_empty() {
+            extra.insert(name.to_owned(), Value::Object(rest));
+        }
+    }
+    Ok(ChatRequest { turns, tools, tool_choice, parallel_tool_calls, output, reasoning, params, stream, user, extra })
+}
+
+fn decode_message(message: Value, n: u32) -> Result<Turn, GatewayError> {
+    let mut message = Fields::of(message, format!("messages[{n}]"))?;
+    let role = match required(&mut message, "role")?.as_str() {
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        "system" => Role::System,
+        other => {
+            let path = message.path("role");
+            let text = format!("{path} must be user or assistant, got {other:?}; a system prompt belongs in `system`");
+            return Err(GatewayError::invalid(path, text));
+        }
+    };
+    let content = message.value("content").ok_or_else(|| message.missing("content"))?;
+    let place = |part: Option<u32>| Place { message: Some(n), item: part.map_or(Item::Whole, Item::Content) };
+    let parts = wire::decode_content(content, &message.path("content"), place)?;
+    Ok(Turn { role, parts, name: None, index: Some(n), extra: message.rest() })
+}
+
+fn decode_tool(tool: Value, n: usize) -> Result<Tool, GatewayError> {
+    let path = format!("tools[{n}]");
+    match tool.get("type") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(kind)) if kind == "custom" => {}
+        Some(Value::String(kind)) => {
+            let body = ToolBody::Foreign { kind: kind.clone(), value: tool };
+            return Ok(Tool { body, extra: Extra::new() });
+        }
+        Some(other) => return Err(wrong(&format!("{path}.type"), "a string", other)),
+    }
+    let mut tool = Fields::of(tool, path)?;
+    tool.value("type");
+    let body = ToolBody::Function {
+        name: required(&mut tool, "name")?,
+        description: tool.string("description")?,
+        schema: tool.object("input_schema")?.map(|schema| Value::Object(schema.rest())),
+        strict: tool.bool("strict")?,
+    };
+    Ok(Tool { body, extra: tool.rest() })
+}
+
+fn decode_tool_choice(fields: &mut Fields) -> Result<(Option<ToolChoice>, Option<bool>), GatewayError> {
+    let Some(whole) = fields.value("tool_choice") else { return Ok((None, None)) };
+    let mut choice = Fields::of(whole.clone(), "tool_choice")?;
+    let decoded = match required(&mut choice, "type")?.as_str() {
+        "auto" => ToolChoice::Auto,
+        "any" => ToolChoice::Required,
+        "none" => ToolChoice::None,
+        "tool" => ToolChoice::Function(required(&mut choice, "name")?),
+        _ => return Ok((Some(ToolChoice::Foreign(whole)), None)),
+    };
+    let parallel = choice.bool("disable_parallel_tool_use")?.map(|disabled| !disabled);
+    Ok((Some(decoded), parallel))
+}
+
+fn decode_thinking(fields: &mut Fields) -> Result<Option<Reasoning>, GatewayError> {
+    let Some(mut thinking) = fields.object("thinking")? else { return Ok(None) };
+    let enabled = match required(&mut thinking, "type")?.as_str() {
+        "enabled" | "adaptive" => true,
+        "disabled" => false,
+        other => {
+            let text = format!("thinking.type must be enabled, disabled or adaptive, got {other:?}");
+            return Err(GatewayError::invalid("thinking.type", text));
+        }
+    };
+    let budget_tokens = thinking.integer("budget_tokens")?;
+    Ok(Some(Reasoning { effort: None, budget_tokens, enabled: Some(enabled), extra: thinking.rest() }))
+}
+
+fn decode_format(fields: &mut Fields, key: &str) -> Result<Option<OutputFormat>, GatewayError> {
+    let Some(whole) = fields.value(key) else { return Ok(None) };
+    let mut format = Fields::of(whole.clone(), fields.path(key))?;
+    if required(&mut format, "type")? != "json_schema" {
+        return Ok(Some(OutputFormat::Foreign(whole)));
+    }
+    let schema = format.value("schema").ok_or_else(|| format.missing("schema"))?;
+    let (name, description, strict) = (None, None, Some(true));
+    Ok(Some(OutputFormat::JsonSchema { name, description, schema, strict }))
+}
+
+fn decode_stop(fields: &mut Fields) -> Result<Vec<String>, GatewayError> {
+    let stop = fields.list("stop_sequences")?.unwrap_or_default();
+    stop.into_iter()
+        .enumerate()
+        .map(|(n, text)| match text {
+            Value::String(text) => Ok(text),
+            other => Err(wrong(&format!("stop_sequences[{n}]"), "a string", &other)),
+        })
+        .collect()
+}
+
+// ---- encoding ---------------------------------------------------------------------------------------------------------
+
+/// The API demands a limit; this one is for models of which the table knows none.
+const MAX_TOKENS_DEFAULT: u64 = 8192;
+/// The least that the API takes for thinking.
+const THINKING_TOKENS_MIN: u64 = 1024;
+const THINKING_TOKENS_DEFAULT: u64 = 8192;
+/// Said where the API demands a user's message and the client has none.
+const OPENING: &str = "Please go ahead.";
+/// Said where the API demands the result of a tool call and the client sent none.
+const NO_RESULT: &str = "(no result)";
+const USER_ID_CHARS: usize = 256;
+const TOOL_NAME_CHARS: usize = 64;
+
+/// Fields that clients of other dialects send on purpose for this API, or that its own clients do.
+const OWN_FIELDS: [&str; 6] =
+    ["cache_control", "container", "context_management", "inference_geo", "mcp_servers", "speed"];
+const OWN_TOOL_FIELDS: [&str; 5] =
+    ["cache_control", "defer_loading", "allowed_callers", "input_examples", "eager_input_streaming"];
+const IMAGE_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+
+pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encoded {
+    let mut names = Names::default();
+    let mut body = object([("model", json!(target.model)), ("max_tokens", Value::Null)]);
+    if let Some(system) = encode_system(&request.turns, &mut names) {
+        body.insert("system".to_owned(), system);
+    }
+    let conversation = Conversation::of(&request.turns, &mut names);
+    let mut tools = encode_tools(&request.tools, &mut names);
+    let mut choice = encode_tool_choice(request, &tools, &mut names);
+    if tools.is_empty() && !conversation.called.is_empty() {
+        // The API wants to know the tools of which a conversation tells.
+        tools = conversation.called.iter().map(|name| encode_tool(name, json!({"type": "object"}))).collect();
+        choice = Some(json!({"type": "none"}));
+        names.add("tools");
+    }
+    let forced = choice.as_ref().is_some_and(|choice| choice["type"] == "any" || choice["type"] == "tool");
+    let (max_tokens, thinking) = thinking(request, target, !forced && conversation.may_think(), &mut names);
+    body.insert("max_tokens".to_owned(), json!(max_tokens));
+    body.insert("messages".to_owned(), Value::Array(conversation.into_messages()));
+    if !tools.is_empty() {
+        body.insert("tools".to_owned(), Value::Array(tools));
+    }
+    let is_thinking = thinking.as_ref().is_some_and(|thinking| thinking["type"] == "enabled");
+    body.extend([("tool_choice", choice), ("thinking", thinking)].into_iter().filter_map(named_field));
+    encode_params(&request.params, is_thinking, &mut body, &mut names);
+    encode_output(request.output.as_ref(), &mut body, &mut names);
+    match request.user.as_deref() {
+        Some(user) if user.chars().count() <= USER_ID_CHARS && !user.contains('@') => {
+            body.insert("metadata".to_owned(), json!({"user_id": user}));
+        }
+        // The API refuses what looks like a person.
+        Some(_) => names.drop("user"),
+        None => {}
+    }
+    encode_extra(&request.extra, &mut body, &mut names);
+    if request.stream {
+        body.insert("stream".to_owned(), Value::Bool(true));
+    }
+    Encoded { body: Value::Object(body).to_string().into_bytes(), dropped: names.dropped, added: names.added }
+}
+
+fn named_field((name, value): (&str, Option<Value>)) -> Option<(String, Value)> {
+    value.map(|value| (name.to_owned(), value))
+}
+
+/// What was lost and what was added, each named once.
+#[derive(Default)]
+struct Names {
+    dropped: Vec<String>,
+    added: Vec<String>,
+}
+
+impl Names {
+    fn drop(&mut self, path: impl Display) {
+        let path = path.to_string();
+        if !self.dropped.contains(&path) {
+            self.dropped.push(path);
+        }
+    }
+
+    fn add(&mut self, name: &str) {
+        if !self.added.iter().any(|known| known == name) {
+            self.added.push(name.to_owned());
+        }
+    }
+
+    /// Copies the fields that the API knows into `block` and names the others.
+    fn extras(&mut self, extra: &Extra, known: &[&str], at: impl Display, block: &mut Map<String, Value>) {
+        for (key, value) in extra {
+            if known.contains(&key.as_str()) && (key != "cache_control" || value["type"] == "ephemeral") {
+                block.insert(key.clone(), value.clone());
+            } else if says_something(value) {
+                self.drop(format_args!("{at}.{key}"));
+            }
+        }
+    }
+}
+
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+/// All system turns, in order, wherever they stood: this dialect has one place for them.
+fn encode_system(turns: &[Turn], names: &mut Names) -> Option<Value> {
+    let mut blocks = Vec::new();
+    for turn in turns.iter().filter(|turn| is_system(turn.role)) {
+        name_of_turn(turn, names);
+        for part in &turn.parts {
+            match &part.body {
+                PartBody::Text(text) | PartBody::Refusal(text) => {
+                    blocks.extend(encode_text(text, part, &["cache_control"], names));
+                }
+                _ => drop_part(part, names),
+            }
+        }
+    }
+    match blocks.as_slice() {
+        [] => None,
+        _ => Some(string_or_blocks(blocks)),
+    }
+}
+
+fn is_system(role: Role) -> bool {
+    matches!(role, Role::System | Role::Developer)
+}
+
+fn name_of_turn(turn: &Turn, names: &mut Names) {
+    let at = Place { message: turn.index, item: Item::Whole };
+    if turn.name.is_some() {
+        names.drop(format_args!("{at}.name"));
+    }
+    names.extras(&turn.extra, &[], at, &mut Map::new());
+}
+
+/// The usual short form where a list of blocks would say no more.
+fn string_or_blocks(mut blocks: Vec<Value>) -> Value {
+    match blocks.as_mut_slice() {
+        [Value::Object(block)] if block.len() == 2 && block["type"] == "text" => block["text"].take(),
+        _ => Value::Array(blocks),
+    }
+}
+
+/// A text block; empty ones are refused by the API, so they are left out.
+fn encode_text(text: &str, part: &Part, known: &[&str], names: &mut Names) -> Option<Value> {
+    if text.trim().is_empty() {
+        return None;
+    }
+    let mut block = object([("type", json!("text")), ("text", json!(text))]);
+    names.extras(&part.extra, known, part.place, &mut block);
+    Some(Value::Object(block))
+}
+
+fn drop_part(part: &Part, names: &mut Names) {
+    let kind = match &part.body {
+        PartBody::Text(_) => "text",
+        PartBody::Refusal(_) => "refusal",
+        PartBody::Image(_) => "image_url",
+        PartBody::File { .. } => "file",
+        PartBody::Audio(_) => "input_audio",
+        PartBody::Reasoning { .. } if part.place.item == Item::Whole => "reasoning_content",
+        PartBody::Reasoning { .. } => "thinking",
+        PartBody::RedactedReasoning(_) => "redacted_thinking",
+        PartBody::ToolCall(_) => "tool_calls",
+        PartBody::ToolResult { .. } => "tool_result",
+        PartBody::Foreign { kind, .. } => kind,
+    };
+    names.drop(format_args!("{}.{kind}", part.place));
+}
+
+/// The messages as the API wants them: roles take turns, the first is the user's, every tool call has its result at the
+/// head of the next message and no result is without its call.
+#[derive(Default)]
+struct Conversation {
+    messages: Vec<Message>,
+    /// The calls of the last assistant message.
+    calls: Vec<Call>,
+    /// Ids must be unique in the whole conversation.
+    ids: HashSet<String>,
+    /// Names of the tools that were called, each once.
+    called: Vec<String>,
+}
+
+struct Message {
+    is_user: bool,
+    results: Vec<Value>,
+    blocks: Vec<Value>,
+}
+
+struct Call {
+    /// As the client knows it.
+    id: String,
+    /// As the API takes it.
+    wire_id: String,
+    answered: bool,
+}
+
+impl Conversation {
+    fn of(turns: &[Turn], names: &mut Names) -> Self {
+        let mut conversation = Conversation::default();
+        for turn in turns.iter().filter(|turn| !is_system(turn.role)) {
+            name_of_turn(turn, names);
+            for part in &turn.parts {
+                if turn.role == Role::Assistant {
+                    conversation.assistant_part(part, names);
+                } else {
+                    conversation.user_part(part, names);
+                }
+            }
+        }
+        conversation.answer_all(names);
+        if conversation.messages.is_empty() {
+            conversation.message(true, names).blocks.push(opening());
+            names.add("messages");
+        }
+        conversation.trim_end();
+        conversation
+    }
+
+    /// The message of this role to which the next block belongs.
+    fn message(&mut self, is_user: bool, names: &mut Names) -> &mut Message {
+        if self.messages.last().is_none_or(|last| last.is_user != is_user) {
+            if !is_user {
+                self.answer_all(names);
+                if self.messages.is_empty() {
+                    self.messages.push(Message { is_user: true, results: Vec::new(), blocks: vec![opening()] });
+                    names.add("messages");
+                }
+            }
+            self.messages.push(Message { is_user, results: Vec::new(), blocks: Vec::new() });
+        }
+        let last = self.messages.len() - 1;
+        &mut self.messages[last]
+    }
+
+    /// Before the assistant speaks again, and at the end: calls that have no result get one that says so.
+    fn answer_all(&mut self, names: &mut Names) {
+        for call in std::mem::take(&mut self.calls) {
+            if !call.answered {
+                names.add("tool_result");
+                let result = json!({"type": "tool_result", "tool_use_id": call.wire_id, "content": NO_RESULT});
+                self.message(true, names).results.push(result);
+            }
+        }
+    }
+
+    fn assistant_part(&mut self, part: &Part, names: &mut Names) {
+        let block = match &part.body {
+            PartBody::Text(text) | PartBody::Refusal(text) => {
+                encode_text(text, part, &["cache_control", "citations"], names)
+            }
+            PartBody::Reasoning { text, signature: Some(signature) } if !signature.is_empty() => {
+                Some(json!({"type": "thinking", "thinking": text, "signature": signature}))
+            }
+            PartBody::RedactedReasoning(data) => Some(json!({"type": "redacted_thinking", "data": data})),
+            PartBody::ToolCall(call) => return self.call(call, part, names),
+            PartBody::Foreign { kind, value } if wire::is_own_block(kind) => Some(value.clone()),
+            _ => {
+                drop_part(part, names);
+                None
+            }
+        };
+        if let Some(block) = block {
+            self.message(false, names).blocks.push(block);
+        }
+    }
+
+    fn call(&mut self, call: &ToolCall, part: &Part, names: &mut Names) {
+        let (input, exact) = wire::input_object(&call.arguments);
+        if !exact {
+            let field = if let Item::ToolCall(_) = part.place.item { "arguments" } else { "input" };
+            names.drop(format_args!("{}.{field}", part.place));
+        }
+        let name = self.tool_name(call, part, names);
+        let wire_id = self.unique_id(&call.id);
+        let mut block =
+            object([("type", json!("tool_use")), ("id", json!(wire_id)), ("name", json!(name)), ("input", input)]);
+        names.extras(&part.extra, &["cache_control", "caller"], part.place, &mut block);
+        self.message(false, names).blocks.push(Value::Object(block));
+        self.calls.push(Call { id: call.id.clone(), wire_id, answered: false });
+    }
+
+    fn tool_name(&mut self, call: &ToolCall, part: &Part, names: &mut Names) -> String {
+        let name = valid_name(&call.name);
+        if name != call.name {
+            names.drop(format_args!("{}.name", part.place));
+        }
+        if !self.called.contains(&name) {
+            self.called.push(name.clone());
+        }
+        name
+    }
+
+    fn unique_id(&mut self, id: &str) -> String {
+        let base = match id {
+            "" => "call".to_owned(),
+            id => id.chars().map(valid_char).collect(),
+        };
+        let mut unique = base.clone();
+        let mut n = 2;
+        while !self.ids.insert(unique.clone()) {
+            unique = format!("{base}_{n}");
+            n += 1;
+        }
+        unique
+    }
+
+    fn user_part(&mut self, part: &Part, names: &mut Names) {
+        let block = match &part.body {
+            PartBody::ToolResult { id, content, is_error } => return self.result(id, content, *is_error, part, names),
+            _ => encode_input(part, names),
+        };
+        if let Some(block) = block {
+            self.message(true, names).blocks.push(block);
+        }
+    }
+
+    fn result(&mut self, id: &str, content: &[Part], is_error: bool, part: &Part, names: &mut Names) {
+        let mut blocks: Vec<Value> = content.iter().filter_map(|part| encode_input(part, names)).collect();
+        let Some(call) = self.calls.iter_mut().find(|call| !call.answered && call.id == id) else {
+            // A result of nothing: what it says is kept, its link cannot be.
+            names.drop(format_args!("{}.tool_call_id", part.place));
+            self.message(true, names).blocks.extend(blocks);
+            return;
+        };
+        call.answered = true;
+        let mut block = object([("type", json!("tool_result")), ("tool_use_id", json!(call.wire_id))]);
+        // Caching is a matter of the whole result, not of a block inside it.
+        for inner in blocks.iter_mut().filter_map(Value::as_object_mut) {
+            if let Some(mark) = inner.shift_remove("cache_control") {
+                block.insert("cache_control".to_owned(), mark);
+            }
+        }
+        names.extras(&part.extra, &["cache_control"], part.place, &mut block);
+        if !blocks.is_empty() {
+            block.insert("content".to_owned(), string_or_blocks(blocks));
+        }
+        if is_error {
+            block.insert("is_error".to_owned(), Value::Bool(true));
+        }
+        self.message(true, names).results.push(Value::Object(block));
+    }
+
+    /// The API refuses a last assistant message that ends in white space.
+    fn trim_end(&mut self) {
+        let Some(last) = self.messages.last_mut().filter(|last| !last.is_user) else { return };
+        if let Some(Value::String(text)) = last.blocks.last_mut().and_then(|block| block.get_mut("text")) {
+            text.truncate(text.trim_end().len());
+        }
+    }
+
+    /// With thinking, the API wants the last assistant message to begin with its thoughts if it called tools or is still to
+    /// be continued.
+    fn may_think(&self) -> bool {
+        let Some(last) = self.messages.iter().rposition(|message| !message.is_user) else { return true };
+        let blocks = &self.messages[last].blocks;
+        let continues = last + 1 == self.messages.len() || blocks.iter().any(|block| block["type"] == "tool_use");
+        !continues
+            || blocks.first().is_some_and(|block| block["type"] == "thinking" || block["type"] == "redacted_thinking")
+    }
+
+    fn into_messages(self) -> Vec<Value> {
+        let message = |message: Message| {
+            let role = if message.is_user { "user" } else { "assistant" };
+            let blocks: Vec<Value> = message.results.into_iter().chain(message.blocks).collect();
+            json!({"role": role, "content": string_or_blocks(blocks)})
+        };
+        self.messages.into_iter().map(message).collect()
+    }
+}
+
+fn opening() -> Value {
+    json!({"type": "text", "text": OPENING})
+}
+
+fn valid_char(c: char) -> char {
+    if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' }
+}
+
+fn valid_name(name: &str) -> String {
+    let name: String = name.chars().map(valid_char).take(TOOL_NAME_CHARS).collect();
+    if name.is_empty() { "_".to_owned() } else { name }
+}
+
+/// A part of a user's turn or of a tool result.
+fn encode_input(part: &Part, names: &mut Names) -> Option<Value> {
+    let (kind, source, name) = match &part.body {
+        PartBody::Text(text) | PartBody::Refusal(text) => return encode_text(text, part, &["cache_control"], names),
+        PartBody::Foreign { kind, value } if wire::is_own_block(kind) => return Some(value.clone()),
+        PartBody::Image(media) => ("image", image_source(media), None),
+        PartBody::File { media, name } => {
+            let image = matches!(media, Media::Base64 { .. }).then(|| image_source(media)).flatten();
+            match image {
+                Some(image) => ("image", Some(image), None),
+                None => ("document", document_source(media), name.as_deref()),
+            }
+        }
+        _ => ("", None, None),
+    };
+    let Some(source) = source else {
+        drop_part(part, names);
+        return None;
+    };
+    let mut block = object([("type", json!(kind)), ("source", source)]);
+    if let Some(title) = name.filter(|name| !name.is_empty()) {
+        block.insert("title".to_owned(), json!(title));
+    }
+    let known: &[&str] = if kind == "image" { &["cache_control"] } else { &["cache_control", "context", "citations"] };
+    names.extras(&part.extra, known, part.place, &mut block);
+    Some(Value::Object(block))
+}
+
+fn image_source(media: &Media) -> Option<Value> {
+    match media {
+        Media::Base64 { media_type, data } => {
+            let media_type = media_type.to_ascii_lowercase();
+            let media_type = if media_type == "image/jpg" { "image/jpeg" } else { &media_type };
+            let known = IMAGE_TYPES.contains(&media_type);
+            known.then(|| json!({"type": "base64", "media_type": media_type, "data": data}))
+        }
+        Media::Url(url) => Some(json!({"type": "url", "url": url})),
+        Media::FileId(id) => own_file(id),
+        Media::Text(_) => None,
+    }
+}
+
+fn document_source(media: &Media) -> Option<Value> {
+    let text = |text: &str| json!({"type": "text", "media_type": "text/plain", "data": text});
+    match media {
+        Media::Base64 { media_type, data } if media_type.eq_ignore_ascii_case("application/pdf") => {
+            Some(json!({"type": "base64", "media_type": "application/pdf", "data": data}))
+        }
+        Media::Base64 { media_type, data } if is_text(media_type) => {
+            String::from_utf8(from_base64(data)?).ok().filter(|data| !data.trim().is_empty()).map(|data| text(&data))
+        }
+        Media::Base64 { .. } => None,
+        Media::Url(url) => Some(json!({"type": "url", "url": url})),
+        Media::Text(data) => Some(text(data)),
+        Media::FileId(id) => own_file(id),
+    }
+}
+
+/// Files live with the provider that took them: `file_…` here, `file-…` at OpenAI.
+fn own_file(id: &str) -> Option<Value> {
+    id.starts_with("file_").then(|| json!({"type": "file", "file_id": id}))
+}
+
+fn is_text(media_type: &str) -> bool {
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    media_type.starts_with("text/") || matches!(media_type, "application/json" | "application/xml")
+}
+
+/// Standard or URL-safe base64; `None` for anything else.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let (mut out, mut bits, mut count) = (Vec::with_capacity(text.len() / 4 * 3), 0_u32, 0);
+    for byte in text.trim_end_matches('=').bytes().filter(|byte| !byte.is_ascii_whitespace()) {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(six);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push((bits >> count) as u8);
+        }
+    }
+    Some(out)
+}
+
+fn encode_tools(tools: &[Tool], names: &mut Names) -> Vec<Value> {
+    let mut encoded: Vec<Value> = Vec::with_capacity(tools.len());
+    for (n, tool) in tools.iter().enumerate() {
+        let at = format!("tools[{n}]");
+        match &tool.body {
+            ToolBody::Function { name, description, schema, strict } => {
+                let valid = valid_name(name);
+                if valid != *name {
+                    names.drop(format_args!("{at}.name"));
+                }
+                if encoded.iter().any(|other| other["name"] == valid.as_str()) {
+                    names.drop(at);
+                    continue;
+                }
+                let (schema, gone) = schema::of_input(schema.as_ref());
+                gone.into_iter().for_each(|keyword| names.drop(format_args!("{at}.parameters.{keyword}")));
+                let enforceable = schema::is_enforceable(&schema);
+                let mut encoded_tool = encode_tool(&valid, schema);
+                if let Some(description) = description.as_deref().filter(|text| !text.is_empty()) {
+                    encoded_tool["description"] = json!(description);
+                }
+                match strict {
+                    Some(true) if enforceable => encoded_tool["strict"] = json!(true),
+                    Some(true) => names.drop(format_args!("{at}.strict")),
+                    Some(false) | None => {}
+                }
+                if let Value::Object(block) = &mut encoded_tool {
+                    names.extras(&tool.extra, &OWN_TOOL_FIELDS, at, block);
+                }
+                encoded.push(encoded_tool);
+            }
+            ToolBody::Foreign { kind, value } if is_own_tool(kind) => encoded.push(value.clone()),
+            ToolBody::Foreign { kind, .. } => names.drop(format_args!("{at}.{kind}")),
+        }
+    }
+    encoded
+}
+
+fn encode_tool(name: &str, schema: Value) -> Value {
+    json!({"name": name, "input_schema": schema})
+}
+
+/// Tools that the API runs itself carry a date: `web_search_20250305`.
+fn is_own_tool(kind: &str) -> bool {
+    let date = kind.rsplit('_').next().unwrap_or_default();
+    kind == "mcp_toolset" || (date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn encode_tool_choice(request: &ChatRequest, tools: &[Value], names: &mut Names) -> Option<Value> {
+    let serial = request.parallel_tool_calls == Some(false);
+    let choice = match &request.tool_choice {
+        None => None,
+        Some(ToolChoice::Auto) => Some(json!({"type": "auto"})),
+        Some(ToolChoice::None) => Some(json!({"type": "none"})),
+        Some(ToolChoice::Required) => Some(json!({"type": "any"})),
+        Some(ToolChoice::Function(name)) => {
+            let name = valid_name(name);
+            let known = tools.iter().any(|tool| tool["name"] == name.as_str());
+            known.then(|| json!({"type": "tool", "name": name}))
+        }
+        Some(ToolChoice::Foreign(_)) => None,
+    };
+    let says_nothing = matches!(request.tool_choice, None | Some(ToolChoice::Auto | ToolChoice::None));
+    let choice = choice.filter(|_| !tools.is_empty());
+    if choice.is_none() && !says_nothing {
+        names.drop("tool_choice");
+    }
+    if !serial {
+        return choice;
+    }
+    if tools.is_empty() || request.tool_choice == Some(ToolChoice::None) {
+        names.drop("parallel_tool_calls");
+        return choice;
+    }
+    let mut choice = choice.unwrap_or_else(|| json!({"type": "auto"}));
+    choice["disable_parallel_tool_use"] = json!(true);
+    Some(choice)
+}
+
+/// `max_tokens`, of which thinking is a part, and `thinking`.
+fn thinking(
+    request: &ChatRequest,
+    target: &EncodeTarget<'_>,
+    possible: bool,
+    names: &mut Names,
+) -> (u64, Option<Value>) {
+    let own_limit = request.params.max_tokens;
+    let limit = own_limit.or(target.max_output_tokens).unwrap_or(MAX_TOKENS_DEFAULT);
+    if own_limit.is_none() {
+        names.add("max_tokens");
+    }
+    let Some(reasoning) = &request.reasoning else { return (limit, None) };
+    let name = if reasoning.effort.is_some() { "reasoning_effort" } else { "thinking" };
+    let of_effort = match reasoning.effort.as_deref() {
+        None => Some(THINKING_TOKENS_DEFAULT),
+        Some("none") => None,
+        Some("minimal" | "low") => Some(THINKING_TOKENS_MIN),
+        Some("medium") => Some(THINKING_TOKENS_DEFAULT),
+        Some("high") => Some(24_576),
+        Some("xhigh" | "max") => Some(32_768),
+        Some(_) => {
+            names.drop(name);
+            return (limit, None);
+        }
+    };
+    let mut thinking = match of_effort.filter(|_| reasoning.enabled != Some(false)) {
+        None => return (limit, Some(json!({"type": "disabled"}))),
+        Some(_) if !possible => {
+            names.drop(name);
+            return (limit, None);
+        }
+        Some(of_effort) => {
+            let wanted = reasoning.budget_tokens.unwrap_or(of_effort).max(THINKING_TOKENS_MIN);
+            let known_limit = own_limit.or(target.max_output_tokens);
+            let limit = known_limit.unwrap_or_else(|| wanted.saturating_add(MAX_TOKENS_DEFAULT));
+            // The client's own number may take all but one token; a number made here leaves half for the answer.
+            let most = if reasoning.budget_tokens.is_some() { limit.saturating_sub(1) } else { limit / 2 };
+            let budget = wanted.min(most.max(THINKING_TOKENS_MIN));
+            if budget >= limit {
+                names.drop(name);
+                return (limit, None);
+            }
+            if reasoning.budget_tokens.is_some_and(|wanted| wanted != budget) {
+                names.drop("thinking.budget_tokens");
+            }
+            (limit, object([("type", json!("enabled")), ("budget_tokens", json!(budget))]))
+        }
+    };
+    names.extras(&reasoning.extra, &["display"], "reasoning", &mut thinking.1);
+    (thinking.0, Some(Value::Object(thinking.1)))
+}
+
+fn encode_params(params: &Params, is_thinking: bool, body: &mut Map<String, Value>, names: &mut Names) {
+    let float = |number: &Number| number.as_f64().unwrap_or(1.0);
+    let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
+    // Thinking allows the temperature 1 only, `top_p` from 0.95 and no `top_k`.
+    let temperature = params.temperature.as_ref().filter(|number| !is_thinking || float(number) == 1.0);
+    match temperature {
+        Some(number) if float(number) > 1.0 => {
+            names.drop("temperature");
+            put("temperature", json!(1));
+        }
+        Some(number) => {
+            put("temperature", Value::Number(number.clone()));
+        }
+        None if params.temperature.is_some() => names.drop("temperature"),
+        None => {}
+    }
+    if let Some(number) = &params.top_p {
+        // Newer models refuse both; the temperature is the one that clients mean.
+        if temperature.is_none() && (!is_thinking || float(number) >= 0.95) {
+            put("top_p", Value::Number(number.clone()));
+        } else if float(number) != 1.0 {
+            names.drop("top_p");
+        }
+    }
+    match params.top_k {
+        Some(_) if is_thinking => names.drop("top_k"),
+        Some(top_k) => {
+            put("top_k", json!(top_k));
+        }
+        None => {}
+    }
+    let (stop, blank): (Vec<&String>, Vec<&String>) = params.stop.iter().partition(|text| !text.trim().is_empty());
+    if !blank.is_empty() {
+        names.drop("stop");
+    }
+    if !stop.is_empty() {
+        put("stop_sequences", json!(stop));
+    }
+    let penalties = [("presence_penalty", &params.presence_penalty), ("frequency_penalty", &params.frequency_penalty)];
+    for (name, penalty) in penalties {
+        if penalty.as_ref().is_some_and(|penalty| penalty.as_f64() != Some(0.0)) {
+            names.drop(name);
+        }
+    }
+    if params.seed.is_some() {
+        names.drop("seed");
+    }
+}
+
+fn encode_output(output: Option<&OutputFormat>, body: &mut Map<String, Value>, names: &mut Names) {
+    match output {
+        None | Some(OutputFormat::Text) => {}
+        Some(OutputFormat::JsonObject | OutputFormat::Foreign(_)) => names.drop("response_format"),
+        Some(OutputFormat::JsonSchema { schema: Value::Object(schema), description, .. }) => {
+            let mut schema = schema.clone();
+            if let Some(description) = description.as_deref().filter(|_| !schema.contains_key("description")) {
+                schema.insert("description".to_owned(), json!(description));
+            }
+            let schema = schema::enforceable(&Value::Object(schema));
+            let format = json!({"type": "json_schema", "schema": schema});
+            body.insert("output_config".to_owned(), json!({"format": format}));
+        }
+        Some(OutputFormat::JsonSchema { .. }) => names.drop("response_format"),
+    }
+}
+
+fn encode_extra(extra: &Extra, body: &mut Map<String, Value>, names: &mut Names) {
+    for (key, value) in extra {
+        match (key.as_str(), value.as_str()) {
+            ("service_tier", Some("auto" | "standard_only")) => {
+                body.insert(key.clone(), value.clone());
+            }
+            ("service_tier", Some("default")) => {
+                body.insert(key.clone(), json!("standard_only"));
+            }
+            (key, _) if OWN_FIELDS.contains(&key) => {
+                body.insert(key.to_owned(), value.clone());
+            }
+            (key, _) if is_default(key, value) || !says_something(value) => {}
+            (key, _) => names.drop(key),
+        }
+    }
+}
+
+/// Does the client only say what would happen anyway?
+fn is_default(key: &str, value: &Value) -> bool {
+    match key {
+        "n" => value.as_u64() == Some(1),
+        "top_logprobs" => value.as_u64() == Some(0),
+        "store" | "logprobs" => *value == Value::Bool(false),
+        "modalities" => *value == json!(["text"]),
+        // Answered by the gateway itself.
+        "stream_options" => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,147 @@
+//! Whole answers.
+
+use gateway_core::chat::{ChatResponse, Item, Part, PartBody, Place};
+use gateway_core::error::UpstreamError;
+use serde_json::{Value, json};
+
+use super::wire::{self, Contents, UsageOut, WireUsage};
+use super::{error, wire::object};
+use crate::codec::Answer;
+use crate::json::{Fields, parse_object};
+
+pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
+    let message = parse_object(body).map_err(|_| {
+        error::unreadable(format!("the provider's answer is no message: {}", error::decode(200, body).message))
+    })?;
+    if message.has("error") || message.peek("type").is_some_and(|kind| kind == "error") {
+        return Err(error::in_answer(Value::Object(message.rest())));
+    }
+    if !message.has("content") {
+        let said = error::in_answer(Value::Object(message.rest())).message;
+        return Err(error::unreadable(format!("the provider's answer has no `content`: {said}")));
+    }
+    decode_message(message).map_err(|error| error::unreadable(format!("the provider's answer: {}", error.message)))
+}
+
+fn decode_message(mut message: Fields) -> Result<ChatResponse, gateway_core::error::GatewayError> {
+    let content = message.value("content").unwrap_or_default();
+    let place = |n: Option<u32>| Place { message: Some(0), item: n.map_or(Item::Whole, Item::Content) };
+    let parts = wire::decode_content(content, "content", place)?;
+    let stop_sequence = message.string("stop_sequence")?;
+    let finish = message.string("stop_reason")?.map(|reason| wire::finish_reason(&reason, stop_sequence));
+    let usage = message.value("usage").and_then(|usage| serde_json::from_value::<WireUsage>(usage).ok());
+    let mut dropped = Vec::new();
+    let mut name = |name: &str| {
+        if !dropped.iter().any(|known| known == name) {
+            dropped.push(name.to_owned());
+        }
+    };
+    for part in &parts {
+        match &part.body {
+            PartBody::Foreign { kind, .. } => name(kind),
+            PartBody::Text(_) if citations(part).is_some() => name("citations"),
+            _ => {}
+        }
+    }
+    let id = message.string("id")?.unwrap_or_default();
+    let model = message.string("model")?.unwrap_or_default();
+    message.value("type");
+    message.value("role");
+    message.rest().keys().for_each(|key| name(key));
+    let usage = usage.map(|usage| usage.usage());
+    Ok(ChatResponse { id, model, created: None, parts, finish, usage, dropped })
+}
+
+fn citations(part: &Part) -> Option<&Vec<Value>> {
+    part.extra.get("citations").and_then(Value::as_array).filter(|citations| !citations.is_empty())
+}
+
+pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
+    let mut contents = Contents::default();
+    let mut ids = ToolIds::new(answer);
+    let content: Vec<Value> =
+        response.parts.iter().filter_map(|part| encode_block(part, &mut contents, &mut ids)).collect();
+    let finish = response.finish.as_ref();
+    let message = json!({
+        "id": message_id(&response.id, answer),
+        "type": "message",
+        "role": "assistant",
+        "model": model(&response.model, answer),
+        "content": content,
+        "stop_reason": wire::stop_reason(finish, contents),
+        "stop_sequence": wire::stop_sequence(finish),
+        "usage": UsageOut::from(response.usage.unwrap_or_default()),
+    });
+    message.to_string().into_bytes()
+}
+
+/// A block of the answer; `None` for what this dialect cannot say, and for empty text, which it does not take back.
+fn encode_block(part: &Part, contents: &mut Contents, ids: &mut ToolIds) -> Option<Value> {
+    let block = match &part.body {
+        PartBody::Text(text) | PartBody::Refusal(text) if text.is_empty() => return None,
+        PartBody::Text(text) => {
+            let mut block = object([("type", json!("text")), ("text", json!(text))]);
+            if let Some(own) = citations(part).filter(|citations| citations.iter().all(wire::is_own_citation)) {
+                block.insert("citations".to_owned(), json!(own));
+            }
+            Value::Object(block)
+        }
+        PartBody::Refusal(text) => {
+            contents.refusal = true;
+            json!({"type": "text", "text": text})
+        }
+        // Official SDKs need the signature, even where the thoughts have none.
+        PartBody::Reasoning { text, signature } => {
+            json!({"type": "thinking", "thinking": text, "signature": signature.as_deref().unwrap_or_default()})
+        }
+        PartBody::RedactedReasoning(data) => json!({"type": "redacted_thinking", "data": data}),
+        PartBody::ToolCall(call) => {
+            contents.tool_calls = true;
+            let input = wire::input_object(&call.arguments).0;
+            json!({"type": "tool_use", "id": ids.unique(&call.id), "name": call.name, "input": input})
+        }
+        PartBody::Foreign { kind, value } if wire::is_own_block(kind) => value.clone(),
+        PartBody::Foreign { .. }
+        | PartBody::Image(_)
+        | PartBody::File { .. }
+        | PartBody::Audio(_)
+        | PartBody::ToolResult { .. } => return None,
+    };
+    Some(block)
+}
+
+pub(super) fn message_id(id: &str, answer: &Answer) -> String {
+    match id {
+        "" => format!("msg_{}", answer.request_id),
+        id if id.starts_with("msg_") => id.to_owned(),
+        id => format!("msg_{id}"),
+    }
+}
+
+pub(super) fn model<'a>(model: &'a str, answer: &'a Answer) -> &'a str {
+    if model.is_empty() { &answer.model } else { model }
+}
+
+/// Some vendors send tool calls without an id, or twice the same one. A client needs one for each.
+#[derive(Debug)]
+pub(super) struct ToolIds {
+    request_id: String,
+    seen: Vec<String>,
+}
+
+impl ToolIds {
+    pub(super) fn new(answer: &Answer) -> Self {
+        ToolIds { request_id: answer.request_id.clone(), seen: Vec::new() }
+    }
+
+    pub(super) fn unique(&mut self, id: &str) -> String {
+        let mut unique = id.to_owned();
+        let mut n = self.seen.len();
+        while unique.is_empty() || self.seen.contains(&unique) {
+            unique = if id.is_empty() { format!("toolu_{}_{n}", self.request_id) } else { format!("{id}_{n}") };
+            n += 1;
+        }
+        self.seen.push(unique.clone());
+        unique
+    }
+}

@@ -1,0 +1,276 @@
+//! The words of the dialect that requests, answers and streams share: blocks, stop reasons, usage.
+
+use gateway_core::Extra;
+use gateway_core::chat::{FinishReason, Item, Media, Part, PartBody, Place, ToolCall};
+use gateway_core::error::GatewayError;
+use gateway_core::usage::Usage;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::json::{Fields, wrong};
+
+pub(super) fn finish_reason(stop_reason: &str, stop_sequence: Option<String>) -> FinishReason {
+    match stop_reason {
+        "end_turn" => FinishReason::STOP,
+        "stop_sequence" => FinishReason::Stop { sequence: stop_sequence },
+        "max_tokens" => FinishReason::Length,
+        "model_context_window_exceeded" => FinishReason::ContextWindow,
+        "tool_use" => FinishReason::ToolCalls,
+        "refusal" => FinishReason::ContentFilter,
+        "pause_turn" => FinishReason::Pause,
+        other => FinishReason::Other(other.to_owned()),
+    }
+}
+
+/// What an answer contained, as far as it decides the stop reason.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Contents {
+    pub(super) tool_calls: bool,
+    pub(super) refusal: bool,
+}
+
+/// The stop reason. Vendors say "stop" beside tool calls and refusals; clients of this dialect decide by the better word.
+pub(super) fn stop_reason(finish: Option<&FinishReason>, contents: Contents) -> &'static str {
+    match finish {
+        Some(FinishReason::Length) => "max_tokens",
+        Some(FinishReason::ContextWindow) => "model_context_window_exceeded",
+        Some(FinishReason::ContentFilter) => "refusal",
+        Some(FinishReason::Pause) => "pause_turn",
+        _ if contents.tool_calls => "tool_use",
+        _ if contents.refusal => "refusal",
+        Some(FinishReason::ToolCalls) => "tool_use",
+        Some(FinishReason::Stop { sequence: Some(_) }) => "stop_sequence",
+        Some(FinishReason::Stop { sequence: None } | FinishReason::Other(_)) | None => "end_turn",
+    }
+}
+
+pub(super) fn stop_sequence(finish: Option<&FinishReason>) -> Option<&str> {
+    match finish {
+        Some(FinishReason::Stop { sequence }) => sequence.as_deref(),
+        _ => None,
+    }
+}
+
+/// A count as a provider wrote it. What is no whole number, or negative, counts nothing.
+#[derive(Debug, Clone, Copy)]
+struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(|value| Count(value.as_u64().unwrap_or(0)))
+    }
+}
+
+/// Usage as it travels: `input_tokens` does not include what was read from or written to the cache.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(super) struct WireUsage {
+    input_tokens: Option<Count>,
+    cache_read_input_tokens: Option<Count>,
+    cache_creation_input_tokens: Option<Count>,
+    output_tokens: Option<Count>,
+    output_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct OutputDetails {
+    thinking_tokens: Option<Count>,
+}
+
+impl WireUsage {
+    /// Counts are cumulative: a later one replaces the earlier, one that is absent leaves it.
+    pub(super) fn replace(&mut self, later: WireUsage) {
+        self.input_tokens = later.input_tokens.or(self.input_tokens);
+        self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
+        self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
+        self.output_tokens = later.output_tokens.or(self.output_tokens);
+        self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let count = |count: Option<Count>| count.map_or(0, |Count(tokens)| tokens);
+        let (read, written) = (count(self.cache_read_input_tokens), count(self.cache_creation_input_tokens));
+        Usage {
+            input: count(self.input_tokens).saturating_add(read).saturating_add(written),
+            cache_read: read,
+            cache_write: written,
+            output: count(self.output_tokens),
+            reasoning: count(self.output_tokens_details.and_then(|details| details.thinking_tokens)),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct UsageOut {
+    input_tokens: u64,
+    cache_creation_input_tokens: u64,
+    cache_read_input_tokens: u64,
+    output_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_tokens_details: Option<DetailsOut>,
+}
+
+#[derive(Debug, Serialize)]
+struct DetailsOut {
+    thinking_tokens: u64,
+}
+
+impl From<Usage> for UsageOut {
+    fn from(usage: Usage) -> Self {
+        UsageOut {
+            input_tokens: usage.input.saturating_sub(usage.cache_read.saturating_add(usage.cache_write)),
+            cache_creation_input_tokens: usage.cache_write,
+            cache_read_input_tokens: usage.cache_read,
+            output_tokens: usage.output,
+            output_tokens_details: (usage.reasoning > 0).then_some(DetailsOut { thinking_tokens: usage.reasoning }),
+        }
+    }
+}
+
+/// Is this a block that the API itself knows, so that it may return to it as it came?
+pub(super) fn is_own_block(kind: &str) -> bool {
+    const KINDS: [&str; 8] = [
+        "document",
+        "image",
+        "search_result",
+        "container_upload",
+        "tool_reference",
+        "server_tool_use",
+        "mcp_tool_use",
+        "compaction",
+    ];
+    KINDS.contains(&kind) || kind.ends_with("_tool_result")
+}
+
+/// Citations of this dialect are `char_location`, `page_location`, ….
+pub(super) fn is_own_citation(value: &Value) -> bool {
+    value.get("type").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("_location"))
+}
+
+/// Tool arguments as the object that `input` must be. Nothing is an empty object; what is no object (cut off by a token
+/// limit, or never JSON) is kept in one, and the second value is false.
+pub(super) fn input_object(arguments: &str) -> (Value, bool) {
+    let text = arguments.trim();
+    if text.is_empty() {
+        return (json!({}), true);
+    }
+    match serde_json::from_str(text) {
+        Ok(Value::Object(input)) => (Value::Object(input), true),
+        Ok(Value::Null) => (json!({}), true),
+        _ => (json!({ "_raw": arguments }), false),
+    }
+}
+
+/// Reads a block of a message, a `system` prompt or an answer. `path` says where it stands, for errors.
+pub(super) fn decode_block(value: Value, place: Place, path: &str) -> Result<Part, GatewayError> {
+    let kind = match value.get("type") {
+        Some(Value::String(kind)) => kind.clone(),
+        _ if !value.is_object() => return Err(wrong(path, "an object", &value)),
+        None => return Err(GatewayError::invalid(format!("{path}.type"), format!("{path}.type is required"))),
+        Some(other) => return Err(wrong(&format!("{path}.type"), "a string", other)),
+    };
+    let known = match kind.as_str() {
+        "text" | "thinking" | "redacted_thinking" | "tool_use" | "tool_result" => true,
+        "image" | "document" => has_known_source(&value),
+        _ => false,
+    };
+    if !known {
+        return Ok(Part::new(PartBody::Foreign { kind, value }, place));
+    }
+    let mut block = Fields::of(value, path)?;
+    block.value("type");
+    let mut source_rest = Extra::new();
+    let body = match kind.as_str() {
+        "text" => PartBody::Text(required(&mut block, "text")?),
+        "thinking" => PartBody::Reasoning {
+            text: block.string("thinking")?.unwrap_or_default(),
+            signature: block.string("signature")?.filter(|signature| !signature.is_empty()),
+        },
+        "redacted_thinking" => PartBody::RedactedReasoning(required(&mut block, "data")?),
+        "tool_use" => PartBody::ToolCall(ToolCall {
+            id: required(&mut block, "id")?,
+            name: required(&mut block, "name")?,
+            arguments: match block.value("input") {
+                None => "{}".to_owned(),
+                Some(input @ Value::Object(_)) => input.to_string(),
+                Some(other) => return Err(wrong(&block.path("input"), "an object", &other)),
+            },
+        }),
+        "tool_result" => PartBody::ToolResult {
+            id: required(&mut block, "tool_use_id")?,
+            content: match block.value("content") {
+                None => Vec::new(),
+                Some(content) => decode_content(content, &block.path("content"), |n| Place {
+                    item: match place.item {
+                        Item::Content(outer) => Item::Nested(outer, n.unwrap_or(0)),
+                        other => other,
+                    },
+                    ..place
+                })?,
+            },
+            is_error: block.bool("is_error")?.unwrap_or(false),
+        },
+        "image" => PartBody::Image(decode_source(&mut block, &mut source_rest)?),
+        _ => PartBody::File { media: decode_source(&mut block, &mut source_rest)?, name: block.string("title")? },
+    };
+    let mut extra = block.rest();
+    if !source_rest.is_empty() {
+        extra.insert("source".to_owned(), Value::Object(source_rest));
+    }
+    Ok(Part { body, place, extra })
+}
+
+/// `content` as a string or as blocks; `place` is asked with the index of a block, or `None` for a string.
+pub(super) fn decode_content(
+    content: Value,
+    path: &str,
+    place: impl Fn(Option<u32>) -> Place,
+) -> Result<Vec<Part>, GatewayError> {
+    match content {
+        Value::String(text) => Ok(vec![Part::new(PartBody::Text(text), place(None))]),
+        Value::Array(blocks) => blocks
+            .into_iter()
+            .zip(0u32..)
+            .map(|(block, n)| decode_block(block, place(Some(n)), &format!("{path}[{n}]")))
+            .collect(),
+        other => Err(wrong(path, "a string or a list of blocks", &other)),
+    }
+}
+
+pub(super) fn required(fields: &mut Fields, key: &str) -> Result<String, GatewayError> {
+    fields.string(key)?.ok_or_else(|| fields.missing(key))
+}
+
+/// Sources that the canonical model has a word for. A block with another one is foreign, as a whole.
+fn has_known_source(block: &Value) -> bool {
+    match block.get("source") {
+        Some(Value::Object(source)) => match source.get("type").and_then(Value::as_str) {
+            Some(kind) => matches!(kind, "base64" | "url" | "text" | "file"),
+            None => true,
+        },
+        _ => true,
+    }
+}
+
+fn decode_source(block: &mut Fields, rest: &mut Extra) -> Result<Media, GatewayError> {
+    let mut source = block.object("source")?.ok_or_else(|| block.missing("source"))?;
+    let kind = required(&mut source, "type")?;
+    let media = match kind.as_str() {
+        "base64" => {
+            Media::Base64 { media_type: required(&mut source, "media_type")?, data: required(&mut source, "data")? }
+        }
+        "url" => Media::Url(required(&mut source, "url")?),
+        "file" => Media::FileId(required(&mut source, "file_id")?),
+        _ => {
+            if source.peek("media_type").and_then(Value::as_str) == Some("text/plain") {
+                source.value("media_type");
+            }
+            Media::Text(required(&mut source, "data")?)
+        }
+    };
+    *rest = source.rest();
+    Ok(media)
+}
+
+pub(super) fn object(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Map<String, Value> {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
