@@ -7,11 +7,29 @@ use std::fmt;
 use std::sync::Arc;
 
 use gateway_core::chat::{ChatRequest, ChatResponse, Encoded};
+use gateway_core::dialect::{Dialect, ProviderDialect};
 use gateway_core::error::{GatewayError, UpstreamError};
 use gateway_core::event::StreamEvent;
 use gateway_core::usage::{Cost, Usage};
 
 use crate::sse::SseEvent;
+
+/// The codec of a client dialect.
+pub fn client(dialect: Dialect) -> &'static dyn ClientCodec {
+    match dialect {
+        Dialect::Native => &crate::native::Native,
+        Dialect::OpenAiChat => &crate::openai_chat::OpenAiChat,
+        Dialect::AnthropicMessages => &crate::anthropic_messages::AnthropicMessages,
+    }
+}
+
+/// The codec of a provider dialect.
+pub fn provider(dialect: ProviderDialect) -> &'static dyn ProviderCodec {
+    match dialect {
+        ProviderDialect::OpenAiChat => &crate::openai_chat::OpenAiChat,
+        ProviderDialect::AnthropicMessages => &crate::anthropic_messages::AnthropicMessages,
+    }
+}
 
 /// How clients of a dialect are understood and answered.
 pub trait ClientCodec: Send + Sync {

@@ -7,4 +7,6 @@ pub mod anthropic_messages;
 pub mod codec;
 pub mod envelope;
 pub mod json;
+pub mod native;
+pub mod openai_chat;
 pub mod sse;

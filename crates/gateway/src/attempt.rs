@@ -17,7 +17,7 @@ use gateway_policy::routing::RoutePlan;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 
 use crate::call::SharedCall;
-use crate::config::runtime::OnUnsupported;
+use crate::config::OnUnsupported;
 use crate::gateway::Gateway;
 use crate::providers::catalog::{Facts, Provider};
 use crate::providers::client::{AnswerBody, BodyError, Payload, SendError};

@@ -66,13 +66,13 @@ impl Call {
             let routing = request.routing;
             hints.strategy = routing.strategy.or(hints.strategy);
             hints.pinned = request.provider.or(hints.pinned);
-            hints.required = routing.required_capabilities;
+            hints.required = routing.required_capabilities.iter().filter_map(|name| Capability::parse(name)).collect();
             if !routing.preferred_providers.is_empty() {
                 hints.preferred = routing.preferred_providers;
             }
             hints.excluded.extend(routing.exclude_providers);
             call.user = request.user_id.or(call.user);
-            call.metadata = request.metadata;
+            call.metadata = Some(Value::Object(request.metadata));
             let mut chat = request.chat;
             chat.stream = call.stream;
             call.chat = OnceLock::from(Ok(chat));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::config::runtime::Config;
+use crate::config::Config;
 use crate::providers::catalog::Catalog;
 use crate::providers::client::Client;
 use crate::telemetry::log::Log;

@@ -90,8 +90,11 @@ fn unroutable(no_route: &NoRoute, call: &Call) -> GatewayError {
         return GatewayError::invalid(field, no_route.to_string());
     }
     let kind = if no_route.is_by_request() { ErrorKind::InvalidRequest } else { ErrorKind::NoProvider };
-    let skipped = serde_json::to_value(no_route).unwrap_or_default();
-    GatewayError::new(kind, no_route.to_string()).detail("routing", skipped)
+    let skipped = match no_route {
+        NoRoute::NothingLeft(skipped) => serde_json::to_value(skipped).unwrap_or_default(),
+        NoRoute::NotBuilt(_) => serde_json::Value::Null,
+    };
+    GatewayError::new(kind, no_route.to_string()).detail("skipped", skipped)
 }
 
 /// What the encoder of an answer is told beside it.

@@ -23,7 +23,7 @@ use http::HeaderMap;
 
 use crate::attempt::{ErrorAnswer, Failure};
 use crate::call::SharedCall;
-use crate::config::runtime::Timeouts;
+use crate::config::Timeouts;
 use crate::providers::client::AnswerBody;
 use crate::settle::Outcome;
 
@@ -305,9 +305,9 @@ impl Relay {
         // In the client's own dialect the error has passed already, and what follows it passes too.
         if matches!(self.writer, Writer::Translate(_)) {
             let body = codec::client(self.call.dialect).encode_upstream_error(error, &self.call.request_id);
-            self.say_error(&body);
-            self.body = None;
             self.over = Some(Over { outcome: Outcome::Truncated, error: Some(error.message.clone()) });
+            self.body = None;
+            self.say_error(&body);
         }
     }
 

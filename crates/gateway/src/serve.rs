@@ -66,7 +66,7 @@ fn start_log(config: &Config) -> Result<Log, Refusal> {
         LogLevel::Error => Level::Error,
         LogLevel::Warn => Level::Warn,
         LogLevel::Info => Level::Info,
-        LogLevel::Debug => Level::Debug,
+        LogLevel::Debug | LogLevel::Trace => Level::Debug,
     };
     Log::start(format, level, std::io::stdout()).map_err(|error| format!("cannot start the log: {error}"))
 }

@@ -10,7 +10,7 @@ use gateway_policy::pricing::Price;
 use gateway_policy::routing::Candidate;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
-use crate::config::runtime::{self as config, Alias, Auth};
+use crate::config::{self, Alias, Auth};
 use crate::providers::client::Origin;
 use crate::providers::health::Observed;
 use crate::settle::Record;

@@ -1,0 +1,140 @@
+//! The stream of the gateway's own API.
+
+use gateway_core::chat::FinishReason;
+use gateway_core::event::{Block, Delta, StreamEvent};
+use gateway_core::usage::Usage;
+use serde::Serialize;
+
+use super::response::{CostOut, UsageOut};
+use crate::codec::{Answer, StreamEncoder};
+use crate::openai_chat::response::{CallOut, FunctionOut, finish_word, id_of, to_vec};
+use crate::sse::write_event;
+
+/// Writes chunks. The last one, with finish reason, usage and cost, waits for the end: usage may come after the reason.
+pub(super) struct Encoder {
+    answer: Answer,
+    id: String,
+    model: String,
+    calls: usize,
+    open: Open,
+    usage: Option<Usage>,
+    finish: Option<FinishReason>,
+}
+
+/// What the open block is, as far as its deltas must know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Refusal,
+    Call { has_arguments: bool },
+    Other,
+}
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    content: &'a str,
+    model: &'a str,
+    provider: &'a str,
+    finish_reason: Option<&'static str>,
+    usage: Option<UsageOut>,
+    /// On the last chunk only; `null` there if the price is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Option<CostOut>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[CallOut<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+}
+
+impl Encoder {
+    pub(super) fn new(answer: Answer) -> Self {
+        let (id, model) = (id_of("", &answer), answer.model.to_string());
+        Encoder { answer, id, model, calls: 0, open: Open::Other, usage: None, finish: None }
+    }
+
+    fn chunk(&self) -> Chunk<'_> {
+        Chunk {
+            id: &self.id,
+            content: "",
+            model: &self.model,
+            provider: &self.answer.provider,
+            finish_reason: None,
+            usage: None,
+            cost: None,
+            tool_calls: None,
+            reasoning: None,
+            refusal: None,
+        }
+    }
+
+    fn call(&self, id: Option<&str>, name: Option<&str>, arguments: &str, out: &mut Vec<u8>) {
+        let index = self.calls.checked_sub(1);
+        let call = CallOut { index, id, kind: id.map(|_| "function"), function: FunctionOut { name, arguments } };
+        write(&Chunk { tool_calls: Some([call]), ..self.chunk() }, out);
+    }
+}
+
+fn write(chunk: &Chunk<'_>, out: &mut Vec<u8>) {
+    write_event(out, None, &to_vec(chunk));
+}
+
+impl StreamEncoder for Encoder {
+    fn push(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
+        match event {
+            StreamEvent::Start { id, model, usage, .. } => {
+                self.id = id_of(&id, &self.answer);
+                if !model.is_empty() {
+                    self.model = model;
+                }
+                self.usage = usage.or(self.usage);
+            }
+            StreamEvent::BlockStart(Block::ToolCall { id, name }) => {
+                self.calls += 1;
+                self.open = Open::Call { has_arguments: false };
+                self.call(Some(&id), Some(&name), "", out);
+            }
+            StreamEvent::BlockStart(block) => {
+                self.open = if block == Block::Refusal { Open::Refusal } else { Open::Other };
+            }
+            StreamEvent::Delta(delta) => match delta {
+                Delta::Text(text) if self.open == Open::Refusal => {
+                    write(&Chunk { refusal: Some(&text), ..self.chunk() }, out);
+                }
+                Delta::Text(text) => write(&Chunk { content: &text, ..self.chunk() }, out),
+                Delta::Reasoning(text) if !text.is_empty() => {
+                    write(&Chunk { reasoning: Some(&text), ..self.chunk() }, out);
+                }
+                Delta::Arguments(text) if !text.is_empty() => {
+                    self.open = Open::Call { has_arguments: true };
+                    self.call(None, None, &text, out);
+                }
+                _ => {}
+            },
+            StreamEvent::BlockEnd => {
+                // A call without arguments must still carry JSON.
+                if self.open == (Open::Call { has_arguments: false }) {
+                    self.call(None, None, "{}", out);
+                }
+                self.open = Open::Other;
+            }
+            StreamEvent::Usage(usage) => self.usage = Some(usage),
+            StreamEvent::Finish(reason) => self.finish = Some(reason),
+            StreamEvent::Error(_) | StreamEvent::Ping => {}
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        let finish = self.finish.take().unwrap_or(FinishReason::STOP);
+        let cost = self.usage.and_then(|usage| (self.answer.price)(&usage)).map(CostOut::from);
+        let last = Chunk {
+            finish_reason: Some(finish_word(&finish)),
+            usage: Some(self.usage.unwrap_or_default().into()),
+            cost: Some(cost),
+            ..self.chunk()
+        };
+        write(&last, out);
+        write_event(out, None, b"[DONE]");
+    }
+}

@@ -1,0 +1,573 @@
+//! Chunks: read from any vendor, written as OpenAI writes them.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use gateway_core::chat::FinishReason;
+use gateway_core::error::UpstreamError;
+use gateway_core::event::{Block, Delta, StreamEvent};
+use gateway_core::usage::Usage;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::response::{CallOut, FunctionOut, UsageOut, finish_word, id_of, is_annotation};
+use super::wire::{self, Body, Message, Said};
+use super::{error, mint_call_id};
+use crate::codec::{Answer, Ending, EventRole, StreamDecoder, StreamEncoder};
+use crate::sse::{SseEvent, write_event};
+
+/// Reads chunks. Blocks and the finish reason are closed only at the end of the stream: some vendors send more after they
+/// said that they were done.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    id: String,
+    model: String,
+    created: Option<u64>,
+    usage: Option<Usage>,
+    finish: Option<FinishReason>,
+    blocks: Sequencer,
+    phase: Phase,
+    done: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Waiting,
+    Started,
+    Ended,
+    Failed,
+}
+
+impl StreamDecoder for Decoder {
+    fn push(&mut self, event: &SseEvent<'_>, out: &mut Vec<StreamEvent>) -> EventRole {
+        let data = event.data.trim();
+        if data == "[DONE]" {
+            self.done = true;
+            self.end(out);
+            return EventRole::Done;
+        }
+        if self.phase == Phase::Failed {
+            return EventRole::Error;
+        }
+        if event.name == "error" {
+            return self.fail(error::decode(200, data.as_bytes()), out);
+        }
+        if data.is_empty() {
+            return EventRole::Lifecycle;
+        }
+        let body: Body<'_> = match serde_json::from_str(data) {
+            Ok(body) => body,
+            Err(_) => return self.fail(unreadable(data), out),
+        };
+        if wire::says_something(body.error) {
+            return self.fail(error::decode(200, data.as_bytes()), out);
+        }
+        let Some(choices) = &body.choices else { return self.without_choices(data, out) };
+        let usage = body.usage();
+        if !choices.is_empty() || usage.is_some() {
+            self.start(&body, out);
+        }
+        for choice in choices.iter().filter(|choice| choice.is_first()) {
+            if let Some(delta) = choice.delta.as_ref().or(choice.message.as_ref()) {
+                self.read(delta, out);
+            }
+            if let Some(finish) = choice.finish(self.blocks.has_calls()) {
+                self.finish = Some(finish);
+            }
+        }
+        if let Some(usage) = usage.filter(|usage| self.usage != Some(*usage)) {
+            self.usage = Some(usage);
+            out.push(StreamEvent::Usage(usage));
+        }
+        if choices.is_empty() {
+            return if wire::is_object(body.usage) { EventRole::UsageOnly } else { EventRole::Lifecycle };
+        }
+        let content = choices.iter().any(|choice| {
+            wire::text(choice.finish_reason).is_some() || choice.delta.as_ref().is_some_and(Message::says_something)
+        });
+        if content { EventRole::Content } else { EventRole::Lifecycle }
+    }
+
+    fn finish(&mut self, out: &mut Vec<StreamEvent>) -> Ending {
+        match self.phase {
+            Phase::Failed => Ending::Truncated,
+            _ if self.done || self.finish.is_some() => {
+                self.end(out);
+                Ending::Complete
+            }
+            _ => {
+                self.blocks.flush(&self.id, out);
+                self.phase = Phase::Failed;
+                Ending::Truncated
+            }
+        }
+    }
+}
+
+impl Decoder {
+    fn start(&mut self, body: &Body<'_>, out: &mut Vec<StreamEvent>) {
+        if self.phase != Phase::Waiting {
+            return;
+        }
+        self.phase = Phase::Started;
+        let owned = |raw| wire::text(raw).map(Cow::into_owned).unwrap_or_default();
+        (self.id, self.model) = (owned(body.id), owned(body.model));
+        self.created = wire::count(body.created).filter(|created| *created > 0);
+        out.push(StreamEvent::Start {
+            id: self.id.clone(),
+            model: self.model.clone(),
+            created: self.created,
+            usage: None,
+        });
+    }
+
+    fn read(&mut self, delta: &Message<'_>, out: &mut Vec<StreamEvent>) {
+        let (thoughts, signature) = delta.thoughts();
+        if let Some(thoughts) = thoughts {
+            self.blocks.say(Voice::Reasoning, Delta::Reasoning(thoughts.into_owned()), out);
+        }
+        if let Some(signature) = signature {
+            self.blocks.say(Voice::Reasoning, Delta::Signature(signature), out);
+        }
+        if delta.content.is_some() {
+            for said in wire::content(delta.content) {
+                match said {
+                    Said::Text(text) => self.blocks.say(Voice::Text, Delta::Text(text.into_owned()), out),
+                    Said::Thought(text) => self.blocks.say(Voice::Reasoning, Delta::Reasoning(text), out),
+                }
+            }
+        }
+        if let Some(refusal) = wire::text(delta.refusal) {
+            self.blocks.say(Voice::Refusal, Delta::Text(refusal.into_owned()), out);
+        }
+        if wire::says_something(delta.annotations) {
+            for annotation in wire::value(delta.annotations).as_array().into_iter().flatten() {
+                self.blocks.say(Voice::Text, Delta::Citation(annotation.clone()), out);
+            }
+        }
+        for call in delta.tool_calls.iter().flatten() {
+            let (name, arguments, custom) = match (&call.function, &call.custom) {
+                (_, Some(custom)) => (wire::text(custom.name), wire::text(custom.input), true),
+                (Some(function), None) => (wire::text(function.name), wire::arguments(function.arguments), false),
+                (None, None) => (None, None, false),
+            };
+            let index = wire::count(call.index);
+            let piece = CallPiece { index, id: wire::text(call.id), name, arguments, custom };
+            self.blocks.call(piece, &self.id, out);
+        }
+        if let Some(function) = &delta.function_call {
+            let (name, arguments) = (wire::text(function.name), wire::arguments(function.arguments));
+            let piece = CallPiece { index: Some(u64::MAX), id: None, name, arguments, custom: false };
+            self.blocks.call(piece, &self.id, out);
+        }
+    }
+
+    /// An event without `choices` is a vendor's own remark, or an error without an `error` object.
+    fn without_choices(&mut self, data: &str, out: &mut Vec<StreamEvent>) -> EventRole {
+        let value: Value = serde_json::from_str(data).unwrap_or_default();
+        let error = value.get("object").is_some_and(|object| object == "error")
+            || value.get("detail").is_some()
+            || value.get("message").is_some_and(Value::is_string) && value.get("code").is_some();
+        if error { self.fail(error::read(200, &value), out) } else { EventRole::Lifecycle }
+    }
+
+    fn fail(&mut self, error: UpstreamError, out: &mut Vec<StreamEvent>) -> EventRole {
+        if self.phase != Phase::Ended {
+            self.phase = Phase::Failed;
+            out.push(StreamEvent::Error(error));
+        }
+        EventRole::Error
+    }
+
+    fn end(&mut self, out: &mut Vec<StreamEvent>) {
+        if matches!(self.phase, Phase::Ended | Phase::Failed) {
+            return;
+        }
+        if self.phase == Phase::Waiting {
+            self.start(&Body::default(), out);
+        }
+        self.phase = Phase::Ended;
+        self.blocks.flush(&self.id, out);
+        let silent = if self.blocks.has_calls() { FinishReason::ToolCalls } else { FinishReason::STOP };
+        out.push(StreamEvent::Finish(self.finish.take().unwrap_or(silent)));
+    }
+}
+
+fn unreadable(data: &str) -> UpstreamError {
+    let start: String = data.chars().take(200).collect();
+    UpstreamError {
+        status: 502,
+        kind: String::new(),
+        code: None,
+        message: format!("the provider's stream has an event that is no chunk: {start}"),
+        param: None,
+    }
+}
+
+/// What is said outside of tool calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Voice {
+    Text,
+    Refusal,
+    Reasoning,
+}
+
+/// Puts blocks that may overlap one behind the other. The front block streams live; what comes for later ones waits while
+/// the front may still grow. Text gives way at once (it may go on in a block of its own); a tool call when its arguments
+/// are a whole JSON object.
+#[derive(Debug, Default)]
+struct Sequencer {
+    calls: Vec<Call>,
+    queue: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    source: Source,
+    started: bool,
+    deltas: Vec<Delta>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Voice(Voice),
+    /// An index into `calls`.
+    Call(usize),
+}
+
+#[derive(Debug, Default)]
+struct Call {
+    index: Option<u64>,
+    id: Option<String>,
+    name: String,
+    custom: bool,
+    arguments: ObjectScan,
+}
+
+struct CallPiece<'a> {
+    index: Option<u64>,
+    id: Option<Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
+    arguments: Option<Cow<'a, str>>,
+    custom: bool,
+}
+
+impl Sequencer {
+    fn has_calls(&self) -> bool {
+        self.calls.iter().any(|call| !call.custom)
+    }
+
+    fn say(&mut self, voice: Voice, delta: Delta, out: &mut Vec<StreamEvent>) {
+        let source = Source::Voice(voice);
+        if self.queue.back().is_none_or(|last| last.source != source) {
+            self.queue.push_back(Waiting { source, started: false, deltas: Vec::new() });
+            self.advance("", out);
+        }
+        self.append(self.queue.len() - 1, delta, out);
+    }
+
+    fn call(&mut self, piece: CallPiece<'_>, seed: &str, out: &mut Vec<StreamEvent>) {
+        let number = match self.find(&piece) {
+            Some(number) => number,
+            None if piece.name.is_none() && piece.id.is_none() && piece.arguments.is_none() => return,
+            None => {
+                self.calls.push(Call { index: piece.index, custom: piece.custom, ..Call::default() });
+                let source = Source::Call(self.calls.len() - 1);
+                self.queue.push_back(Waiting { source, started: false, deltas: Vec::new() });
+                self.calls.len() - 1
+            }
+        };
+        let call = &mut self.calls[number];
+        if let (None, Some(id)) = (&call.id, piece.id) {
+            call.id = Some(id.into_owned());
+        }
+        if let (true, Some(name)) = (call.name.is_empty(), piece.name) {
+            call.name = name.into_owned();
+        }
+        let place = self.queue.iter().position(|waiting| waiting.source == Source::Call(number));
+        if let (Some(place), Some(arguments)) = (place, piece.arguments) {
+            call.arguments.feed(&arguments);
+            let delta = match call.custom {
+                true => Delta::Foreign(Value::String(arguments.into_owned())),
+                false => Delta::Arguments(arguments.into_owned()),
+            };
+            self.append(place, delta, out);
+        }
+        self.advance(seed, out);
+    }
+
+    /// The call that a piece continues. Vendors tell by index, by id, by both, or reuse one index for several ids.
+    fn find(&self, piece: &CallPiece<'_>) -> Option<usize> {
+        let id = piece.id.as_deref();
+        let indexed = |call: &Call| piece.index.is_none() || call.index == piece.index;
+        if id.is_some()
+            && let Some(known) = self.calls.iter().rposition(|call| indexed(call) && call.id.as_deref() == id)
+        {
+            return Some(known);
+        }
+        let last = match piece.index {
+            Some(_) => self.calls.iter().rposition(indexed)?,
+            None if id.is_some() || piece.name.is_some() => return None,
+            None => self.calls.len().checked_sub(1)?,
+        };
+        let call = &self.calls[last];
+        let other_id = id.is_some() && call.id.is_some();
+        let begins_anew = id.is_none() && piece.name.is_some() && piece.arguments.is_some() && call.arguments.whole;
+        (!other_id && !begins_anew).then_some(last)
+    }
+
+    fn append(&mut self, place: usize, delta: Delta, out: &mut Vec<StreamEvent>) {
+        match self.queue.get_mut(place) {
+            Some(waiting) if waiting.started => out.push(StreamEvent::Delta(delta)),
+            Some(waiting) => waiting.deltas.push(delta),
+            None => {}
+        }
+    }
+
+    /// Starts the front block, and ends it where it is known to be done and another one waits.
+    fn advance(&mut self, seed: &str, out: &mut Vec<StreamEvent>) {
+        while let Some(front) = self.queue.front() {
+            let (ready, done) = match front.source {
+                Source::Voice(_) => (true, true),
+                Source::Call(number) => {
+                    let call = &self.calls[number];
+                    (!call.name.is_empty(), call.arguments.whole && !call.custom)
+                }
+            };
+            if !ready {
+                return;
+            }
+            self.start_front(seed, out);
+            if !done || self.queue.len() == 1 {
+                return;
+            }
+            out.push(StreamEvent::BlockEnd);
+            self.queue.pop_front();
+        }
+    }
+
+    fn start_front(&mut self, seed: &str, out: &mut Vec<StreamEvent>) {
+        let Some(front) = self.queue.front_mut().filter(|front| !front.started) else { return };
+        front.started = true;
+        let block = match front.source {
+            Source::Voice(Voice::Text) => Block::Text,
+            Source::Voice(Voice::Refusal) => Block::Refusal,
+            Source::Voice(Voice::Reasoning) => Block::Reasoning,
+            Source::Call(number) => {
+                let call = &self.calls[number];
+                let id = call.id.clone().unwrap_or_else(|| mint_call_id(seed, number));
+                if call.custom {
+                    let value = json!({"id": id, "type": "custom", "custom": {"name": call.name}});
+                    Block::Foreign { kind: "custom".to_owned(), value }
+                } else {
+                    Block::ToolCall { id, name: call.name.clone() }
+                }
+            }
+        };
+        out.push(StreamEvent::BlockStart(block));
+        out.extend(front.deltas.drain(..).map(StreamEvent::Delta));
+    }
+
+    fn flush(&mut self, seed: &str, out: &mut Vec<StreamEvent>) {
+        while !self.queue.is_empty() {
+            self.start_front(seed, out);
+            out.push(StreamEvent::BlockEnd);
+            self.queue.pop_front();
+        }
+    }
+}
+
+/// Sees where a JSON object that comes in pieces ends.
+#[derive(Debug, Default)]
+struct ObjectScan {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    whole: bool,
+}
+
+impl ObjectScan {
+    fn feed(&mut self, piece: &str) {
+        for byte in piece.bytes() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_string => self.escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                _ if self.in_string => {}
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    self.whole = self.depth == 0;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Writes chunks.
+pub(crate) struct Encoder {
+    answer: Answer,
+    id: String,
+    model: String,
+    created: u64,
+    started: bool,
+    calls: usize,
+    open: Open,
+    usage: Option<Usage>,
+}
+
+/// What the open block is, as far as its deltas must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Text,
+    Refusal,
+    Call { has_arguments: bool },
+    Hidden,
+}
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: &'a [ChoiceOut<'a>],
+    /// `null` on every chunk but the last, if usage was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<UsageOut>>,
+}
+
+#[derive(Serialize)]
+struct ChoiceOut<'a> {
+    index: u32,
+    delta: DeltaOut<'a>,
+    logprobs: Option<()>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Default, Serialize)]
+struct DeltaOut<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<[Value; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[CallOut<'a>; 1]>,
+}
+
+impl Encoder {
+    pub(crate) fn new(answer: Answer) -> Self {
+        let (id, model, created) = (id_of("", &answer), answer.model.to_string(), answer.created);
+        Encoder { answer, id, model, created, started: false, calls: 0, open: Open::Hidden, usage: None }
+    }
+
+    fn delta(&mut self, delta: DeltaOut<'_>, out: &mut Vec<u8>) {
+        if !self.started {
+            self.started = true;
+            let opening = DeltaOut { role: Some("assistant"), content: Some(""), ..DeltaOut::default() };
+            self.choice(opening, None, out);
+        }
+        self.choice(delta, None, out);
+    }
+
+    fn choice(&self, delta: DeltaOut<'_>, finish_reason: Option<&'static str>, out: &mut Vec<u8>) {
+        let choices = [ChoiceOut { index: 0, delta, logprobs: None, finish_reason }];
+        self.chunk(&choices, self.answer.include_usage.then_some(None), out);
+    }
+
+    fn chunk(&self, choices: &[ChoiceOut<'_>], usage: Option<Option<UsageOut>>, out: &mut Vec<u8>) {
+        let (id, model, created) = (&self.id, &self.model, self.created);
+        let chunk = Chunk { id, object: "chat.completion.chunk", created, model, choices, usage };
+        write_event(out, None, &super::response::to_vec(&chunk));
+    }
+
+    fn open(&mut self, block: Block, out: &mut Vec<u8>) {
+        self.open = match block {
+            Block::Text => Open::Text,
+            Block::Refusal => Open::Refusal,
+            Block::ToolCall { id, name } => {
+                let function = FunctionOut { name: Some(&name), arguments: "" };
+                let call = CallOut { index: Some(self.calls), id: Some(&id), kind: Some("function"), function };
+                self.delta(DeltaOut { tool_calls: Some([call]), ..DeltaOut::default() }, out);
+                self.calls += 1;
+                Open::Call { has_arguments: false }
+            }
+            Block::Reasoning | Block::RedactedReasoning(_) | Block::Foreign { .. } => Open::Hidden,
+        };
+    }
+
+    fn arguments(&mut self, arguments: &str, out: &mut Vec<u8>) {
+        let function = FunctionOut { name: None, arguments };
+        let call = CallOut { index: self.calls.checked_sub(1), id: None, kind: None, function };
+        self.delta(DeltaOut { tool_calls: Some([call]), ..DeltaOut::default() }, out);
+    }
+
+    fn write(&mut self, delta: Delta, out: &mut Vec<u8>) {
+        match delta {
+            Delta::Text(text) if self.open == Open::Refusal => {
+                self.delta(DeltaOut { refusal: Some(&text), ..DeltaOut::default() }, out);
+            }
+            Delta::Text(text) => self.delta(DeltaOut { content: Some(&text), ..DeltaOut::default() }, out),
+            Delta::Reasoning(text) if !text.is_empty() => {
+                self.delta(DeltaOut { reasoning_content: Some(&text), ..DeltaOut::default() }, out);
+            }
+            Delta::Arguments(text) if !text.is_empty() => {
+                self.open = Open::Call { has_arguments: true };
+                self.arguments(&text, out);
+            }
+            Delta::Citation(value) if is_annotation(&value) => {
+                self.delta(DeltaOut { annotations: Some([value]), ..DeltaOut::default() }, out);
+            }
+            Delta::Reasoning(_)
+            | Delta::Arguments(_)
+            | Delta::Citation(_)
+            | Delta::Signature(_)
+            | Delta::Foreign(_) => {}
+        }
+    }
+}
+
+impl StreamEncoder for Encoder {
+    fn push(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
+        match event {
+            StreamEvent::Start { id, model, created, usage } => {
+                self.id = id_of(&id, &self.answer);
+                if !model.is_empty() {
+                    self.model = model;
+                }
+                self.created = created.unwrap_or(self.created);
+                self.usage = usage.or(self.usage);
+                self.started = true;
+                let opening = DeltaOut { role: Some("assistant"), content: Some(""), ..DeltaOut::default() };
+                self.choice(opening, None, out);
+            }
+            StreamEvent::BlockStart(block) => self.open(block, out),
+            StreamEvent::Delta(delta) => self.write(delta, out),
+            StreamEvent::BlockEnd => {
+                // A call without arguments must still carry JSON.
+                if self.open == (Open::Call { has_arguments: false }) {
+                    self.arguments("{}", out);
+                }
+                self.open = Open::Hidden;
+            }
+            StreamEvent::Usage(usage) => self.usage = Some(usage),
+            StreamEvent::Finish(reason) => self.choice(DeltaOut::default(), Some(finish_word(&reason)), out),
+            StreamEvent::Error(_) | StreamEvent::Ping => {}
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        if let (true, Some(usage)) = (self.answer.include_usage, self.usage) {
+            self.chunk(&[], Some(Some(UsageOut::from(usage))), out);
+        }
+        write_event(out, None, b"[DONE]");
+    }
+}

@@ -1,0 +1,312 @@
+//! Answers as vendors write them, borrowed from their bytes.
+//!
+//! Fields whose type varies between vendors are raw and read on demand, so that no surprise in one of them costs the rest,
+//! and a field that nobody asks for costs nothing.
+
+use std::borrow::Cow;
+
+use gateway_core::chat::FinishReason;
+use gateway_core::usage::Usage;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+pub(super) type Raw<'a> = Option<&'a RawValue>;
+
+/// A chunk of a stream or a whole answer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Body<'a> {
+    #[serde(borrow)]
+    pub(super) id: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) model: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) created: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow)]
+    pub(super) usage: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) error: Raw<'a>,
+    /// Groq's place for the usage of a stream.
+    #[serde(borrow)]
+    x_groq: Raw<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Choice<'a> {
+    #[serde(borrow)]
+    index: Raw<'a>,
+    /// Of a chunk.
+    #[serde(borrow)]
+    pub(super) delta: Option<Message<'a>>,
+    /// Of a whole answer. Perplexity's chunks have it beside `delta`, with everything said so far.
+    #[serde(borrow)]
+    pub(super) message: Option<Message<'a>>,
+    #[serde(borrow)]
+    pub(super) finish_reason: Raw<'a>,
+    /// The stop string that was met (vLLM).
+    #[serde(borrow)]
+    stop_reason: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) logprobs: Raw<'a>,
+    #[serde(borrow)]
+    usage: Raw<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Message<'a> {
+    #[serde(borrow)]
+    pub(super) content: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) refusal: Raw<'a>,
+    #[serde(borrow)]
+    reasoning_content: Raw<'a>,
+    #[serde(borrow)]
+    reasoning: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) reasoning_details: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) tool_calls: Option<Vec<ToolCall<'a>>>,
+    #[serde(borrow)]
+    pub(super) function_call: Option<Function<'a>>,
+    #[serde(borrow)]
+    pub(super) annotations: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) audio: Raw<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ToolCall<'a> {
+    #[serde(borrow)]
+    pub(super) index: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) id: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) function: Option<Function<'a>>,
+    #[serde(borrow)]
+    pub(super) custom: Option<Custom<'a>>,
+    /// Where Gemini keeps the signature that must come back with the call.
+    #[serde(borrow)]
+    pub(super) extra_content: Raw<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Function<'a> {
+    #[serde(borrow)]
+    pub(super) name: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) arguments: Raw<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Custom<'a> {
+    #[serde(borrow)]
+    pub(super) name: Raw<'a>,
+    #[serde(borrow)]
+    pub(super) input: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Owner<'a> {
+    #[serde(borrow, default)]
+    usage: Raw<'a>,
+}
+
+/// The text of a JSON string; `None` for everything else and for the empty string, which says nothing.
+pub(super) fn text(raw: Raw<'_>) -> Option<Cow<'_, str>> {
+    let json = raw?.get();
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.is_empty() {
+        return None;
+    }
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(json).ok().map(Cow::Owned)
+}
+
+/// Arguments as JSON text: a string's content, or the JSON itself where a vendor sends an object.
+pub(super) fn arguments(raw: Raw<'_>) -> Option<Cow<'_, str>> {
+    text(raw).or_else(|| raw.map(RawValue::get).filter(|json| json.starts_with('{')).map(Cow::Borrowed))
+}
+
+/// A count; vendors write some as `12.0`.
+pub(super) fn count(raw: Raw<'_>) -> Option<u64> {
+    let json = raw?.get();
+    json.parse().ok().or_else(|| json.parse::<f64>().ok().map(|float| float as u64))
+}
+
+pub(super) fn is_object(raw: Raw<'_>) -> bool {
+    raw.is_some_and(|raw| raw.get().starts_with('{'))
+}
+
+/// Is there something other than `null`, an empty string, list or object?
+pub(super) fn says_something(raw: Raw<'_>) -> bool {
+    raw.is_some_and(|raw| !matches!(raw.get(), "null" | "\"\"" | "[]" | "{}"))
+}
+
+/// Any raw value, for the rare cases in which its insides matter.
+pub(super) fn value(raw: Raw<'_>) -> Value {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+}
+
+impl<'a> Body<'a> {
+    /// The only choice that the canonical model knows.
+    pub(super) fn first_choice(&self) -> Option<&Choice<'a>> {
+        self.choices.iter().flatten().find(|choice| choice.is_first())
+    }
+
+    /// The usage, wherever the vendor put it.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        let of_choice = || self.choices.iter().flatten().find_map(|choice| usage(choice.usage));
+        let of_groq = || usage(serde_json::from_str::<Owner<'_>>(self.x_groq?.get()).ok()?.usage);
+        usage(self.usage).or_else(of_choice).or_else(of_groq)
+    }
+}
+
+impl Choice<'_> {
+    pub(super) fn is_first(&self) -> bool {
+        count(self.index).unwrap_or(0) == 0
+    }
+
+    /// Why the answer ended. Some vendors say `stop` beside tool calls; the better word is `tool_calls`.
+    pub(super) fn finish(&self, has_calls: bool) -> Option<FinishReason> {
+        Some(match &*text(self.finish_reason)? {
+            "stop" | "tool_calls" | "function_call" | "tool_use" if has_calls => FinishReason::ToolCalls,
+            "stop" => FinishReason::Stop { sequence: text(self.stop_reason).map(Cow::into_owned) },
+            "end_turn" | "eos" => FinishReason::STOP,
+            "length" | "max_tokens" => FinishReason::Length,
+            "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
+            "content_filter" => FinishReason::ContentFilter,
+            other => FinishReason::Other(other.to_owned()),
+        })
+    }
+}
+
+impl<'a> Message<'a> {
+    /// The thoughts, under whichever name; with their signature where there is one.
+    pub(super) fn thoughts(&self) -> (Option<Cow<'a, str>>, Option<String>) {
+        let plain = text(self.reasoning_content).or_else(|| text(self.reasoning));
+        if !says_something(self.reasoning_details) {
+            return (plain, None);
+        }
+        let (mut detailed, mut signature) = (String::new(), None);
+        for detail in value(self.reasoning_details).as_array().into_iter().flatten() {
+            for key in ["text", "summary"] {
+                detailed += detail.get(key).and_then(Value::as_str).unwrap_or_default();
+            }
+            if let Some(signed) = detail.get("signature").and_then(Value::as_str).filter(|signed| !signed.is_empty()) {
+                signature = Some(signed.to_owned());
+            }
+        }
+        (plain.or_else(|| (!detailed.is_empty()).then_some(Cow::Owned(detailed))), signature)
+    }
+
+    pub(super) fn says_something(&self) -> bool {
+        let texts = [self.content, self.refusal, self.reasoning_content, self.reasoning];
+        texts.into_iter().chain([self.reasoning_details, self.annotations, self.audio]).any(says_something)
+            || self.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty())
+            || self.function_call.is_some()
+    }
+}
+
+/// A piece of `content`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said<'a> {
+    Text(Cow<'a, str>),
+    Thought(String),
+}
+
+/// `content` is a string with most vendors, a list of parts with some (Mistral puts thoughts there).
+pub(super) fn content(raw: Raw<'_>) -> Vec<Said<'_>> {
+    if let Some(text) = text(raw) {
+        return vec![Said::Text(text)];
+    }
+    let Some(json) = raw.map(RawValue::get) else { return Vec::new() };
+    match json.as_bytes().first() {
+        Some(b'[') => value(raw).as_array().into_iter().flatten().filter_map(said).collect(),
+        Some(b'{') => vec![Said::Text(Cow::Borrowed(json))],
+        _ => Vec::new(),
+    }
+}
+
+fn said<'a>(part: &Value) -> Option<Said<'a>> {
+    if let Some(thinking) = part.get("thinking") {
+        return Some(Said::Thought(match thinking {
+            Value::String(text) => text.clone(),
+            parts => parts.as_array()?.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+        }));
+    }
+    let text = part.as_str().or_else(|| part.get("text")?.as_str())?;
+    (!text.is_empty()).then(|| Said::Text(Cow::Owned(text.to_owned())))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct UsageWire<'a> {
+    #[serde(borrow)]
+    prompt_tokens: Raw<'a>,
+    #[serde(borrow)]
+    completion_tokens: Raw<'a>,
+    #[serde(borrow)]
+    total_tokens: Raw<'a>,
+    #[serde(borrow)]
+    prompt_tokens_details: Option<PromptDetails<'a>>,
+    #[serde(borrow)]
+    completion_tokens_details: Option<CompletionDetails<'a>>,
+    /// DeepSeek's name for cached tokens.
+    #[serde(borrow)]
+    prompt_cache_hit_tokens: Raw<'a>,
+    /// Moonshot's.
+    #[serde(borrow)]
+    cached_tokens: Raw<'a>,
+    /// Perplexity's place for them.
+    #[serde(borrow)]
+    reasoning_tokens: Raw<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PromptDetails<'a> {
+    #[serde(borrow)]
+    cached_tokens: Raw<'a>,
+    /// OpenRouter's.
+    #[serde(borrow)]
+    cache_write_tokens: Raw<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CompletionDetails<'a> {
+    #[serde(borrow)]
+    reasoning_tokens: Raw<'a>,
+}
+
+fn usage(raw: Raw<'_>) -> Option<Usage> {
+    let wire: UsageWire<'_> = serde_json::from_str(raw?.get()).ok()?;
+    let prompt = count(wire.prompt_tokens)?;
+    let details = wire.prompt_tokens_details.unwrap_or_default();
+    let cache_read = count(details.cached_tokens)
+        .or_else(|| count(wire.prompt_cache_hit_tokens))
+        .or_else(|| count(wire.cached_tokens))
+        .unwrap_or(0);
+    // Some vendors count only what was not cached, and some leave the thoughts out of `completion_tokens`: the total tells.
+    let beside_prompt = count(wire.total_tokens).unwrap_or(0).saturating_sub(prompt);
+    let output = count(wire.completion_tokens).unwrap_or(0).max(beside_prompt);
+    let input = prompt.max(cache_read);
+    let reasoning = wire.completion_tokens_details.unwrap_or_default().reasoning_tokens;
+    Some(Usage {
+        input,
+        cache_read,
+        cache_write: count(details.cache_write_tokens).unwrap_or(0).min(input - cache_read),
+        output,
+        reasoning: count(reasoning).or_else(|| count(wire.reasoning_tokens)).unwrap_or(0).min(output),
+    })
+}
