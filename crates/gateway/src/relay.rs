@@ -69,6 +69,12 @@ impl Unopened {
     }
 }
 
+impl Over {
+    const OK: Over = Over { outcome: Outcome::Ok, error: None };
+}
+
+/// How long to wait for the end of a body whose stream has said its last word.
+const AFTER_DONE: Duration = Duration::from_secs(1);
 /// How long to wait for the end of a stream that has already told an error.
 const AFTER_ERROR: Duration = Duration::from_millis(250);
 
@@ -89,6 +95,7 @@ pub struct Relay {
     finish: Option<FinishReason>,
     error: Option<UpstreamError>,
     broken: Option<String>,
+    complete: bool,
     over: Option<Over>,
     began: Instant,
     last_byte: Instant,
@@ -121,6 +128,7 @@ impl Relay {
             finish: None,
             error: None,
             broken: None,
+            complete: false,
             over: None,
             began: now,
             last_byte: now,
@@ -183,28 +191,11 @@ impl Relay {
                         break;
                     }
                 }
-                self.release(cx);
             }
             Some(Err(error)) => self.upstream_ended(Some(error.to_string())),
             None => self.upstream_ended(None),
         }
         Poll::Ready(())
-    }
-
-    /// After the last event the provider only has to end its body; if it has done so, its connection can be used again.
-    fn release(&mut self, cx: &mut Context<'_>) {
-        if self.over.is_some()
-            && let Some(mut body) = self.body.take()
-            && matches!(self.over, Some(Over { outcome: Outcome::Ok, .. }))
-        {
-            let ended = body.poll_bytes(cx);
-            if ended.is_pending() {
-                tokio::spawn(async move {
-                    let drain = async { while let Some(Ok(_)) = poll_fn(|cx| body.poll_bytes(cx)).await {} };
-                    let _ = tokio::time::timeout(Duration::from_secs(1), drain).await;
-                });
-            }
-        }
     }
 
     fn take_frame(&mut self, frame: Frame) {
@@ -231,7 +222,7 @@ impl Relay {
         }
         self.take_events();
         match role {
-            EventRole::Done if self.error.is_none() => self.succeed(),
+            EventRole::Done if self.error.is_none() => self.complete(),
             EventRole::Error if self.opened => self.upstream_failed(),
             _ => {}
         }
@@ -250,7 +241,9 @@ impl Relay {
                 }
                 _ => {}
             }
-            if let Writer::Translate(encoder) = &mut self.writer {
+            if let Writer::Translate(encoder) = &mut self.writer
+                && !self.complete
+            {
                 encoder.push(event, &mut text);
             }
         }
@@ -272,6 +265,10 @@ impl Relay {
         if self.over.is_some() {
             return;
         }
+        if self.complete {
+            self.over = Some(Over::OK);
+            return;
+        }
         let ending = self.decoder.finish(&mut self.events);
         if self.error.is_some() {
             self.events.clear();
@@ -281,7 +278,8 @@ impl Relay {
             Ending::Complete => {
                 self.take_events();
                 self.opened = true;
-                self.succeed();
+                self.complete();
+                self.over = Some(Over::OK);
             }
             Ending::Truncated => {
                 self.events.clear();
@@ -290,13 +288,23 @@ impl Relay {
         }
     }
 
-    fn succeed(&mut self) {
+    /// The answer is whole. The provider only has to end its body, which frees its connection for the next request; some
+    /// vendors add an event of their own.
+    fn complete(&mut self) {
+        if self.complete {
+            return;
+        }
+        self.complete = true;
         if let Writer::Translate(encoder) = &mut self.writer {
             let mut text = Vec::new();
             encoder.finish(&mut text);
             self.output.push_back(Bytes::from(text));
         }
-        self.over = Some(Over { outcome: Outcome::Ok, error: None });
+    }
+
+    /// Has the client been given a whole answer?
+    pub fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// The provider has told an error in the middle of its answer.
@@ -320,7 +328,9 @@ impl Relay {
     /// Ends the stream as a failure that the gateway has found out.
     fn fail(&mut self, why: &str) {
         self.body = None;
-        if !self.opened {
+        if self.complete {
+            self.over = Some(Over::OK);
+        } else if !self.opened {
             self.broken = Some(why.to_owned());
         } else {
             let message = format!("the answer from {} broke off: {why}", self.target);
@@ -371,6 +381,12 @@ impl Relay {
 
     /// The clocks of an open stream: says a keep-alive or ends the stream where one has run out, and tells when to ask again.
     pub fn check_clocks(&mut self, now: Instant) -> Instant {
+        if self.complete {
+            if now >= self.last_byte + AFTER_DONE {
+                self.over = Some(Over::OK);
+            }
+            return self.last_byte + AFTER_DONE;
+        }
         let deadlines = [
             (self.last_byte + self.timeouts.stream_idle, "no bytes"),
             (self.last_said + self.timeouts.stream_silent, "no content"),

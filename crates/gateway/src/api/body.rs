@@ -129,6 +129,10 @@ impl StreamBody {
                         continue;
                     }
                     if relay.poll_step(cx).is_ready() {
+                        if relay.is_complete() {
+                            // From now on another clock runs.
+                            self.timer = None;
+                        }
                         continue;
                     }
                     if self.timer.is_some() && self.expired(cx).is_pending() {
@@ -210,6 +214,9 @@ impl Drop for StreamBody {
         // The client has gone: what it got so far is still accounted for.
         if let Stage::Flowing(relay, settle) = &mut self.stage {
             account(relay, settle);
+            if relay.is_complete() {
+                settle.end(200, Outcome::Ok, None);
+            }
         }
     }
 }

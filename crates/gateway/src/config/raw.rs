@@ -348,7 +348,7 @@ impl Default for Retry {
 #[serde(default, deny_unknown_fields)]
 pub struct CircuitBreaker {
     /// Hard failures in a row that open the circuit.
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub failure_threshold: u32,
     /// Seconds until an open circuit is probed; doubles with every failed probe, up to 300.
     #[schemars(range(max = 300), extend("exclusiveMinimum" = 0))]
