@@ -1,0 +1,68 @@
+# `make run` and `make test` need Rust and a C compiler; everything else they install themselves, into .cache/ and target/.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-cov lint fmt bench e2e faults docker-build docker-up docker-down docker-logs clean toolchain
+
+TOOLS := .cache/tools/bin
+IMAGE ?= llm-gateway
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+toolchain:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.90 or newer, see https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "cc is missing: install a C compiler, on Debian with: apt-get install gcc libc6-dev" >&2; exit 1; }
+
+setup: toolchain ## fetch the dependencies and install the test tools
+	@cargo fetch --locked
+	@scripts/setup.sh
+
+run: toolchain ## build the release and serve on port 8000; ARGS="--port 9000" passes flags
+	@cargo run --locked --release --package llm-gateway -- serve $(ARGS)
+
+test: toolchain ## all checks and tests; what continuous integration runs
+	@scripts/setup.sh
+	@$(TOOLS)/python scripts/test.py
+
+test-cov: toolchain ## line coverage of the Rust tests, in target/llvm-cov/html
+	@scripts/setup.sh
+	@scripts/coverage.sh
+
+lint: toolchain ## the checks without the tests
+	@scripts/setup.sh
+	@$(TOOLS)/python scripts/test.py lint
+
+fmt: toolchain ## format the sources
+	@scripts/setup.sh
+	@cargo fmt --all
+	@$(TOOLS)/ruff check --quiet --select I --fix
+	@$(TOOLS)/ruff format --quiet
+
+bench: toolchain ## measure the gateway against others; see bench/
+	@[ -x bench/run.sh ] || { echo "make bench: not built yet" >&2; exit 1; }
+	@bench/run.sh $(ARGS)
+
+e2e: toolchain ## real tokens through the gateway, from a llama.cpp server with a small model
+	@scripts/setup.sh llama
+	@cargo build --package llm-gateway
+	@$(TOOLS)/pytest e2e/llama
+
+faults: ## the fault marathon (not built yet)
+	@echo "make faults: not built yet" >&2; exit 1
+
+docker-build: ## build the container image
+	@docker build --tag $(IMAGE) .
+
+docker-up: ## start the gateway and Redis in containers, on http://127.0.0.1:8000
+	@docker compose up --build --detach --wait
+
+docker-down: ## stop and remove the containers
+	@docker compose down
+
+docker-logs: ## follow the containers' logs
+	@docker compose logs --follow
+
+clean: ## remove what was built and installed
+	@rm -rf target .cache e2e/sdk/node_modules
