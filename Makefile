@@ -47,7 +47,7 @@ bench: toolchain ## measure the gateway against others; see bench/
 e2e: toolchain ## real tokens through the gateway, from a llama.cpp server with a small model
 	@scripts/setup.sh llama
 	@cargo build --package llm-gateway
-	@$(TOOLS)/pytest e2e/llama
+	@$(TOOLS)/pytest -rs e2e/llama
 
 faults: ## the fault marathon (not built yet)
 	@echo "make faults: not built yet" >&2; exit 1

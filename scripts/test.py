@@ -74,7 +74,7 @@ TESTS = [
     Step("python clients", ["pytest", "e2e/sdk"], summary=re.compile(r"=.* in [\d.]+s.*=$")),
     Step(
         "javascript clients",
-        ["python3", "e2e/sdk/world.py", "node", "--test", "e2e/sdk/*.test.mjs"],
+        ["python3", "e2e/world.py", "node", "--test", "e2e/sdk/*.test.mjs"],
         summary=re.compile(r"ℹ (pass|fail) \d+$"),
     ),
 ]
