@@ -61,6 +61,9 @@ CHECKS = [
     Step("clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
 ]
 
+# One file at a time: the tests look into the ledger of one simulator.
+NODE_FLAGS = ["--test-concurrency=1", "--test-timeout=30000", "--test-reporter=spec"]
+
 TESTS = [
     # With --all-targets the programs get the same dependency features as the tests: nothing is built twice.
     Step("build", ["cargo", "build", "--workspace", "--all-targets"], essential=True),
@@ -74,7 +77,7 @@ TESTS = [
     Step("python clients", ["pytest", "e2e/sdk"], summary=re.compile(r"=.* in [\d.]+s.*=$")),
     Step(
         "javascript clients",
-        ["python3", "e2e/world.py", "node", "--test", "e2e/sdk/*.test.mjs"],
+        ["python3", "e2e/world.py", "node", "--test", *NODE_FLAGS, "e2e/sdk/*.test.mjs"],
         summary=re.compile(r"ℹ (pass|fail) \d+$"),
     ),
 ]
