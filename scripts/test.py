@@ -61,6 +61,7 @@ CHECKS = [
     Step("clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
 ]
 
+PYTEST = re.compile(r"(=+ )?\d+ (passed|failed|error|skipped).* in [\d.]+s\b")
 # One file at a time: the tests look into the ledger of one simulator.
 NODE_FLAGS = ["--test-concurrency=1", "--test-timeout=30000", "--test-reporter=spec"]
 
@@ -73,8 +74,8 @@ TESTS = [
         summary=re.compile(r"\s+Summary \["),
     ),
     Step("rust docs", ["cargo", "test", "--workspace", "--doc"], summary=re.compile(r"test result: ")),
-    Step("project", ["pytest", "e2e/project"], summary=re.compile(r"=.* in [\d.]+s.*=$")),
-    Step("python clients", ["pytest", "e2e/sdk"], summary=re.compile(r"=.* in [\d.]+s.*=$")),
+    Step("project", ["pytest", "e2e/project"], summary=PYTEST),
+    Step("python clients", ["pytest", "e2e/sdk"], summary=PYTEST),
     Step(
         "javascript clients",
         ["python3", "e2e/world.py", "node", "--test", *NODE_FLAGS, "e2e/sdk/*.test.mjs"],
@@ -87,7 +88,7 @@ def count(line):
     """(passed, failed) as a runner's summary line says it: `3 passed, 1 failed`, or `ℹ pass 3`."""
     number = lambda pattern: sum(int(n) for n in re.findall(pattern, line))
     passed = number(r"(\d+) passed") + number(r"\bpass (\d+)")
-    failed = number(r"(\d+) (?:failed|timed out|errors?)\b") + number(r"\bfail (\d+)")
+    failed = number(r"(\d+) (?:(?:exec )?failed|timed out|errors?)\b") + number(r"\bfail (\d+)")
     return passed, failed
 
 
