@@ -4,6 +4,7 @@ import json
 import time
 
 import anthropic
+import httpx
 import pytest
 from scenes import ANSWER, NAMES, PIXEL, QUESTION, SLOW, each_provider, model, through_gateway, unique
 from world import DIRECT, peer_closed
@@ -146,7 +147,8 @@ def test_what_the_client_sets_reaches_the_provider(client, ledger, provider):
             system="You are a geographer.",
             stop_sequences=["Berlin", "Rome"],
             extra_body={"temperature": 0.25, "top_p": 0.5},
-            extra_headers={"anthropic-beta": "some-beta-2026-01-01"},
+            # The last version that knows the temperature.
+            extra_headers={"anthropic-beta": "some-beta-2026-01-01", "anthropic-version": "2023-06-01"},
         )
     )
     (seen,) = ledger.calls()
@@ -210,12 +212,16 @@ def test_models_are_listed(gateway, base):
 @through_gateway
 def test_the_key_of_the_client_stays_with_the_gateway(client, simulator, ledger):
     client.messages.create(**ask("anthropic"))
-    anthropic.Anthropic(base_url=simulator, api_key="sk-anthropic-of-the-gateway").messages.create(
-        model="claude-haiku-4-5", messages=QUESTION, max_tokens=5
-    )
+    headers = {"x-api-key": "sk-anthropic-of-the-gateway", "anthropic-version": "2023-06-01"}
+    httpx.post(f"{simulator}/v1/messages", json=ask("anthropic"), headers=headers)
     through, direct = (call["headers"] for call in ledger.calls())
     assert through["x-api-key"] == direct["x-api-key"]
     assert "authorization" not in through
+
+
+def test_the_version_that_the_client_speaks_reaches_the_provider(client, ledger):
+    client.messages.create(**ask("anthropic"))
+    assert ledger.calls()[0]["headers"]["anthropic-version"] == client.default_headers["anthropic-version"]
 
 
 @through_gateway
