@@ -81,12 +81,48 @@ def test_the_volumes_of_compose_are_declared_and_used(compose):
     assert used == set(compose["volumes"])
 
 
-def test_the_example_settings_name_every_variable_once_and_set_none():
-    lines = read(".env.example").splitlines()
-    assert sorted(
-        re.match(r"# ([A-Z][A-Z0-9_]*)=", line)[1] for line in lines if re.match(r"# [A-Z][A-Z0-9_]*=", line)
-    ) == sorted(VARIABLES)
-    assert all(line.startswith("#") for line in lines if line)
+def settings_of_the_program():
+    """{variable: (section of the configuration file, key)}, as the program has them."""
+    rows = re.findall(r'row\("(\w+)", &\["(\w+)", "(\w+)"\]\)', read("crates/gateway/src/config/variables.rs"))
+    vendors = yaml.safe_load(read("crates/gateway/src/providers/providers.yaml"))
+    ours = {name: (section, key) for name, section, key in rows}
+    for vendor in vendors:
+        for key in ("key", "base_url", "default_model"):
+            ours[vendor[f"{key}_variable"]] = ("providers", vendor[key] if key != "key" else None)
+    return ours
+
+
+def settings_of_the_example():
+    """{variable: (value, is it in effect)}, as .env.example has them."""
+    before, after = read(".env.example").split("# Not in effect yet\n")
+    pattern = re.compile(r"^# ([A-Z][A-Z0-9_]*)=(.*)$", flags=re.MULTILINE)
+    lines = [(*match, True) for match in pattern.findall(before)] + [(*match, False) for match in pattern.findall(after)]
+    assert len(lines) == len({name for name, _, _ in lines}), "a variable is there twice"
+    return {name: (value, effective) for name, value, effective in lines}
+
+
+def test_the_example_settings_are_those_of_the_program():
+    assert set(settings_of_the_example()) == set(settings_of_the_program()) == set(VARIABLES)
+    assert all(line.startswith("#") for line in read(".env.example").splitlines() if line), "an example sets nothing"
+
+
+def test_the_example_settings_show_the_defaults_and_say_what_is_not_in_effect():
+    schema = json.loads(read("docs/gateway.schema.json"))
+    program = settings_of_the_program()
+    for name, (value, effective) in settings_of_the_example().items():
+        section, key = program[name]
+        if section == "providers":
+            assert value in ("", key), name
+            continue
+        default = schema["properties"][section]["default"].get(key)
+        if isinstance(default, bool):
+            assert value == str(default).lower(), name
+        elif isinstance(default, int | float):
+            assert float(value) == default, name
+        elif default is not None:
+            assert value == default, name
+        if schema["properties"][section].get("x-in-effect") is False:
+            assert not effective, name
 
 
 def test_the_build_context_holds_what_the_build_needs_and_no_secret():
