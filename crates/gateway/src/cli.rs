@@ -22,7 +22,7 @@ pub struct Cli {
 
 impl Cli {
     /// The command, with `serve` for none.
-    pub fn command(self) -> Command {
+    pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
     }
 }
@@ -43,6 +43,18 @@ pub enum Command {
     /// Write gateway.yaml from the configuration of another gateway (not built yet)
     #[command(after_help = NOT_BUILT)]
     Import(Import),
+}
+
+impl Command {
+    /// One line that says so, for a command that is not built yet; it ends with [`EXIT_USAGE`].
+    pub fn not_built(&self) -> Option<String> {
+        let name = match self {
+            Command::Keys(_) => "keys",
+            Command::Import(_) => "import",
+            Command::Serve(_) | Command::Check(_) | Command::Explain(_) | Command::Sandbox(_) => return None,
+        };
+        Some(format!("llm-gateway {name} is not built yet in version {}\n", env!("CARGO_PKG_VERSION")))
+    }
 }
 
 #[derive(Debug, Default, Args)]
@@ -137,11 +149,6 @@ impl Check {
     }
 }
 
-/// One line for a command that is not built yet.
-pub fn not_built(command: &str) -> String {
-    format!("llm-gateway {command}: not built yet in version {}\n", env!("CARGO_PKG_VERSION"))
-}
-
 /// The exit code for a configuration or command line that cannot be used.
 pub const EXIT_USAGE: u8 = 2;
 
@@ -155,20 +162,50 @@ pub fn complain(text: &str) {
     _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-pub fn demo() -> std::process::ExitCode {
-    let result = match Cli::parse().command() {
-        Command::Check(check) => check.run(&config::System),
-        Command::Serve(serve) => config::load(&serve.into(), &config::System).map(|config| format!("{config:#?}\n")),
-        _ => Ok(not_built("this")),
-    };
-    match result {
-        Ok(text) => {
-            print(&text);
-            std::process::ExitCode::SUCCESS
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Command {
+        Cli::try_parse_from(line.split(' ')).unwrap().into_command()
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_serves() {
+        for line in ["llm-gateway --port 9 --sandbox", "llm-gateway serve --port 9 --sandbox"] {
+            let Command::Serve(serve) = parse(line) else { panic!("{line}") };
+            let args = config::Args::from(serve);
+            assert_eq!((args.port, args.host, args.sandbox), (Some(9), None, true));
         }
-        Err(problems) => {
-            complain(&format!("{problems}\n"));
-            EXIT_USAGE.into()
+        assert!(Cli::try_parse_from(["llm-gateway", "--port", "70000"]).is_err());
+        assert!(Cli::try_parse_from(["llm-gateway", "check", "--schema", "--config", "f"]).is_err());
+    }
+
+    #[test]
+    fn what_is_not_built_says_so_when_called_and_in_the_help() {
+        for (line, path) in [
+            ("llm-gateway keys create", ["keys", "create"]),
+            ("llm-gateway keys revoke web", ["keys", "revoke"]),
+            ("llm-gateway import litellm c.yaml", ["import", "litellm"]),
+        ] {
+            assert!(parse(line).not_built().unwrap().contains("not built yet"), "{line}");
+            let mut cli = Cli::command();
+            let help = cli.render_help().to_string();
+            let listed = help.lines().find(|help| help.trim_start().starts_with(path[0])).unwrap();
+            assert!(listed.contains("not built yet"), "{listed}");
+            let parent = cli.find_subcommand_mut(path[0]).unwrap();
+            assert!(parent.render_long_help().to_string().contains(NOT_BUILT));
+            assert!(
+                parent.find_subcommand(path[1]).unwrap().get_about().unwrap().to_string().contains("not built yet")
+            );
         }
+        assert!(parse("llm-gateway check").not_built().is_none());
     }
 }

@@ -26,7 +26,7 @@ use super::vendors::Vendor;
 const ADMIN_KEY_LENGTH: usize = 16;
 /// What people leave in example files. Compared in lower case, without punctuation.
 const WELL_KNOWN_KEYS: &[&str] =
-    &["changeme", "change", "password", "secretkey", "adminkey", "masterkey", "yourkey", "replaceme"];
+    &["changeme", "change", "password", "secretkey", "adminkey", "masterkey", "yourkey", "replaceme", "qwerty"];
 /// The program sets these itself; a key belongs into `api_key`.
 const OWN_HEADERS: &[&str] = &[
     "authorization",
@@ -208,18 +208,14 @@ impl Checker<'_, '_> {
         let hint = "make one with `openssl rand -hex 32`";
         let key = key.expose();
         let folded: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-        let mut distinct: Vec<char> = folded.chars().collect();
-        distinct.sort_unstable();
-        distinct.dedup();
-        let counted = "01234567890123456789abcdefghijklmnopqrstuvwxyz";
+        // A key that counts, up or down or on the spot, is long but not secret.
+        let counts = |pair: &&[u8]| pair[0].abs_diff(pair[1]) <= 1 || pair == b"90";
+        let surprises = folded.as_bytes().windows(2).filter(|pair| !counts(pair)).count();
         if !is_visible_ascii(key) {
             self.problem(&path, "has blanks or characters that a header cannot carry", hint);
         } else if key.len() < ADMIN_KEY_LENGTH {
             self.problem(&path, &format!("is weak: it has fewer than {ADMIN_KEY_LENGTH} characters"), hint);
-        } else if distinct.len() < 8
-            || counted.contains(&folded)
-            || WELL_KNOWN_KEYS.iter().any(|known| folded.contains(known))
-        {
+        } else if surprises < ADMIN_KEY_LENGTH / 2 || WELL_KNOWN_KEYS.iter().any(|known| folded.contains(known)) {
             self.problem(&path, "is weak: it is easy to guess", hint);
         }
     }
@@ -473,9 +469,11 @@ impl Checker<'_, '_> {
                 );
             }
             let list = |checker: &mut Self, field: &str, targets: &[raw::Target]| {
-                let mut resolver = Resolver { aliases: said, providers, names, trail: vec![name], found: Vec::new() };
+                let (trail, found) = (vec![name.as_str()], Vec::new());
+                let mut resolver = Resolver { aliases: said, providers, names, trail, steps: 0, found };
                 for (index, target) in targets.iter().enumerate() {
-                    if let Err((message, hint)) = resolver.resolve(target, 1) {
+                    if let Err(unresolved) = resolver.resolve(target, 1) {
+                        let (message, hint) = unresolved.describe();
                         checker.problem(&["aliases", name, field, &index.to_string()], &message, hint);
                     }
                 }
@@ -611,41 +609,67 @@ struct Resolver<'a> {
     names: &'a [String],
     /// The aliases that lead here, the first one first.
     trail: Vec<&'a str>,
+    steps: usize,
     found: Vec<AliasTarget>,
 }
 
+enum Unresolved {
+    /// The aliases of the circle.
+    Circle(String),
+    TooLong,
+    Unknown {
+        message: String,
+        hint: String,
+    },
+}
+
+impl Unresolved {
+    /// A message and a hint.
+    fn describe(self) -> (String, String) {
+        match self {
+            Unresolved::Circle(circle) => {
+                (format!("goes round in a circle: {circle}"), "let one of them name a model".into())
+            }
+            Unresolved::TooLong => ("leads through too many aliases".into(), "name the models themselves".into()),
+            Unresolved::Unknown { message, hint } => (message, hint),
+        }
+    }
+}
+
 impl<'a> Resolver<'a> {
-    /// The error is a message and a hint.
-    fn resolve(&mut self, target: &'a raw::Target, factor: u32) -> Result<(), (String, String)> {
+    /// Aliases within aliases multiply; this many steps are more than any plan needs.
+    const STEPS: usize = 1000;
+
+    fn resolve(&mut self, target: &'a raw::Target, factor: u32) -> Result<(), Unresolved> {
+        self.steps += 1;
+        if self.steps > Self::STEPS {
+            return Err(Unresolved::TooLong);
+        }
         let name = target.model();
         let weight = factor.saturating_mul(target.weight());
         // An alias may have the name of the model that it stands for: its own name means the model.
         let own = self.trail.last() == Some(&name);
-        if let Some((name, alias)) = self.aliases.get_key_value(name).filter(|_| !own) {
-            if self.trail.contains(&name.as_str()) {
-                let circle = format!("{} -> {name}", self.trail.join(" -> "));
-                return Err((format!("goes round in a circle: {circle}"), "let one of them name a model".into()));
-            }
-            self.trail.push(name);
-            // Targets that do not resolve are reported where they are written.
-            for target in alias.targets.iter().take(limits::TARGETS_PER_PLAN) {
-                if self.found.len() > limits::TARGETS_PER_PLAN {
-                    break;
-                }
-                match self.resolve(target, weight) {
-                    Err(error) if error.0.starts_with("goes round") => return Err(error),
-                    _ => {}
-                }
-            }
-            self.trail.pop();
+        let Some((name, alias)) = self.aliases.get_key_value(name).filter(|_| !own) else {
+            let (provider, model) = self.provider_and_model(name)?;
+            self.found.push(AliasTarget { provider, model, weight });
             return Ok(());
+        };
+        if self.trail.contains(&name.as_str()) {
+            return Err(Unresolved::Circle(format!("{} -> {name}", self.trail.join(" -> "))));
         }
-        let (provider, model) = self.provider_and_model(name)?;
-        self.found.push(AliasTarget { provider, model, weight });
+        self.trail.push(name);
+        for target in &alias.targets {
+            match self.resolve(target, weight) {
+                // It is reported where it is written.
+                Ok(()) | Err(Unresolved::Unknown { .. }) => {}
+                Err(endless) => return Err(endless),
+            }
+        }
+        self.trail.pop();
         Ok(())
     }
 
-    fn provider_and_model(&self, name: &str) -> Result<(String, String), (String, String)> {
+    fn provider_and_model(&self, name: &str) -> Result<(String, String), Unresolved> {
         let split = name.split_once('/').filter(|(_, model)| !model.is_empty());
         if let Some((provider, model)) = split
             && self.names.iter().any(|known| known == provider)
@@ -657,7 +681,7 @@ impl<'a> Resolver<'a> {
             return Ok((provider.name.clone(), name.to_owned()));
         }
         let providers: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        Err(match split {
+        let (message, hint) = match split {
             Some((provider, _)) => {
                 (format!("{provider:?} is not a configured provider"), suggest(provider, &providers))
             }
@@ -669,7 +693,8 @@ impl<'a> Resolver<'a> {
                 };
                 (format!("{name:?} is no model of a configured provider, nor an alias"), hint)
             }
-        })
+        };
+        Err(Unresolved::Unknown { message, hint })
     }
 }
 

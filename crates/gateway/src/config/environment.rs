@@ -57,6 +57,10 @@ pub struct Variable {
     pub origin: Origin,
 }
 
+/// A problem was found, and reported where it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reported;
+
 /// Variables by name: the real environment, and below it `.env`. An empty variable is one that is not set.
 pub struct Variables<'a> {
     environment: &'a dyn Environment,
@@ -73,61 +77,54 @@ impl<'a> Variables<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => report.problem(Problem::new(Origin::Default, format!(".env cannot be read: {error}"))),
         }
-        for (name, value) in environment.variables() {
+        let is_set = |value: &str| !value.trim().is_empty();
+        for (name, value) in environment.variables().into_iter().filter(|(_, value)| is_set(value)) {
             let origin = Origin::Variable(name.clone());
             by_name.insert(name, Variable { value, origin });
         }
-        by_name.retain(|_, variable| !variable.value.trim().is_empty());
+        by_name.retain(|_, variable: &mut Variable| is_set(&variable.value));
         Variables { environment, by_name, asked: RefCell::default() }
     }
 
     /// The variable, or the contents of the file that `NAME_FILE` names. A real variable of either kind wins over `.env`.
-    pub fn get(&self, name: &str, report: &mut Report) -> Option<Variable> {
-        let file_name = format!("{name}_FILE");
+    pub fn get(&self, name: &str, report: &mut Report) -> Result<Option<Variable>, Reported> {
         self.expect(name);
+        let file_name = format!("{name}_FILE");
         let real = |variable: &Variable| matches!(variable.origin, Origin::Variable(_));
         match (self.by_name.get(name), self.by_name.get(&file_name)) {
-            (None, None) => None,
-            (Some(value), None) => Some(value.clone()),
-            (Some(value), Some(file)) if real(value) && !real(file) => Some(value.clone()),
+            (None, None) => Ok(None),
             (Some(value), Some(file)) if real(value) == real(file) => {
                 let problem = Problem::new(value.origin.clone(), format!("{name} and {file_name} are both set"));
                 report.problem(problem.hint("keep one of them"));
-                Some(value.clone())
+                Err(Reported)
             }
-            (_, Some(file)) => self.read_secret(file, report),
+            (Some(value), Some(_)) if real(value) => Ok(Some(value.clone())),
+            (_, Some(file)) => self.read_secret(file, report).map(Some),
+            (Some(value), None) => Ok(Some(value.clone())),
         }
     }
 
-    fn read_secret(&self, file: &Variable, report: &mut Report) -> Option<Variable> {
+    fn read_secret(&self, file: &Variable, report: &mut Report) -> Result<Variable, Reported> {
         let path = Path::new(&file.value);
         // Container engines mount secrets readable by all of the container; that is their business.
         if !path.starts_with("/run/secrets") && self.environment.is_world_readable(path) {
-            report.warn(format!(
-                "{}: every user of this machine can read {}; `chmod 600` it",
-                file.origin,
-                path.display()
-            ));
+            let warning = format!("every user of this machine can read {}; `chmod 600` it", path.display());
+            report.warn(format!("{}: {warning}", file.origin));
         }
         let contents = self.environment.read(path).and_then(|bytes| {
             String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
         });
-        match contents {
+        let message = match contents {
             Ok(text) => {
-                let value =
-                    text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-                if value.is_empty() {
-                    report.problem(Problem::new(file.origin.clone(), format!("the file {} is empty", path.display())));
-                    return None;
+                match text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text)) {
+                    "" => format!("the file {} is empty", path.display()),
+                    value => return Ok(Variable { value: value.to_owned(), origin: file.origin.clone() }),
                 }
-                Some(Variable { value: value.to_owned(), origin: file.origin.clone() })
             }
-            Err(error) => {
-                let message = format!("the file {} cannot be read: {error}", path.display());
-                report.problem(Problem::new(file.origin.clone(), message));
-                None
-            }
-        }
+            Err(error) => format!("the file {} cannot be read: {error}", path.display()),
+        };
+        report.problem(Problem::new(file.origin.clone(), message));
+        Err(Reported)
     }
 
     pub fn is_set(&self, name: &str) -> bool {

@@ -20,6 +20,11 @@ mod tree;
 mod variables;
 mod vendors;
 
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -86,7 +91,7 @@ fn resolve(args: &Args, environment: &dyn Environment) -> Result<Resolved, Probl
     let mut tree = Node::empty();
     let mut folder = None;
     if let Some((path, text)) = read_file(args, environment)? {
-        tree = tree::yaml::read(&path.display().to_string(), &text).map_err(Problems)?;
+        tree = tree::yaml::read(&path.display().to_string(), &text)?;
         folder = Some(path.parent().map(Path::to_path_buf).unwrap_or_default());
     }
     if args.sandbox {

@@ -63,24 +63,33 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that is wrong, in the order in which the sources are read. Printed, it ends without a newline.
+/// All that is wrong, in the order in which the sources are read, and what else was noticed: a mistyped variable is often the
+/// cause. Printed, it ends without a newline.
 #[derive(Debug, Default)]
-pub struct Problems(pub Vec<Problem>);
+pub struct Problems {
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<String>,
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            write!(f, "{}{problem}", if index == 0 { "" } else { "\n" })?;
-        }
-        Ok(())
+        let problems = self.problems.iter().map(Problem::to_string);
+        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}"));
+        f.write_str(&problems.chain(warnings).collect::<Vec<_>>().join("\n"))
     }
 }
 
 impl std::error::Error for Problems {}
 
+impl From<Vec<Problem>> for Problems {
+    fn from(problems: Vec<Problem>) -> Self {
+        Problems { problems, warnings: Vec::new() }
+    }
+}
+
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Problems(vec![problem])
+        vec![problem].into()
     }
 }
 
@@ -122,7 +131,7 @@ impl Report {
             Origin::DotEnv { line, .. } => (1, line, 0),
             _ => (2, 0, 0),
         });
-        Err(Problems(self.problems))
+        Err(Problems { problems: self.problems, warnings: self.warnings })
     }
 }
 
@@ -144,12 +153,16 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 pub fn suggest<'a>(name: &str, known: &[&'a str]) -> String {
     match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "there is none".into(),
         None => format!("there is: {}", known.join(", ")),
     }
 }
 
 /// `providers.local.models[0]`
 pub fn path_text<S: AsRef<str>>(path: &[S]) -> String {
+    if path.is_empty() {
+        return "the file".into();
+    }
     let mut text = String::new();
     for segment in path {
         let segment = segment.as_ref();

@@ -174,7 +174,7 @@ pub enum Auth {
     /// No key is sent.
     None,
     /// In a header of this name.
-    Header(String),
+    Header(#[schemars(description = "Name of the header.")] String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -127,7 +127,8 @@ impl BaseUrl {
             return Err("has a user name or password in it");
         }
         let authority: Authority = authority.parse().map_err(|_| "has no valid host and port")?;
-        if authority.host().is_empty() || (authority.port().is_some() && authority.port_u16().is_none()) {
+        let has_port = authority.as_str().len() > authority.host().len();
+        if authority.host().is_empty() || (has_port && authority.port_u16().is_none()) {
             return Err("has no valid host and port");
         }
         let path = path.trim_end_matches('/');

@@ -91,7 +91,10 @@ impl Schema {
                 kinds.iter().filter(|kind| **kind != "null").map(|kind| kind_text(kind)).collect();
             wanted.dedup();
             let found_text = shown.unwrap_or_else(|| kind_text(found).to_owned());
-            let message = format!("{found_text} is not {}", wanted.join(" or "));
+            let message = match found {
+                "null" => "is empty".to_owned(),
+                _ => format!("{found_text} is not {}", wanted.join(" or ")),
+            };
             refuse(node, path, report, message, kind_hint(found, &kinds));
             return false;
         };
@@ -126,7 +129,7 @@ impl Schema {
             Value::List(list) => {
                 let least = first.get("minItems").and_then(Json::as_u64).unwrap_or(0);
                 if (list.len() as u64) < least {
-                    refuse(node, path, report, "is an empty list".into(), None);
+                    refuse(node, path, report, "is an empty list".into(), Some("name at least one".into()));
                     return false;
                 }
                 let Some(items) = first.get("items") else { return true };

@@ -100,6 +100,9 @@ pub fn warn_of_what_is_not_in_effect(tree: &Node, schema: &Schema, report: &mut 
             let outside = entries.values().filter(|node| !matches!(node.origin, Origin::File { .. }));
             origins.extend(outside.map(|node| node.origin.to_string()));
         }
+        if origins.is_empty() {
+            continue; // All of it was refused.
+        }
         report.warn(format!(
             "{}: `{name}` is not in effect yet: it is read and checked, nothing more",
             origins.join(", ")

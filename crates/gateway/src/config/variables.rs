@@ -1,7 +1,7 @@
 //! Environment variables: each is another way to say a key of the file. Type, default and meaning are those of the key.
 
-use super::environment::Variables;
-use super::problem::{Report, nearest};
+use super::environment::{Reported, Variables};
+use super::problem::{Origin, Report, nearest};
 use super::tree::{Node, Value};
 use super::vendors::Vendor;
 
@@ -59,8 +59,10 @@ pub fn overlay(tree: &mut Node, variables: &Variables<'_>, vendors: &[Vendor], r
 }
 
 fn set(tree: &mut Node, path: &[&str], name: &str, variables: &Variables<'_>, report: &mut Report) {
-    if let Some(found) = variables.get(name, report) {
-        tree.set(path, Value::Loose(found.value), &found.origin);
+    match variables.get(name, report) {
+        Ok(Some(found)) => tree.set(path, Value::Loose(found.value), &found.origin),
+        Ok(None) => {}
+        Err(Reported) => tree.set(path, Value::Missing, &Origin::Variable(name.to_owned())),
     }
 }
 

@@ -58,7 +58,7 @@ impl Vendor {
 
 /// All rows. They are part of the program: an error here is a mistake of ours, which a test finds.
 pub fn all() -> Result<Vec<Vendor>, Problems> {
-    let rows = yaml::read("providers.yaml", include_str!("../providers/providers.yaml")).map_err(Problems)?;
+    let rows = yaml::read("providers.yaml", include_str!("../providers/providers.yaml"))?;
     serde_json::from_value(rows.to_json())
         .map_err(|error| Problem::new(Origin::Default, format!("providers.yaml: {error}")).into())
 }

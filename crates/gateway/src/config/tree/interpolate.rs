@@ -1,7 +1,7 @@
 //! `${NAME}` in the values of a file.
 
 use super::{Node, Value};
-use crate::config::environment::Variables;
+use crate::config::environment::{Reported, Variables};
 use crate::config::problem::{Problem, Report, path_text};
 
 /// Replaces every `${NAME}` in text by the variable; `$${` stands for `${`.
@@ -15,9 +15,11 @@ fn walk(node: &mut Node, path: &mut Vec<String>, variables: &Variables<'_>, repo
             node.value = match expand(text, variables, report) {
                 Ok(Expanded { text, variable: true }) => Value::Loose(text),
                 Ok(Expanded { text, variable: false }) => Value::Text(text),
-                Err((message, hint)) => {
-                    let message = format!("{}: {message}", path_text(path));
-                    report.problem(Problem::new(node.origin.clone(), message).hint(hint));
+                Err(reason) => {
+                    if let Refused::Because(message, hint) = reason {
+                        let message = format!("{}: {message}", path_text(path));
+                        report.problem(Problem::new(node.origin.clone(), message).hint(hint));
+                    }
                     Value::Missing
                 }
             }
@@ -46,8 +48,13 @@ struct Expanded {
     variable: bool,
 }
 
-/// The error is a message and a hint.
-fn expand(text: &str, variables: &Variables<'_>, report: &mut Report) -> Result<Expanded, (String, String)> {
+enum Refused {
+    Reported,
+    /// A message and a hint.
+    Because(String, String),
+}
+
+fn expand(text: &str, variables: &Variables<'_>, report: &mut Report) -> Result<Expanded, Refused> {
     let mut expanded = Expanded { text: String::with_capacity(text.len()), variable: false };
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -61,16 +68,17 @@ fn expand(text: &str, variables: &Variables<'_>, report: &mut Report) -> Result<
         expanded.text.push_str(before);
         let escape = || "write `${NAME}`, with letters, digits and `_`; `$${` stands for a literal `${`".to_owned();
         let Some((name, tail)) = after.split_once('}') else {
-            return Err(("`${` has no end".into(), escape()));
+            return Err(Refused::Because("`${` has no end".into(), escape()));
         };
         if !is_variable_name(name) {
-            return Err((format!("`${{{name}}}` is not the name of a variable"), escape()));
+            return Err(Refused::Because(format!("`${{{name}}}` is not the name of a variable"), escape()));
         }
         match variables.get(name, report) {
-            Some(found) => expanded.text.push_str(&found.value),
-            None => {
+            Ok(Some(found)) => expanded.text.push_str(&found.value),
+            Err(Reported) => return Err(Refused::Reported),
+            Ok(None) => {
                 let hint = format!("set {name}, or {name}_FILE with the path of a file that holds the value");
-                return Err((format!("the variable {name} is not set"), hint));
+                return Err(Refused::Because(format!("the variable {name} is not set"), hint));
             }
         }
         expanded.variable = true;

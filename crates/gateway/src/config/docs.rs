@@ -1,0 +1,179 @@
+//! Keeps `docs/` true: the schema is generated, the tables in `configuration.md` are, and its examples must load.
+//!
+//! After a change, `UPDATE_GOLDEN=1 cargo test -p llm-gateway config::` writes what is below again.
+
+use std::path::PathBuf;
+
+use serde_json::Value as Json;
+
+use super::schema::{Schema, names, range_text};
+use super::tests::{World, golden};
+use super::{Args, load, variables, vendors};
+
+fn docs(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
+}
+
+#[test]
+fn the_published_schema_is_the_one_in_use() {
+    golden(&docs("gateway.schema.json"), &super::json_schema());
+}
+
+#[test]
+fn the_tables_say_what_the_program_does() {
+    let path = docs("configuration.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let page = between(&page, "variables", &variables_table());
+    let page = between(&page, "keys", &keys_tables());
+    golden(&path, &page);
+}
+
+#[test]
+fn the_examples_load() {
+    let page = std::fs::read_to_string(docs("configuration.md")).unwrap();
+    let blocks = |language| page.split(language).skip(1).map(|rest| rest.split("\n```").next().unwrap());
+    let yaml: Vec<&str> = blocks("```yaml\n").collect();
+    let dot_env: Vec<&str> = blocks("```sh\n# .env\n").collect();
+    assert!(yaml.len() >= 3 && !dot_env.is_empty(), "the page has lost its examples");
+    for example in yaml {
+        let mut world = World::default().file("gateway.yaml", example).var("GATEWAY_ALLOW_ANONYMOUS", "true");
+        for name in example.split("\"${").skip(1).map(|rest| rest.split('}').next().unwrap()) {
+            world = world.var(name, "sk-example");
+        }
+        load(&Args::default(), &world).unwrap_or_else(|problems| panic!("{example}\n{problems}"));
+    }
+    for example in dot_env {
+        let world = World::default().file(".env", example);
+        load(&Args::default(), &world).unwrap_or_else(|problems| panic!("{example}\n{problems}"));
+    }
+}
+
+/// Puts `text` between the two comments that mark the place.
+fn between(page: &str, marker: &str, text: &str) -> String {
+    let (begin, end) = (format!("<!-- generated: {marker} -->\n"), format!("<!-- end: {marker} -->"));
+    let start = page.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();
+    let stop = page.find(&end).unwrap_or_else(|| panic!("no {end}"));
+    format!("{}\n{text}\n{}", &page[..start], &page[stop..])
+}
+
+fn variables_table() -> String {
+    let schema = Schema::of_file();
+    let mut table = String::from("| variable | default | key | meaning |\n|---|---|---|---|\n");
+    for row in variables::ROWS {
+        let property = schema.at(row.path).unwrap_or_else(|| panic!("{} leads nowhere", row.name));
+        let note = if schema.is_in_effect(row.path) { "" } else { " **Not in effect yet.**" };
+        let (default, meaning) = (default(property), meaning(&schema, property));
+        table.push_str(&format!("| `{}` | {default} | `{}` | {meaning}{note} |\n", row.name, row.path.join(".")));
+    }
+    for vendor in vendors::all().unwrap() {
+        let rows = [
+            (
+                &vendor.key_variable,
+                "-".to_owned(),
+                "api_key",
+                format!("Key for {}; switches the provider on.", vendor.display_name),
+            ),
+            (&vendor.base_url_variable, format!("`{}`", vendor.base_url), "base_url", "Where it is.".to_owned()),
+            (
+                &vendor.default_model_variable,
+                format!("`{}`", vendor.default_model),
+                "default_model",
+                "Model for requests that name none.".to_owned(),
+            ),
+        ];
+        for (variable, default, key, meaning) in rows {
+            table.push_str(&format!("| `{variable}` | {default} | `providers.{}.{key}` | {meaning} |\n", vendor.name));
+        }
+    }
+    table
+}
+
+/// A table for each section, and for what is inside of maps and lists.
+fn keys_tables() -> String {
+    let schema = Schema::of_file();
+    let sections: Vec<String> = schema.at(&[]).unwrap()["properties"].as_object().unwrap().keys().cloned().collect();
+    let mut text = String::new();
+    for section in sections {
+        let property = schema.at(&[&section]).unwrap();
+        text.push_str(&format!("### `{section}`\n\n{}\n", meaning(&schema, property)));
+        if !schema.is_in_effect(&[&section]) {
+            text.push_str("\n**Not in effect yet**: it is read and checked, nothing more.\n");
+        }
+        text.push_str("\n| key | values | default | meaning |\n|---|---|---|---|\n");
+        rows(&schema, property, &section, &mut text);
+        text.push('\n');
+    }
+    text.trim_end().to_owned() + "\n"
+}
+
+fn rows(schema: &Schema, property: &Json, path: &str, text: &mut String) {
+    for inside in schema.alternatives(property) {
+        if let Some(items) = inside.get("items") {
+            rows(schema, items, &format!("{path}[]"), text);
+        }
+        if let Some(entries) = inside.get("additionalProperties").filter(|entries| entries.is_object()) {
+            rows(schema, entries, &format!("{path}.NAME"), text);
+        }
+        for (name, property) in inside.get("properties").and_then(Json::as_object).into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            let required =
+                inside.get("required").and_then(Json::as_array).is_some_and(|all| all.contains(&name.as_str().into()));
+            let is_section = schema.alternatives(property).iter().any(|inside| inside.get("properties").is_some());
+            let default = if required { "required".to_owned() } else { default(property) };
+            let (values, meaning) = (values(schema, property), meaning(schema, property));
+            text.push_str(&format!("| `{path}` | {values} | {default} | {meaning} |\n"));
+            let is_list = schema.alternatives(property).iter().any(|inside| inside.get("items").is_some());
+            if is_section || is_list {
+                rows(schema, property, &path, text);
+            }
+        }
+    }
+}
+
+fn values(schema: &Schema, property: &Json) -> String {
+    let mut values: Vec<String> = Vec::new();
+    for inside in schema.alternatives(property) {
+        let kinds: Vec<&str> = match &inside["type"] {
+            Json::Array(kinds) => kinds.iter().filter_map(Json::as_str).collect(),
+            kind => kind.as_str().into_iter().collect(),
+        };
+        for kind in kinds {
+            let range = range_text(inside).map(|range| format!(", {range}")).unwrap_or_default();
+            let text = match kind {
+                "null" => continue,
+                "string" if inside["writeOnly"] == true => "secret".to_owned(),
+                "string" => match names(inside) {
+                    Some(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+                    None => "text".to_owned(),
+                },
+                "boolean" => "`true`, `false`".to_owned(),
+                "integer" => format!("whole number{range}"),
+                "number" => format!("number{range}"),
+                "array" => match inside.get("items").map(|items| self::values(schema, items)) {
+                    Some(items) => format!("list of {items}"),
+                    None => "list".to_owned(),
+                },
+                _ => "map".to_owned(),
+            };
+            if !values.contains(&text) {
+                values.push(text);
+            }
+        }
+    }
+    values.join(", ")
+}
+
+fn default(property: &Json) -> String {
+    match property.get("default") {
+        None | Some(Json::Null) => "-".to_owned(),
+        Some(Json::Number(number)) => format!("`{}`", number.to_string().trim_end_matches(".0")),
+        Some(Json::String(text)) => format!("`{text}`"),
+        Some(other) => format!("`{other}`"),
+    }
+}
+
+fn meaning(schema: &Schema, property: &Json) -> String {
+    let own = property.get("description").and_then(Json::as_str);
+    let inside = || schema.alternatives(property).into_iter().find_map(|inside| inside.get("description")?.as_str());
+    own.or_else(inside).unwrap_or_default().replace('\n', " ").replace('|', "\\|")
+}
