@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::schema::{self, Hints};
 use crate::tokens::{self, BYTES_PER_TOKEN};
-use crate::{Config, arithmetic, facts, places};
+use crate::{Config, arithmetic, facts, ids, places};
 
 const MAX_CALLS: usize = 8;
 const QUOTED_QUESTION_CHARS: usize = 120;
@@ -147,8 +147,9 @@ fn boundary(text: &str, bytes: usize) -> usize {
     (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 
-pub(crate) fn answer(ask: &Ask<'_>, config: &Config, rng: &mut Rng) -> Answer {
-    let mut answer = unlimited(ask, rng);
+/// The answer depends on the ask and the seed alone, whole or streamed.
+pub(crate) fn answer(ask: &Ask<'_>, config: &Config, seed: u64) -> Answer {
+    let mut answer = unlimited(ask, seed);
     if answer.calls.is_empty() {
         let least = config.chunks.unwrap_or(0) * BYTES_PER_TOKEN;
         match config.answer_bytes {
@@ -161,7 +162,7 @@ pub(crate) fn answer(ask: &Ask<'_>, config: &Config, rng: &mut Rng) -> Answer {
     answer
 }
 
-fn unlimited(ask: &Ask<'_>, rng: &mut Rng) -> Answer {
+fn unlimited(ask: &Ask<'_>, seed: u64) -> Answer {
     let question = ask.texts.last().map_or("", |text| text.trim());
     let thinking = if ask.think {
         let asked = excerpt(question);
@@ -173,8 +174,8 @@ fn unlimited(ask: &Ask<'_>, rng: &mut Rng) -> Answer {
     if !calls.is_empty() {
         return Answer { thinking, text: String::new(), calls, finish: Finish::ToolCalls };
     }
-    let mut plain = || match ask.results.as_slice() {
-        [] => say(ask, question, rng),
+    let plain = || match ask.results.as_slice() {
+        [] => say(ask, question, seed),
         results => results.iter().map(result_sentence).collect::<Vec<_>>().join(" "),
     };
     let text = match ask.format {
@@ -195,7 +196,7 @@ fn result_sentence(result: &ToolResult<'_>) -> String {
 
 // Words.
 
-fn say(ask: &Ask<'_>, question: &str, rng: &mut Rng) -> String {
+fn say(ask: &Ask<'_>, question: &str, seed: u64) -> String {
     let lower = question.to_lowercase();
     if let Some(words) = echoed(question).or_else(|| echoed(&ask.system)) {
         return words.to_owned();
@@ -216,7 +217,7 @@ fn say(ask: &Ask<'_>, question: &str, rng: &mut Rng) -> String {
         return format!("{expression} = {value}");
     }
     if lower.contains("story") {
-        return rng.choice(STORIES).map_or_else(String::new, |story| (*story).to_owned());
+        return ids::rng(seed, question).choice(STORIES).map_or_else(String::new, |story| (*story).to_owned());
     }
     if question.is_empty() {
         return "This is a sandbox answer from a simulated model. Ask me something in words.".to_owned();
@@ -474,7 +475,7 @@ mod tests {
 
     fn said(text: &str) -> String {
         let ask = Ask { texts: vec![text.into()], ..Ask::default() };
-        answer(&ask, &Config::default(), &mut Rng::with_seed(1)).text
+        answer(&ask, &Config::default(), 1).text
     }
 
     #[test]
@@ -524,14 +525,14 @@ mod tests {
             parallel: true,
             ..Ask::default()
         };
-        let calls = answer(&ask, &Config::default(), &mut Rng::with_seed(1)).calls;
+        let calls = answer(&ask, &Config::default(), 1).calls;
         assert_eq!(
             calls.iter().map(|call| call.arguments.as_str()).collect::<Vec<_>>(),
             ["{\"city\":\"Paris\"}", "{\"city\":\"Tokyo\"}"]
         );
         for max_tokens in 1..12 {
             ask.max_tokens = Some(max_tokens);
-            let cut = answer(&ask, &Config::default(), &mut Rng::with_seed(1));
+            let cut = answer(&ask, &Config::default(), 1);
             assert_eq!(cut.finish, Finish::Length);
             assert!(cut.output_tokens() <= max_tokens);
         }
@@ -541,7 +542,7 @@ mod tests {
     fn an_answer_has_the_length_it_is_told() {
         let config = Config { answer_bytes: Some(1001), chunks: Some(100), ..Config::default() };
         let ask = Ask { texts: vec!["capital of brazil".into()], ..Ask::default() };
-        let text = answer(&ask, &config, &mut Rng::with_seed(1)).text;
+        let text = answer(&ask, &config, 1).text;
         assert_eq!(text.len(), 1001);
         assert_eq!(pieces(&text, config.chunks, &mut Rng::with_seed(1)).len(), 100);
     }

@@ -200,27 +200,29 @@ impl Fault {
     }
 }
 
-/// Splits at commas, except those inside a value: an HTTP date and a URL may have some. What follows a comma and does
-/// not look like a kind (lower case letters, digits, `_`) belongs to the value before it.
+/// Splits at commas, except those inside a text: an HTTP date and a URL may have some. What follows a text and is no
+/// known kind belongs to that text.
 fn parts(spec: &str) -> Vec<(&str, Option<String>)> {
+    let known = |kind: &str| FAULTS.iter().any(|(usage, _)| usage.split(['=', '[']).next() == Some(kind));
     let mut parts: Vec<(&str, Option<String>)> = Vec::new();
     for piece in spec.split(',') {
         let (kind, value) = match piece.split_once('=') {
             Some((kind, value)) => (kind, Some(value.to_owned())),
             None => (piece, None),
         };
-        let is_kind =
-            !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         match parts.last_mut() {
-            Some((_, Some(previous))) if !is_kind => {
-                previous.push(',');
-                previous.push_str(piece);
+            Some((previous, Some(text))) if TEXTS.contains(previous) && !known(kind) => {
+                text.push(',');
+                text.push_str(piece);
             }
             _ => parts.push((kind.trim(), value)),
         }
     }
     parts
 }
+
+/// Kinds whose values are texts.
+const TEXTS: [&str; 5] = ["retry_after", "retry_after_ms", "redirect", "error_in_200", "error_type"];
 
 fn text<'a>(kind: &str, value: Option<&'a str>) -> Result<&'a str, String> {
     value.ok_or_else(|| format!("fault {kind}: wants a value, as in {kind}=…"))

@@ -240,7 +240,7 @@ async fn serve(state: Arc<State>, wire: Arc<Wire>, request: Request<Incoming>) -
             replaced(instead, fault, dialect, streams(&asked), phrases, &request_id)
         }
         (Ok(asked), None) => {
-            let context = Context { config: &state.config, fault: fault.as_ref(), now, text_rng, id_rng };
+            let context = Context { config: &state.config, fault: fault.as_ref(), now, seed, text_rng, id_rng };
             state
                 .reply(route, dialect, &asked, context)
                 .unwrap_or_else(|rejection| rejected(&rejection, dialect, &request_id))

@@ -31,7 +31,7 @@ pub(crate) fn messages(
     let huge = context.fault.and_then(|fault| fault.huge_event);
     let answer = match huge {
         Some(bytes) => Answer::filler(bytes),
-        None => answer::answer(&request.ask, context.config, &mut context.text_rng),
+        None => answer::answer(&request.ask, context.config, context.seed),
     };
     let cached = cached();
     let usage = Usage {

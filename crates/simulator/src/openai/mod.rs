@@ -29,6 +29,8 @@ pub(crate) struct Context<'a> {
     pub(crate) fault: Option<&'a Fault>,
     /// Unix seconds.
     pub(crate) now: u64,
+    /// Of this request: the fault's, else the configured one.
+    pub(crate) seed: u64,
     /// Depends on the request alone.
     pub(crate) text_rng: Rng,
     /// Depends on the order of arrival too.
@@ -43,7 +45,7 @@ pub(crate) fn chat(body: &Value, mut context: Context<'_>) -> Result<Reply, Reje
     let answers: Vec<Answer> = (0..request.n)
         .map(|_| match huge {
             Some(bytes) => Answer::filler(bytes),
-            None => answer::answer(&request.ask, context.config, &mut context.text_rng),
+            None => answer::answer(&request.ask, context.config, context.seed),
         })
         .collect();
     let usage = Usage {
