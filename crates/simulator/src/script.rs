@@ -154,7 +154,7 @@ pub(crate) fn faulty_stream(events: Vec<Event>, pace: Pace, fault: &Fault, phras
         }
     }
     let length = fault.wrong_length.map(|wrong| sent_bytes(&steps).saturating_add_signed(wrong));
-    Script { steps: pieces(steps, fault, rng).into_iter(), finale, length }
+    Script { steps: pieces(steps, fault, rng).into_iter(), finale: or_abort(finale, fault), length }
 }
 
 /// A whole body with everything the fault asks for. `after` counts its bytes.
@@ -175,7 +175,15 @@ pub(crate) fn faulty_whole(mut body: Bytes, fault: &Fault, rng: &mut Rng) -> Scr
     }
     let length = length.saturating_add_signed(fault.wrong_length.unwrap_or(0));
     let steps = if body.is_empty() { Vec::new() } else { vec![Step::Send { bytes: body, events: 0 }] };
-    Script { steps: pieces(steps, fault, rng).into_iter(), finale, length: Some(length) }
+    Script { steps: pieces(steps, fault, rng).into_iter(), finale: or_abort(finale, fault), length: Some(length) }
+}
+
+/// A body that is too short for its told length ends with its connection, but all of it is to arrive before.
+fn or_abort(finale: Finale, fault: &Fault) -> Finale {
+    match finale {
+        Finale::Complete | Finale::Short if fault.wrong_length.is_some_and(|wrong| wrong > 0) => Finale::Abort,
+        other => other,
+    }
 }
 
 fn cut_finale(how: CutKind, fault: &Fault, ping: &'static str) -> Finale {
