@@ -144,8 +144,7 @@ fn decode_format(fields: &mut Fields, key: &str) -> Result<Option<OutputFormat>,
         return Ok(Some(OutputFormat::Foreign(whole)));
     }
     let schema = format.value("schema").ok_or_else(|| format.missing("schema"))?;
-    let (name, description, strict) = (None, None, Some(true));
-    Ok(Some(OutputFormat::JsonSchema { name, description, schema, strict }))
+    Ok(Some(OutputFormat::JsonSchema { name: None, description: None, schema, strict: None }))
 }
 
 fn decode_stop(fields: &mut Fields) -> Result<Vec<String>, GatewayError> {
@@ -196,7 +195,8 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
         names.add("tools");
     }
     let forced = choice.as_ref().is_some_and(|choice| choice["type"] == "any" || choice["type"] == "tool");
-    let (max_tokens, thinking) = thinking(request, target, !forced && conversation.may_think(), &mut names);
+    let possible = !forced && conversation.may_think();
+    let (max_tokens, thinking) = encode_thinking(request, target, possible, &mut names);
     body.insert("max_tokens".to_owned(), json!(max_tokens));
     body.insert("messages".to_owned(), Value::Array(conversation.into_messages()));
     if !tools.is_empty() {
@@ -251,7 +251,7 @@ impl Names {
         for (key, value) in extra {
             if known.contains(&key.as_str()) && (key != "cache_control" || value["type"] == "ephemeral") {
                 block.insert(key.clone(), value.clone());
-            } else if says_something(value) {
+            } else if says_something(value) && !is_default(key, value) {
                 self.drop(format_args!("{at}.{key}"));
             }
         }
@@ -419,7 +419,9 @@ impl Conversation {
             PartBody::Reasoning { text, signature: Some(signature) } if !signature.is_empty() => {
                 Some(json!({"type": "thinking", "thinking": text, "signature": signature}))
             }
-            PartBody::RedactedReasoning(data) => Some(json!({"type": "redacted_thinking", "data": data})),
+            PartBody::RedactedReasoning(data) if !data.is_empty() => {
+                Some(json!({"type": "redacted_thinking", "data": data}))
+            }
             PartBody::ToolCall(call) => return self.call(call, part, names),
             PartBody::Foreign { kind, value } if wire::is_own_block(kind) => Some(value.clone()),
             _ => {
@@ -486,8 +488,10 @@ impl Conversation {
         let mut blocks: Vec<Value> = content.iter().filter_map(|part| encode_input(part, names)).collect();
         let Some(call) = self.calls.iter_mut().find(|call| !call.answered && call.id == id) else {
             // A result of nothing: what it says is kept, its link cannot be.
-            names.drop(format_args!("{}.tool_call_id", part.place));
-            self.message(true, names).blocks.extend(blocks);
+            names.drop(format_args!("{}.tool_result", part.place));
+            if !blocks.is_empty() {
+                self.message(true, names).blocks.append(&mut blocks);
+            }
             return;
         };
         call.answered = true;
@@ -719,56 +723,45 @@ fn encode_tool_choice(request: &ChatRequest, tools: &[Value], names: &mut Names)
 }
 
 /// `max_tokens`, of which thinking is a part, and `thinking`.
-fn thinking(
+fn encode_thinking(
     request: &ChatRequest,
     target: &EncodeTarget<'_>,
     possible: bool,
     names: &mut Names,
 ) -> (u64, Option<Value>) {
-    let own_limit = request.params.max_tokens;
-    let limit = own_limit.or(target.max_output_tokens).unwrap_or(MAX_TOKENS_DEFAULT);
-    if own_limit.is_none() {
+    let known_limit = request.params.max_tokens.or(target.max_output_tokens);
+    let limit = known_limit.unwrap_or(MAX_TOKENS_DEFAULT);
+    if request.params.max_tokens.is_none() {
         names.add("max_tokens");
     }
     let Some(reasoning) = &request.reasoning else { return (limit, None) };
     let name = if reasoning.effort.is_some() { "reasoning_effort" } else { "thinking" };
-    let of_effort = match reasoning.effort.as_deref() {
-        None => Some(THINKING_TOKENS_DEFAULT),
-        Some("none") => None,
-        Some("minimal" | "low") => Some(THINKING_TOKENS_MIN),
-        Some("medium") => Some(THINKING_TOKENS_DEFAULT),
-        Some("high") => Some(24_576),
-        Some("xhigh" | "max") => Some(32_768),
-        Some(_) => {
-            names.drop(name);
-            return (limit, None);
-        }
+    let effort = match (reasoning.enabled, reasoning.effort.as_deref()) {
+        (Some(false), _) | (None, Some("none")) => return (limit, Some(json!({"type": "disabled"}))),
+        (_, Some("minimal" | "low")) => THINKING_TOKENS_MIN,
+        (_, Some("high")) => 24_576,
+        (_, Some("xhigh" | "max")) => 32_768,
+        (_, Some("medium" | "none") | None) => THINKING_TOKENS_DEFAULT,
+        (_, Some(_)) => 0,
     };
-    let mut thinking = match of_effort.filter(|_| reasoning.enabled != Some(false)) {
-        None => return (limit, Some(json!({"type": "disabled"}))),
-        Some(_) if !possible => {
-            names.drop(name);
-            return (limit, None);
-        }
-        Some(of_effort) => {
-            let wanted = reasoning.budget_tokens.unwrap_or(of_effort).max(THINKING_TOKENS_MIN);
-            let known_limit = own_limit.or(target.max_output_tokens);
-            let limit = known_limit.unwrap_or_else(|| wanted.saturating_add(MAX_TOKENS_DEFAULT));
-            // The client's own number may take all but one token; a number made here leaves half for the answer.
-            let most = if reasoning.budget_tokens.is_some() { limit.saturating_sub(1) } else { limit / 2 };
-            let budget = wanted.min(most.max(THINKING_TOKENS_MIN));
-            if budget >= limit {
-                names.drop(name);
-                return (limit, None);
-            }
-            if reasoning.budget_tokens.is_some_and(|wanted| wanted != budget) {
-                names.drop("thinking.budget_tokens");
-            }
-            (limit, object([("type", json!("enabled")), ("budget_tokens", json!(budget))]))
-        }
+    let wanted = reasoning.budget_tokens.unwrap_or(effort);
+    let roomy = known_limit.unwrap_or_else(|| wanted.saturating_add(MAX_TOKENS_DEFAULT));
+    let most = match (reasoning.budget_tokens, known_limit) {
+        // Of a limit that was not made for it, thinking takes half: the rest is for the answer.
+        (None, Some(limit)) => limit / 2,
+        _ => roomy.saturating_sub(1),
     };
-    names.extras(&reasoning.extra, &["display"], "reasoning", &mut thinking.1);
-    (thinking.0, Some(Value::Object(thinking.1)))
+    let budget = wanted.min(most).max(THINKING_TOKENS_MIN);
+    if !possible || wanted == 0 || budget >= roomy {
+        names.drop(name);
+        return (limit, None);
+    }
+    if reasoning.budget_tokens.is_some_and(|wanted| wanted != budget) {
+        names.drop("thinking.budget_tokens");
+    }
+    let mut thinking = object([("type", json!("enabled")), ("budget_tokens", json!(budget))]);
+    names.extras(&reasoning.extra, &["display"], "reasoning", &mut thinking);
+    (roomy, Some(Value::Object(thinking)))
 }
 
 fn encode_params(params: &Params, is_thinking: bool, body: &mut Map<String, Value>, names: &mut Names) {
@@ -824,12 +817,15 @@ fn encode_output(output: Option<&OutputFormat>, body: &mut Map<String, Value>, n
     match output {
         None | Some(OutputFormat::Text) => {}
         Some(OutputFormat::JsonObject | OutputFormat::Foreign(_)) => names.drop("response_format"),
-        Some(OutputFormat::JsonSchema { schema: Value::Object(schema), description, .. }) => {
+        Some(OutputFormat::JsonSchema { schema: Value::Object(schema), description, strict, .. }) => {
             let mut schema = schema.clone();
             if let Some(description) = description.as_deref().filter(|_| !schema.contains_key("description")) {
                 schema.insert("description".to_owned(), json!(description));
             }
             let schema = schema::enforceable(&Value::Object(schema));
+            if *strict == Some(true) {
+                names.drop("response_format.json_schema.strict");
+            }
             let format = json!({"type": "json_schema", "schema": schema});
             body.insert("output_config".to_owned(), json!({"format": format}));
         }
@@ -861,6 +857,7 @@ fn is_default(key: &str, value: &Value) -> bool {
         "n" => value.as_u64() == Some(1),
         "top_logprobs" => value.as_u64() == Some(0),
         "store" | "logprobs" => *value == Value::Bool(false),
+        "detail" => value == "auto",
         "modalities" => *value == json!(["text"]),
         // Answered by the gateway itself.
         "stream_options" => true,
