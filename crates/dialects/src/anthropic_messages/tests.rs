@@ -176,7 +176,7 @@ fn encode_answer(parts: Vec<PartBody>, finish: FinishReason) -> Value {
 
 #[test]
 fn a_request_is_read_without_loss() {
-    let spelled: Value = serde_json::from_str(r#"{"b": 1.0, "a": [1e2]}"#).unwrap();
+    let spelled: Value = serde_json::from_str(r#"{"b": 1.0, "a": [1.10]}"#).unwrap();
     let request = decode(&json!({
         "model": "claude", "max_tokens": 100, "stream": true, "temperature": 0.5, "top_p": 0.9, "top_k": 4,
         "stop_sequences": ["X"], "metadata": {"user_id": "u", "more": 1}, "service_tier": "auto",
@@ -230,7 +230,7 @@ fn a_request_is_read_without_loss() {
         assert_eq!(request.extra[key], value);
     }
     let assistant = &request.turns[2].parts;
-    assert!(matches!(&assistant[2].body, PartBody::ToolCall(call) if call.arguments == r#"{"b":1.0,"a":[1e2]}"#));
+    assert!(matches!(&assistant[2].body, PartBody::ToolCall(call) if call.arguments == r#"{"b":1.0,"a":[1.10]}"#));
     assert_eq!(assistant[2].extra["caller"], json!({"type": "direct"}));
     assert!(matches!(&assistant[3].body, PartBody::Foreign { kind, .. } if kind == "server_tool_use"));
     let user = &request.turns[3].parts;
