@@ -23,7 +23,6 @@ use crate::api::ingress::Inbound;
 pub struct Call {
     pub request_id: String,
     pub correlation_id: Option<String>,
-    pub route: &'static str,
     pub dialect: Dialect,
     pub started: Instant,
     pub body: Bytes,
@@ -48,7 +47,6 @@ impl Call {
         let mut call = Call {
             request_id: inbound.request_id,
             correlation_id: inbound.correlation_id,
-            route: inbound.route,
             dialect,
             started: inbound.started,
             forwarded: forwarded(&inbound.headers, dialect),
@@ -170,4 +168,5 @@ pub fn needed(call: &Call) -> Capabilities {
     needed
 }
 
+/// A request is shared by the attempts it causes.
 pub type SharedCall = Arc<Call>;

@@ -26,13 +26,13 @@ use crate::cli::{Cli, Command, EXIT_USAGE};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let told = match Cli::parse().command() {
+    let command = Cli::parse().into_command();
+    let told = match command {
         Command::Serve(arguments) => return serve::run(&arguments.into()),
         Command::Sandbox(arguments) => return serve::sandbox(arguments.port.unwrap_or(0)),
         Command::Check(arguments) => arguments.run(&config::System).map_err(|problems| problems.to_string()),
         Command::Explain(arguments) => serve::explain(&arguments),
-        Command::Keys(_) => Err(cli::not_built("keys")),
-        Command::Import(_) => Err(cli::not_built("import")),
+        Command::Keys(_) | Command::Import(_) => Err(command.not_built().unwrap_or_default()),
     };
     match told {
         Ok(text) => {

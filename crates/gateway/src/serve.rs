@@ -89,7 +89,7 @@ async fn serve(mut config: Config) -> Result<(), Refusal> {
     } else {
         None
     };
-    let tls = config.server.tls.as_ref().map(|tls| listen::tls(&tls.cert, &tls.key)).transpose()?;
+    let tls = config.server.tls.as_ref().map(listen::tls);
     let (addr, drain_timeout) = (config.server.addr(), config.server.drain_timeout);
     let gateway = Arc::new(assemble(config)?);
     let listener = TcpListener::bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?;

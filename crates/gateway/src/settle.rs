@@ -63,6 +63,7 @@ pub struct Attempt {
     pub status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    #[serde(serialize_with = "rounded")]
     pub ms: f64,
 }
 
@@ -81,6 +82,11 @@ fn as_usd<S: Serializer>(cost: &Option<Cost>, serializer: S) -> Result<S::Ok, S:
 
 fn rounded<S: Serializer>(ms: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((ms * 1e3).round() / 1e3)
+}
+
+#[allow(clippy::ref_option, reason = "the shape that serde calls")]
+fn maybe_rounded<S: Serializer>(ms: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    rounded(&ms.unwrap_or_default(), serializer)
 }
 
 /// What is known of a request: the fields of its log line.
@@ -114,7 +120,7 @@ pub struct Record {
     pub usage: Option<Usage>,
     #[serde(rename = "cost_usd", serialize_with = "as_usd", skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "maybe_rounded", skip_serializing_if = "Option::is_none")]
     pub first_content_ms: Option<f64>,
     #[serde(serialize_with = "rounded")]
     pub duration_ms: f64,
@@ -312,8 +318,12 @@ impl Settle {
 
 impl Drop for Settle {
     fn drop(&mut self) {
-        // 499: the client closed the request. No answer carries it; nginx made it the usual word for this in logs.
-        self.end(499, Outcome::ClientGone, None);
+        if std::thread::panicking() {
+            self.end(500, Outcome::InternalError, Some("a bug: the thread panicked, and standard error says where".to_owned()));
+        } else {
+            // 499: the client closed the request. No answer carries it; nginx made it the usual word for this in logs.
+            self.end(499, Outcome::ClientGone, None);
+        }
     }
 }
 

@@ -131,7 +131,8 @@ pub fn sandbox_providers(vendors: &[Vendor], addr: SocketAddr) -> Vec<Provider> 
         let mut said = raw::Provider {
             display_name: Some(format!("{} (simulated)", vendor.display_name)),
             base_url: Some(format!("http://{addr}{}", base_url.path)),
-            auth: Some(raw::Auth::None),
+            // The simulator wants a key where the vendor does, and takes any.
+            api_key: Some(raw::Hidden(Secret::new("sandbox"))),
             ..raw::Provider::default()
         };
         checker.provider(&vendor.name, &mut said)

@@ -29,7 +29,7 @@ pub struct Config {
     /// For the log at the start: each a sentence that says where the matter is.
     pub warnings: Vec<String>,
 
-    /// Read and checked; nothing acts upon the rest yet.
+    // Read and checked, so that a file written for a later version is known to be good; nothing acts upon the rest yet.
     pub circuit_breaker: CircuitBreaker,
     pub limits: Limits,
     pub keys: Vec<Key>,
@@ -147,9 +147,6 @@ impl BaseUrl {
         self.authority.host().trim_start_matches('[').trim_end_matches(']')
     }
 
-    pub fn port(&self) -> u16 {
-        self.authority.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 })
-    }
 }
 
 impl std::fmt::Display for BaseUrl {

@@ -33,7 +33,6 @@ pub struct Provider {
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub price: Option<Price>,
-    pub context_window: Option<u64>,
     pub max_output: Option<u64>,
     pub capabilities: Capabilities,
     pub reasoning: bool,
@@ -125,7 +124,6 @@ impl Catalog {
         let known: Option<&ModelFacts> = self.models.find(&provider.name, model);
         Facts {
             price: provider.price.clone().or_else(|| known.and_then(|facts| facts.price.clone())),
-            context_window: known.and_then(|facts| facts.context_window),
             max_output: known.and_then(|facts| facts.max_output),
             capabilities: known.and_then(|facts| facts.capabilities).unwrap_or(provider.config.capabilities).with(Capability::Streaming),
             reasoning: known.is_some_and(ModelFacts::reasoning),
