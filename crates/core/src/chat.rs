@@ -261,21 +261,25 @@ impl FinishReason {
 impl ChatResponse {
     /// The answer as a stream would have told it.
     pub fn into_events(self) -> Vec<StreamEvent> {
-        let mut events = vec![StreamEvent::Start { id: self.id, model: self.model, created: self.created, usage: self.usage }];
+        let mut events =
+            vec![StreamEvent::Start { id: self.id, model: self.model, created: self.created, usage: self.usage }];
         for part in self.parts {
             let (block, deltas) = match part.body {
                 PartBody::Text(text) => (Block::Text, vec![Delta::Text(text)]),
                 PartBody::Refusal(text) => (Block::Refusal, vec![Delta::Text(text)]),
-                PartBody::Reasoning { text, signature } => {
-                    (Block::Reasoning, std::iter::once(Delta::Reasoning(text)).chain(signature.map(Delta::Signature)).collect())
-                }
+                PartBody::Reasoning { text, signature } => (
+                    Block::Reasoning,
+                    std::iter::once(Delta::Reasoning(text)).chain(signature.map(Delta::Signature)).collect(),
+                ),
                 PartBody::RedactedReasoning(data) => (Block::RedactedReasoning(data), Vec::new()),
                 PartBody::ToolCall(call) => {
                     (Block::ToolCall { id: call.id, name: call.name }, vec![Delta::Arguments(call.arguments)])
                 }
                 PartBody::Foreign { kind, value } => (Block::Foreign { kind, value }, Vec::new()),
                 // A model does not answer with these.
-                PartBody::Image(_) | PartBody::File { .. } | PartBody::Audio(_) | PartBody::ToolResult { .. } => continue,
+                PartBody::Image(_) | PartBody::File { .. } | PartBody::Audio(_) | PartBody::ToolResult { .. } => {
+                    continue;
+                }
             };
             events.push(StreamEvent::BlockStart(block));
             events.extend(deltas.into_iter().map(StreamEvent::Delta));

@@ -99,7 +99,12 @@ impl Failure {
 }
 
 /// Tries the targets of a plan until one answers, the budget is spent, or the request itself is at fault.
-pub async fn run(gateway: Arc<Gateway>, call: SharedCall, plan: RoutePlan, mut settle: Settle) -> (Result<Good, Failure>, Settle) {
+pub async fn run(
+    gateway: Arc<Gateway>,
+    call: SharedCall,
+    plan: RoutePlan,
+    mut settle: Settle,
+) -> (Result<Good, Failure>, Settle) {
     let retry = gateway.config.retry;
     let (mut index, mut attempts, mut retried) = (0, 0, false);
     loop {
@@ -127,7 +132,8 @@ pub async fn run(gateway: Arc<Gateway>, call: SharedCall, plan: RoutePlan, mut s
             retried = false;
         } else if class.same_target() && !retried {
             retried = true;
-            let ceiling = retry.base_delay.mul_f64(retry.exponential_base.powi(attempts as i32 - 1)).min(retry.max_delay);
+            let ceiling =
+                retry.base_delay.mul_f64(retry.exponential_base.powi(attempts as i32 - 1)).min(retry.max_delay);
             tokio::time::sleep(ceiling.mul_f64(fastrand::f64())).await;
         } else {
             return (Err(failure), settle);
@@ -142,7 +148,8 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
     };
     let facts = gateway.catalog.facts(provider, &target.model);
     let same = Dialect::from(target.dialect) == call.dialect;
-    let payload = encode(gateway, call, target, &facts, same, settle).map_err(|error| Failure::Gateway { class: FailureClass::ClientFault, error })?;
+    let payload = encode(gateway, call, target, &facts, same, settle)
+        .map_err(|error| Failure::Gateway { class: FailureClass::ClientFault, error })?;
     let limits = Limits::of(gateway, call, &facts);
     settle.attempt_begins(target, facts.price);
 
@@ -158,7 +165,8 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
         *request.headers_mut() = headers.clone();
         request
     };
-    let sent = tokio::time::timeout_at(limits.first_content.into(), gateway.client.send(&provider.origin, request)).await;
+    let sent =
+        tokio::time::timeout_at(limits.first_content.into(), gateway.client.send(&provider.origin, request)).await;
     let response = match sent {
         Err(_) => return Err(Failure::gateway(FailureClass::Timeout, target, "no answer in time")),
         Ok(Err(error)) => return Err(Failure::gateway(class_of(&error), target, error.to_string())),
@@ -170,7 +178,9 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
         return Err(refused(target, provider, head.status, &head.headers, body).await);
     }
     if is_event_stream(&head.headers) && call.stream {
-        return open_stream(gateway, call, target, body, passed_headers(&head.headers), &limits, same).await.map(|relay| Good::Stream(Box::new(relay)));
+        return open_stream(gateway, call, target, body, passed_headers(&head.headers, same), &limits, same)
+            .await
+            .map(|relay| Good::Stream(Box::new(relay)));
     }
     let body = match tokio::time::timeout_at(limits.whole.into(), body.collect(RESPONSE_BODY_BYTES)).await {
         Err(_) => return Err(Failure::gateway(FailureClass::Timeout, target, "the answer did not end in time")),
@@ -178,7 +188,7 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
         Ok(Ok(body)) => body,
     };
     settle.upstream_done();
-    whole(call, target, &head.headers, body, same, settle).map(Good::Whole)
+    whole(target, &head.headers, body, same, settle).map(Good::Whole)
 }
 
 /// Until when the parts of an answer must have come.
@@ -224,7 +234,10 @@ fn encode(
         && let Some(first) = encoded.dropped.first()
     {
         let all = encoded.dropped.join(", ");
-        return Err(GatewayError::invalid(first.clone(), format!("{target} cannot be asked this: its API has no word for {all}")));
+        return Err(GatewayError::invalid(
+            first.clone(),
+            format!("{target} cannot be asked this: its API has no word for {all}"),
+        ));
     }
     settle.named(&encoded.dropped, &encoded.added);
     Ok(Payload::new(vec![Bytes::from(encoded.body)]))
@@ -238,17 +251,33 @@ fn class_of(error: &SendError) -> FailureClass {
     }
 }
 
-async fn refused(target: &Target, provider: &Provider, status: StatusCode, headers: &HeaderMap, body: AnswerBody) -> Failure {
+async fn refused(
+    target: &Target,
+    provider: &Provider,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: AnswerBody,
+) -> Failure {
     if status.is_redirection() || status.is_informational() {
-        return Failure::gateway(FailureClass::BadAnswer, target, format!("status {status}; redirects are not followed"));
+        return Failure::gateway(
+            FailureClass::BadAnswer,
+            target,
+            format!("status {status}; redirects are not followed"),
+        );
     }
     let body = match tokio::time::timeout(Duration::from_secs(10), body.collect(ERROR_BODY_BYTES)).await {
         Ok(Ok(body)) => body,
         Ok(Err(BodyError::Broken(_) | BodyError::TooLong(_))) | Err(_) => Bytes::new(),
     };
     let error = codec::provider(target.dialect).decode_error(status.as_u16(), &body);
-    let answer = ErrorAnswer { status: status.as_u16(), headers: passed_headers(headers), body };
-    Failure::Upstream { class: error.class(), error, dialect: provider.config.dialect.into(), target: target.clone(), answer }
+    let answer = ErrorAnswer { status: status.as_u16(), headers: passed_headers(headers, true), body };
+    Failure::Upstream {
+        class: error.class(),
+        error,
+        dialect: provider.config.dialect.into(),
+        target: target.clone(),
+        answer,
+    }
 }
 
 /// Opens a stream: reads it until its first content, holding back what comes before.
@@ -274,20 +303,19 @@ async fn open_stream(
     }
 }
 
-fn whole(
-    call: &SharedCall,
-    target: &Target,
-    headers: &HeaderMap,
-    body: Bytes,
-    same: bool,
-    settle: &mut Settle,
-) -> Result<Whole, Failure> {
+fn whole(target: &Target, headers: &HeaderMap, body: Bytes, same: bool, settle: &mut Settle) -> Result<Whole, Failure> {
     let response = match codec::provider(target.dialect).decode_response(&body) {
         Ok(response) => response,
         Err(error) => {
             let class = error.class();
-            let answer = ErrorAnswer { status: 200, headers: passed_headers(headers), body };
-            return Err(Failure::Upstream { class, error, dialect: target.dialect.into(), target: target.clone(), answer });
+            let answer = ErrorAnswer { status: 200, headers: passed_headers(headers, true), body };
+            return Err(Failure::Upstream {
+                class,
+                error,
+                dialect: target.dialect.into(),
+                target: target.clone(),
+                answer,
+            });
         }
     };
     if let Some(usage) = response.usage {
@@ -304,13 +332,14 @@ fn whole(
         }
         WholeBody::Translate(Box::new(response))
     };
-    let _ = call;
-    Ok(Whole { target: target.clone(), headers: passed_headers(headers), body })
+    Ok(Whole { target: target.clone(), headers: passed_headers(headers, same), body })
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    content_type.is_some_and(|value| value.trim_start().get(..17).is_some_and(|start| start.eq_ignore_ascii_case("text/event-stream")))
+    content_type.is_some_and(|value| {
+        value.trim_start().get(..17).is_some_and(|start| start.eq_ignore_ascii_case("text/event-stream"))
+    })
 }
 
 fn upstream_id(headers: &HeaderMap) -> Option<String> {
@@ -318,11 +347,12 @@ fn upstream_id(headers: &HeaderMap) -> Option<String> {
     id.to_str().ok().map(|id| id.chars().take(200).collect())
 }
 
-/// The headers of an answer that may pass to a client of the same dialect.
-fn passed_headers(headers: &HeaderMap) -> HeaderMap {
+/// The headers of an answer that may pass; those of a vendor only to clients of the same dialect.
+fn passed_headers(headers: &HeaderMap, same: bool) -> HeaderMap {
     let passes = |name: &HeaderName| {
         let name = name.as_str();
-        matches!(name, "content-type" | "retry-after" | "retry-after-ms") || name.starts_with("openai-") || name.starts_with("anthropic-")
+        let vendors = name.starts_with("openai-") || name.starts_with("anthropic-");
+        matches!(name, "content-type" | "retry-after" | "retry-after-ms") || (same && vendors)
     };
     let mut passed = HeaderMap::with_capacity(8);
     for (name, value) in headers {

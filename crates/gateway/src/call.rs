@@ -75,7 +75,10 @@ impl Call {
             chat.stream = call.stream;
             call.chat = OnceLock::from(Ok(chat));
         } else if call.envelope.model.as_deref().unwrap_or_default().is_empty() {
-            return Err(GatewayError::invalid("model", "model is required: name one as provider/model; GET /v1/models lists them"));
+            return Err(GatewayError::invalid(
+                "model",
+                "model is required: name one as provider/model; GET /v1/models lists them",
+            ));
         }
         call.hints = hints;
         Ok(call)
@@ -116,7 +119,10 @@ fn header_hints(headers: &HeaderMap) -> Result<Hints, GatewayError> {
         None => None,
         Some(name) => Some(Strategy::parse(&name).ok_or_else(|| {
             let known = Strategy::ALL.map(Strategy::name).join(", ");
-            GatewayError::invalid("x-gateway-strategy", format!("x-gateway-strategy must be one of {known}, got {name:?}"))
+            GatewayError::invalid(
+                "x-gateway-strategy",
+                format!("x-gateway-strategy must be one of {known}, got {name:?}"),
+            )
         })?),
     };
     Ok(Hints {

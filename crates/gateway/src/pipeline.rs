@@ -76,7 +76,9 @@ fn record_of(inbound: &Inbound, dialect: Dialect) -> Record {
 /// Which targets are tried, in which order.
 pub fn plan(gateway: &Gateway, call: &Call) -> Result<RoutePlan, GatewayError> {
     let names: Vec<&str> = gateway.catalog.providers().iter().map(|provider| &*provider.name).collect();
-    call.hints.check(&names).map_err(|unknown| GatewayError::invalid(egress::hint_field(call.dialect, &unknown), unknown.to_string()))?;
+    call.hints
+        .check(&names)
+        .map_err(|unknown| GatewayError::invalid(egress::hint_field(call.dialect, &unknown), unknown.to_string()))?;
     let resolved = gateway.catalog.resolve(call.model())?;
     let mut hints = call.hints.clone();
     hints.required = call::needed(call);
@@ -100,7 +102,10 @@ fn unroutable(no_route: &NoRoute, call: &Call) -> GatewayError {
 /// What the encoder of an answer is told beside it.
 pub fn answer(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target) -> Answer {
     let now = jiff::Timestamp::now();
-    let price = gateway.catalog.provider(&target.provider).and_then(|provider| gateway.catalog.facts(provider, &target.model).price);
+    let price = gateway
+        .catalog
+        .provider(&target.provider)
+        .and_then(|provider| gateway.catalog.facts(provider, &target.model).price);
     Answer {
         request_id: call.request_id.clone(),
         provider: target.provider.clone(),
@@ -167,13 +172,16 @@ fn refuse(error: &GatewayError, dialect: Dialect, request_id: &str, mut settle: 
 /// The answer to a request that no target could serve.
 fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut settle: Settle) -> Reply {
     let mut reply = match failure {
-        Failure::Upstream { class: FailureClass::Credential, target, .. } => egress::error(&credential_refused(target), call.dialect, &call.request_id),
+        Failure::Upstream { class: FailureClass::Credential, target, .. } => {
+            egress::error(&credential_refused(target), call.dialect, &call.request_id)
+        }
         Failure::Upstream { error, dialect, answer, .. } if *dialect == call.dialect => egress::verbatim(answer, error),
         Failure::Upstream { error, .. } => egress::translated_error(error, call.dialect, &call.request_id),
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
     egress::spent(gateway, call, &mut reply, &settle);
-    let outcome = if failure.class() == FailureClass::ClientFault { Outcome::ClientError } else { Outcome::UpstreamError };
+    let outcome =
+        if failure.class() == FailureClass::ClientFault { Outcome::ClientError } else { Outcome::UpstreamError };
     let text = match failure {
         Failure::Upstream { error, .. } => error.message.clone(),
         Failure::Gateway { error, .. } => error.internal.clone().unwrap_or_else(|| error.message.clone()),
@@ -184,6 +192,9 @@ fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut sett
 
 /// What a client may know of it: the provider's words concern a key that is not the client's.
 pub fn credential_refused(target: &Target) -> GatewayError {
-    let message = format!("{} refused the gateway's own credential; the operator finds the reason in the gateway's log", target.provider);
+    let message = format!(
+        "{} refused the gateway's own credential; the operator finds the reason in the gateway's log",
+        target.provider
+    );
     GatewayError::new(ErrorKind::ProviderError, message)
 }

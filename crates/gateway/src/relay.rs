@@ -47,7 +47,11 @@ pub struct Over {
 #[derive(Debug)]
 pub enum Unopened {
     /// The provider said so, in these words and these bytes.
-    Error { error: UpstreamError, headers: HeaderMap, bytes: Bytes },
+    Error {
+        error: UpstreamError,
+        headers: HeaderMap,
+        bytes: Bytes,
+    },
     Broken(String),
 }
 
@@ -63,7 +67,8 @@ impl Unopened {
             },
             Unopened::Broken(text) => Failure::Gateway {
                 class: FailureClass::BadAnswer,
-                error: GatewayError::new(ErrorKind::ProviderError, format!("{target} gave no usable answer")).internal(text),
+                error: GatewayError::new(ErrorKind::ProviderError, format!("{target} gave no usable answer"))
+                    .internal(text),
             },
         }
     }
@@ -110,7 +115,14 @@ impl std::fmt::Debug for Relay {
 }
 
 impl Relay {
-    pub fn new(timeouts: Timeouts, call: SharedCall, target: Target, headers: HeaderMap, body: AnswerBody, writer: Writer) -> Self {
+    pub fn new(
+        timeouts: Timeouts,
+        call: SharedCall,
+        target: Target,
+        headers: HeaderMap,
+        body: AnswerBody,
+        writer: Writer,
+    ) -> Self {
         let now = Instant::now();
         Relay {
             decoder: codec::provider(target.dialect).stream_decoder(),
@@ -143,7 +155,9 @@ impl Relay {
             while !self.opened && self.over.is_none() && self.error.is_none() {
                 ready!(self.poll_step(cx));
                 if self.output.iter().map(Bytes::len).sum::<usize>() > HELD_STREAM_BYTES {
-                    return Poll::Ready(Err(Unopened::Broken(format!("more than {HELD_STREAM_BYTES} bytes without content"))));
+                    return Poll::Ready(Err(Unopened::Broken(format!(
+                        "more than {HELD_STREAM_BYTES} bytes without content"
+                    ))));
                 }
             }
             Poll::Ready(Ok(()))
@@ -167,7 +181,9 @@ impl Relay {
                 let bytes = self.take_output().unwrap_or_default();
                 Err(Unopened::Error { error, headers: std::mem::take(&mut self.headers), bytes })
             }
-            None => Err(Unopened::Broken(self.broken.take().unwrap_or_else(|| "the stream ended before its first content".to_owned()))),
+            None => Err(Unopened::Broken(
+                self.broken.take().unwrap_or_else(|| "the stream ended before its first content".to_owned()),
+            )),
         }
     }
 
@@ -393,7 +409,10 @@ impl Relay {
             (self.began + self.timeouts.stream_total, "no end"),
         ];
         if let Some((_, what)) = deadlines.iter().find(|(deadline, _)| *deadline <= now) {
-            let error = GatewayError::new(ErrorKind::Timeout, format!("the answer from {} stalled: {what} in time", self.target));
+            let error = GatewayError::new(
+                ErrorKind::Timeout,
+                format!("the answer from {} stalled: {what} in time", self.target),
+            );
             self.end_with(&error, Outcome::Truncated);
             return now + KEEP_ALIVE_EVERY;
         }

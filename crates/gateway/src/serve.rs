@@ -99,7 +99,8 @@ async fn serve(mut config: Config) -> Result<(), Refusal> {
 
     let (phase, phases) = watch::channel(Phase::Serving);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = Workers::start(cores, &gateway, tls.as_ref(), &phases).map_err(|error| format!("cannot start workers: {error}"))?;
+    let workers = Workers::start(cores, &gateway, tls.as_ref(), &phases)
+        .map_err(|error| format!("cannot start workers: {error}"))?;
     greet(&gateway, addr, tls.is_some());
 
     let signalled = async {
@@ -181,12 +182,14 @@ pub fn sandbox(port: u16) -> ExitCode {
         Err(error) => return refuse(&format!("cannot start: {error}")),
     };
     runtime.block_on(async {
-        let simulator = match Simulator::start(simulator::Config::default(), SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
-            Ok(simulator) => simulator,
-            Err(error) => return refuse(&format!("cannot listen on 127.0.0.1:{port}: {error}")),
-        };
+        let simulator =
+            match Simulator::start(simulator::Config::default(), SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
+                Ok(simulator) => simulator,
+                Err(error) => return refuse(&format!("cannot listen on 127.0.0.1:{port}: {error}")),
+            };
         cli::print(&format!("simulated OpenAI and Anthropic on http://{}\n", simulator.addr()));
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
             return refuse("signals cannot be handled here");
         };
         tokio::select! {

@@ -200,7 +200,14 @@ pub struct Settle {
 impl Settle {
     pub fn open(gateway: Arc<Gateway>, started: Instant, record: Record) -> Self {
         gateway.metrics.in_flight.inc();
-        Settle { gateway, started, record: Some(Box::new(record)), price: None, upstream: Duration::ZERO, waiting: None }
+        Settle {
+            gateway,
+            started,
+            record: Some(Box::new(record)),
+            price: None,
+            upstream: Duration::ZERO,
+            waiting: None,
+        }
     }
 
     fn with(&mut self, change: impl FnOnce(&mut Record)) {
@@ -319,7 +326,11 @@ impl Settle {
 impl Drop for Settle {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.end(500, Outcome::InternalError, Some("a bug: the thread panicked, and standard error says where".to_owned()));
+            self.end(
+                500,
+                Outcome::InternalError,
+                Some("a bug: the thread panicked, and standard error says where".to_owned()),
+            );
         } else {
             // 499: the client closed the request. No answer carries it; nginx made it the usual word for this in logs.
             self.end(499, Outcome::ClientGone, None);

@@ -70,7 +70,10 @@ fn view(gateway: &Gateway, provider: &Provider) -> ProviderView {
     let pricing = supported_models.iter().filter_map(|model| {
         let price = gateway.catalog.facts(provider, model).price?;
         let tier = price.tier(0);
-        Some((model.clone(), PriceView { input: tier.input.usd_per_thousand(), output: tier.output.usd_per_thousand() }))
+        Some((
+            model.clone(),
+            PriceView { input: tier.input.usd_per_thousand(), output: tier.output.usd_per_thousand() },
+        ))
     });
     ProviderView {
         name: provider.name.to_string(),
@@ -85,7 +88,8 @@ fn view(gateway: &Gateway, provider: &Provider) -> ProviderView {
 }
 
 pub fn providers(gateway: &Gateway) -> Reply {
-    let providers: Vec<ProviderView> = gateway.catalog.providers().iter().map(|provider| view(gateway, provider)).collect();
+    let providers: Vec<ProviderView> =
+        gateway.catalog.providers().iter().map(|provider| view(gateway, provider)).collect();
     Reply::json(&Providers { total: providers.len(), providers })
 }
 
@@ -93,14 +97,21 @@ pub fn provider_health(gateway: &Gateway, name: &str) -> Result<Reply, GatewayEr
     let provider = gateway.catalog.provider(name).ok_or_else(|| {
         let known: Vec<&str> = gateway.catalog.providers().iter().map(|provider| &*provider.name).collect();
         let shown: String = name.chars().take(100).collect();
-        GatewayError::new(ErrorKind::NotFound, format!("no provider is named {shown:?}; there are: {}", known.join(", ")))
+        GatewayError::new(
+            ErrorKind::NotFound,
+            format!("no provider is named {shown:?}; there are: {}", known.join(", ")),
+        )
     })?;
     Ok(Reply::json(&provider.observed.health()))
 }
 
 pub fn health(gateway: &Gateway) -> Reply {
-    let providers: BTreeMap<String, Health> =
-        gateway.catalog.providers().iter().map(|provider| (provider.name.to_string(), provider.observed.health())).collect();
+    let providers: BTreeMap<String, Health> = gateway
+        .catalog
+        .providers()
+        .iter()
+        .map(|provider| (provider.name.to_string(), provider.observed.health()))
+        .collect();
     let well = providers.values().filter(|health| health.is_healthy).count();
     let status = match well {
         0 => "unhealthy",

@@ -35,7 +35,9 @@ impl Body for ReplyBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
-            ReplyBody::Bytes(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes)))),
+            ReplyBody::Bytes(bytes) => {
+                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+            }
             ReplyBody::Stream(stream) => stream.poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
@@ -178,13 +180,17 @@ impl StreamBody {
             Err(failure) => {
                 let codec = codec::client(self.call.dialect);
                 let (body, text) = match &failure {
-                    Failure::Upstream { class: FailureClass::Credential, target, error, .. } => {
-                        (codec.encode_error(&pipeline::credential_refused(target), &self.call.request_id), error.message.clone())
+                    Failure::Upstream { class: FailureClass::Credential, target, error, .. } => (
+                        codec.encode_error(&pipeline::credential_refused(target), &self.call.request_id),
+                        error.message.clone(),
+                    ),
+                    Failure::Upstream { error, .. } => {
+                        (codec.encode_upstream_error(error, &self.call.request_id), error.message.clone())
                     }
-                    Failure::Upstream { error, .. } => (codec.encode_upstream_error(error, &self.call.request_id), error.message.clone()),
-                    Failure::Gateway { error, .. } => {
-                        (codec.encode_error(error, &self.call.request_id), error.internal.clone().unwrap_or_else(|| error.message.clone()))
-                    }
+                    Failure::Gateway { error, .. } => (
+                        codec.encode_error(error, &self.call.request_id),
+                        error.internal.clone().unwrap_or_else(|| error.message.clone()),
+                    ),
                 };
                 settle.end(200, Outcome::UpstreamError, Some(text));
                 Stage::Last(Bytes::from(codec.error_event(&body)))

@@ -19,5 +19,9 @@ pub fn openapi() -> Reply {
 }
 
 pub fn page() -> Reply {
-    Reply::of(StatusCode::OK, "text/html; charset=utf-8", "<!doctype html><title>llm-gateway</title><a href=\"/openapi.json\">OpenAPI</a>")
+    Reply::of(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        "<!doctype html><title>llm-gateway</title><a href=\"/openapi.json\">OpenAPI</a>",
+    )
 }

@@ -188,7 +188,9 @@ pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle)
     about(gateway, call, reply, settle);
     if settle.record().is_some_and(|record| record.attempts > 0) {
         reply.headers.insert("x-should-retry", HeaderValue::from_static("false"));
-        if let Some((provider, model)) = settle.record().and_then(|record| record.provider.clone().zip(record.model.clone())) {
+        if let Some((provider, model)) =
+            settle.record().and_then(|record| record.provider.clone().zip(record.model.clone()))
+        {
             reply.set("x-gateway-provider", &provider);
             reply.set("x-gateway-model", &model);
         }

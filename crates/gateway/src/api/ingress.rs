@@ -28,15 +28,20 @@ pub fn check_head(request: &Request<Incoming>, local: SocketAddr) -> Result<(), 
     let headers = request.headers();
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if size > REQUEST_HEADER_BYTES || headers.len() > REQUEST_HEADERS {
-        let message = format!("the headers are larger than {REQUEST_HEADER_BYTES} bytes or more than {REQUEST_HEADERS}");
+        let message =
+            format!("the headers are larger than {REQUEST_HEADER_BYTES} bytes or more than {REQUEST_HEADERS}");
         return Err(GatewayError::new(ErrorKind::InvalidRequest, message));
     }
     if !local.ip().is_loopback() {
         return Ok(());
     }
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).or(request.uri().authority().map(|a| a.as_str()));
+    let host = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .or(request.uri().authority().map(|a| a.as_str()));
     if host.is_none_or(|host| !is_loopback_name(host)) {
-        let message = "this gateway listens on a loopback address: the Host header must name one, as localhost or 127.0.0.1";
+        let message =
+            "this gateway listens on a loopback address: the Host header must name one, as localhost or 127.0.0.1";
         return Err(GatewayError::new(ErrorKind::Forbidden, message));
     }
     if let Some(origin) = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()) {
@@ -82,12 +87,15 @@ pub async fn read_body(headers: &HeaderMap, mut body: Incoming, limit: usize) ->
     let began = Instant::now();
     let (mut first, mut whole, mut length) = (Bytes::new(), BytesMut::new(), 0_usize);
     loop {
-        let deadline = began + REQUEST_BODY_GRACE + std::time::Duration::from_secs(length as u64 / REQUEST_BODY_BYTES_PER_SECOND);
+        let deadline =
+            began + REQUEST_BODY_GRACE + std::time::Duration::from_secs(length as u64 / REQUEST_BODY_BYTES_PER_SECOND);
         let frame = match tokio::time::timeout_at(deadline.into(), body.frame()).await {
             Err(_) => return Err(GatewayError::new(ErrorKind::InvalidRequest, "the body did not come in time")),
             Ok(None) => break,
             Ok(Some(Err(error))) => {
-                return Err(GatewayError::new(ErrorKind::InvalidRequest, "the body broke off").internal(error.to_string()));
+                return Err(
+                    GatewayError::new(ErrorKind::InvalidRequest, "the body broke off").internal(error.to_string())
+                );
             }
             Ok(Some(Ok(frame))) => frame,
         };
@@ -116,12 +124,16 @@ fn check_type(headers: &HeaderMap) -> Result<(), GatewayError> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && encoding != "identity"
     {
-        return Err(GatewayError::invalid("content-encoding", "compressed bodies are not taken; send the JSON as it is"));
+        return Err(GatewayError::invalid(
+            "content-encoding",
+            "compressed bodies are not taken; send the JSON as it is",
+        ));
     }
     match headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase()) {
-        Some(kind) if !kind.contains("json") => {
-            Err(GatewayError::invalid("content-type", format!("the body must be JSON (content-type: application/json), got {kind:?}")))
-        }
+        Some(kind) if !kind.contains("json") => Err(GatewayError::invalid(
+            "content-type",
+            format!("the body must be JSON (content-type: application/json), got {kind:?}"),
+        )),
         _ => Ok(()),
     }
 }

@@ -63,13 +63,19 @@ impl std::fmt::Debug for Workers {
 }
 
 impl Workers {
-    pub fn start(count: usize, gateway: &Arc<Gateway>, tls: Option<&TlsAcceptor>, phase: &watch::Receiver<Phase>) -> io::Result<Workers> {
+    pub fn start(
+        count: usize,
+        gateway: &Arc<Gateway>,
+        tls: Option<&TlsAcceptor>,
+        phase: &watch::Receiver<Phase>,
+    ) -> io::Result<Workers> {
         let (mut workers, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for index in 0..count {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (connections, inbox) = mpsc::channel(BACKLOG);
             let open = Arc::new(AtomicUsize::new(0));
-            let shared = Shared { gateway: gateway.clone(), tls: tls.cloned(), phase: phase.clone(), open: open.clone() };
+            let shared =
+                Shared { gateway: gateway.clone(), tls: tls.cloned(), phase: phase.clone(), open: open.clone() };
             workers.push(Worker { connections, open });
             let work = move || runtime.block_on(serve_inbox(shared, inbox));
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
@@ -113,7 +119,11 @@ pub async fn accept(listener: &TcpListener, workers: &Workers, mut phase: watch:
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 // Out of file descriptors or memory: what is open goes on, what is new must wait.
-                gateway.log.event(crate::telemetry::log::Level::Error, "cannot accept connections", [("error", error.to_string().into())]);
+                gateway.log.event(
+                    crate::telemetry::log::Level::Error,
+                    "cannot accept connections",
+                    [("error", error.to_string().into())],
+                );
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -244,7 +254,12 @@ struct Guarded {
 impl Guarded {
     fn new(stream: TcpStream, spoke: Arc<AtomicBool>) -> Self {
         let deadline = Instant::now() + REQUEST_HEADERS_TIME;
-        Guarded { stream, spoke, first_request: Some(Box::pin(tokio::time::sleep_until(deadline.into()))), stalled: None }
+        Guarded {
+            stream,
+            spoke,
+            first_request: Some(Box::pin(tokio::time::sleep_until(deadline.into()))),
+            stalled: None,
+        }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -280,7 +295,11 @@ impl AsyncWrite for Guarded {
         self.watch(cx, written)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
         self.watch(cx, written)
     }

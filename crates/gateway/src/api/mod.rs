@@ -34,7 +34,9 @@ pub async fn respond(gateway: Arc<Gateway>, request: Request<Incoming>, local: S
     let dialect = routes::dialect_of(request.uri().path());
     // A request whose handling panics fails alone.
     let handled = AssertUnwindSafe(dispatch(&gateway, request, local, started, &request_id)).catch_unwind().await;
-    let result = handled.unwrap_or_else(|_| Err(GatewayError::new(ErrorKind::Internal, "the gateway failed at this request; its log says why")));
+    let result = handled.unwrap_or_else(|_| {
+        Err(GatewayError::new(ErrorKind::Internal, "the gateway failed at this request; its log says why"))
+    });
     let mut reply = result.unwrap_or_else(|error| egress::error(&error, dialect, &request_id));
     egress::identify(&mut reply, dialect, &request_id);
     reply.into_response()
@@ -90,9 +92,9 @@ async fn dispatch(
         Action::Root => Ok(about::root()),
         Action::Docs => Ok(docs::page()),
         Action::OpenApi => Ok(docs::openapi()),
-        Action::NotBuilt { what } => {
-            Err(GatewayError::new(ErrorKind::NotFound, format!("{what} is not built yet: {} will answer in a later version", row.name)))
-        }
+        Action::NotBuilt { what } => Err(GatewayError::new(
+            ErrorKind::NotFound,
+            format!("{what} is not built yet: {} will answer in a later version", row.name),
+        )),
     }
 }
-

@@ -23,7 +23,13 @@ pub fn list(gateway: &Gateway, anthropic: bool, query: &str) -> Result<Reply, Ga
         let data: Vec<Value> = names.iter().map(|name| openai(name)).collect();
         return Ok(Reply::json(&json!({"object": "list", "data": data})));
     }
-    let parameter = |wanted: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == wanted).map(|(_, value)| decode(value));
+    let parameter = |wanted: &str| {
+        query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(name, _)| *name == wanted)
+            .map(|(_, value)| decode(value))
+    };
     let limit = match parameter("limit").map(|limit| limit.parse::<usize>()) {
         None => 20,
         Some(Ok(limit @ 1..=1000)) => limit,
@@ -48,7 +54,10 @@ pub fn show(gateway: &Gateway, anthropic: bool, name: &str) -> Result<Reply, Gat
     let name = decode(name);
     if !gateway.catalog.names().contains(&name) {
         // A name that is not listed may still be one that a provider knows.
-        gateway.catalog.resolve(Some(&name)).map_err(|error| GatewayError { kind: ErrorKind::ModelNotFound, ..error })?;
+        gateway
+            .catalog
+            .resolve(Some(&name))
+            .map_err(|error| GatewayError { kind: ErrorKind::ModelNotFound, ..error })?;
     }
     Ok(Reply::json(&if anthropic { anthropic_model(&name) } else { openai(&name) }))
 }

@@ -7,7 +7,10 @@ use http::Method;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Answer a conversation. `streamed`: whatever the body says.
-    Complete { dialect: Dialect, streamed: bool },
+    Complete {
+        dialect: Dialect,
+        streamed: bool,
+    },
     ListModels,
     ShowModel,
     ListProviders,
@@ -23,7 +26,9 @@ pub enum Action {
     Docs,
     OpenApi,
     /// In the contract, and not built yet: says so.
-    NotBuilt { what: &'static str },
+    NotBuilt {
+        what: &'static str,
+    },
 }
 
 #[derive(Debug)]
@@ -86,7 +91,11 @@ pub enum Family {
 /// Where a request goes.
 #[derive(Debug)]
 pub enum Found<'a> {
-    Row { row: &'static Row, family: Family, parameter: &'a str },
+    Row {
+        row: &'static Row,
+        family: Family,
+        parameter: &'a str,
+    },
     /// The path exists with these methods.
     WrongMethod(String),
     Nothing,
@@ -138,7 +147,9 @@ pub fn dialect_of(path: &str) -> Dialect {
         (Family::Anthropic, _) => Dialect::AnthropicMessages,
         (Family::Plain, path) if path.starts_with("/v1/messages") => Dialect::AnthropicMessages,
         (Family::Plain, path)
-            if ["/v1/chat/", "/v1/models", "/v1/responses", "/v1/embeddings"].iter().any(|prefix| path.starts_with(prefix)) =>
+            if ["/v1/chat/", "/v1/models", "/v1/responses", "/v1/embeddings"]
+                .iter()
+                .any(|prefix| path.starts_with(prefix)) =>
         {
             Dialect::OpenAiChat
         }
@@ -161,7 +172,10 @@ mod tests {
     fn paths_find_their_rows() {
         assert_eq!(action(&Method::POST, "/openai/v1/chat/completions"), Some((CHAT, String::new())));
         assert_eq!(action(&Method::POST, "/anthropic/v1/messages"), Some((MESSAGES, String::new())));
-        assert_eq!(action(&Method::GET, "/v1/providers/openai/health"), Some((Action::ProviderHealth, "openai".into())));
+        assert_eq!(
+            action(&Method::GET, "/v1/providers/openai/health"),
+            Some((Action::ProviderHealth, "openai".into()))
+        );
         assert_eq!(action(&Method::GET, "/v1/models/openai/gpt-5"), Some((Action::ShowModel, "openai/gpt-5".into())));
         assert_eq!(action(&Method::GET, "/v1/providers/a/b/health"), None);
         assert_eq!(action(&Method::GET, "/openai/health"), None);

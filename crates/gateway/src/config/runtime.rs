@@ -146,7 +146,6 @@ impl BaseUrl {
     pub fn host(&self) -> &str {
         self.authority.host().trim_start_matches('[').trim_end_matches(']')
     }
-
 }
 
 impl std::fmt::Display for BaseUrl {

@@ -62,7 +62,8 @@ impl Provider {
         headers.insert(header::HOST, HeaderValue::from_str(base.authority.as_str()).map_err(|error| wrong(&error))?);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("llm-gateway/", env!("CARGO_PKG_VERSION"))));
+        headers
+            .insert(header::USER_AGENT, HeaderValue::from_static(concat!("llm-gateway/", env!("CARGO_PKG_VERSION"))));
         headers.extend(config.headers.iter().cloned());
         let mut credentials = Vec::with_capacity(config.credentials.len());
         for credential in &config.credentials {
@@ -80,7 +81,16 @@ impl Provider {
             None => None,
         };
         let name = Arc::from(config.name.as_str());
-        Ok(Provider { name, origin: Arc::new(origin), chat_uri, price, observed: Observed::default(), headers, credentials, config })
+        Ok(Provider {
+            name,
+            origin: Arc::new(origin),
+            chat_uri,
+            price,
+            observed: Observed::default(),
+            headers,
+            credentials,
+            config,
+        })
     }
 
     /// The headers of one attempt: the vendor's own, those of the client that may pass, one credential.
@@ -125,7 +135,10 @@ impl Catalog {
         Facts {
             price: provider.price.clone().or_else(|| known.and_then(|facts| facts.price.clone())),
             max_output: known.and_then(|facts| facts.max_output),
-            capabilities: known.and_then(|facts| facts.capabilities).unwrap_or(provider.config.capabilities).with(Capability::Streaming),
+            capabilities: known
+                .and_then(|facts| facts.capabilities)
+                .unwrap_or(provider.config.capabilities)
+                .with(Capability::Streaming),
             reasoning: known.is_some_and(ModelFacts::reasoning),
         }
     }
@@ -133,7 +146,11 @@ impl Catalog {
     fn candidate(&self, provider: &Provider, model: &str, weight: u32) -> Candidate {
         let facts = self.facts(provider, model);
         Candidate {
-            target: Target { provider: provider.name.clone(), model: Arc::from(model), dialect: provider.config.dialect },
+            target: Target {
+                provider: provider.name.clone(),
+                model: Arc::from(model),
+                dialect: provider.config.dialect,
+            },
             price: facts.price,
             capabilities: facts.capabilities,
             weight,
@@ -163,7 +180,8 @@ impl Catalog {
         {
             return Ok(plain(vec![self.candidate(provider, rest, 1)]));
         }
-        let listed = |provider: &&Provider| provider.config.lists(model) || self.models.find(&provider.name, model).is_some();
+        let listed =
+            |provider: &&Provider| provider.config.lists(model) || self.models.find(&provider.name, model).is_some();
         let mut candidates: Vec<Candidate> =
             self.providers.iter().filter(listed).map(|provider| self.candidate(provider, model, 1)).collect();
         if candidates.is_empty() {
@@ -175,7 +193,8 @@ impl Catalog {
 
     fn unknown(&self, model: &str) -> GatewayError {
         let vendors: Vec<&str> = self.providers.iter().map(|provider| &*provider.name).collect();
-        let aliases = self.aliases.iter().map(|alias| &alias.name).filter(|name| strsim::jaro_winkler(model, name) > 0.8);
+        let aliases =
+            self.aliases.iter().map(|alias| &alias.name).filter(|name| strsim::jaro_winkler(model, name) > 0.8);
         let near: Vec<String> = aliases.cloned().chain(self.models.near(model, &vendors)).take(3).collect();
         let hint = if near.is_empty() {
             "name it as provider/model; GET /v1/models lists what there is".to_owned()
@@ -226,7 +245,9 @@ impl Catalog {
                     let own = Duration::from_secs_f64(record.overhead_ms.max(0.0) / 1e3).as_secs_f64() * 1e3;
                     provider.observed.success((record.first_content_ms.unwrap_or(record.duration_ms) - own).max(0.0));
                 }
-                crate::settle::Outcome::Truncated => provider.observed.failure(gateway_core::error::FailureClass::BadAnswer),
+                crate::settle::Outcome::Truncated => {
+                    provider.observed.failure(gateway_core::error::FailureClass::BadAnswer)
+                }
                 _ => {}
             }
         }

@@ -145,7 +145,14 @@ impl Client {
             }
             match sender.send_request(request()).await {
                 Ok(response) => return Ok(AnswerBody::of(response, sender, origin)),
-                Err(error) if error.is_canceled() || error.is_incomplete_message() || error.is_closed() || is_reset(&error) => break,
+                Err(error)
+                    if error.is_canceled()
+                        || error.is_incomplete_message()
+                        || error.is_closed()
+                        || is_reset(&error) =>
+                {
+                    break;
+                }
                 Err(error) => return Err(send_error(&error)),
             }
         }
@@ -158,7 +165,12 @@ impl Client {
 
     async fn connect(&self, origin: &Origin) -> Result<SendRequest<Payload>, SendError> {
         let connecting = async {
-            let io = self.connector.clone().call(origin.uri.clone()).await.map_err(|error| SendError::Connect(chain(&*error)))?;
+            let io = self
+                .connector
+                .clone()
+                .call(origin.uri.clone())
+                .await
+                .map_err(|error| SendError::Connect(chain(&*error)))?;
             let (sender, connection) = http1::Builder::new()
                 .max_buf_size(READ_BUFFER_BYTES)
                 .handshake(io)

@@ -122,7 +122,10 @@ mod tests {
             observed.success(f64::from(ms));
         }
         let health = observed.health();
-        assert_eq!((health.latency_p50_ms, health.latency_p95_ms, health.latency_p99_ms), (Some(50.0), Some(95.0), Some(99.0)));
+        assert_eq!(
+            (health.latency_p50_ms, health.latency_p95_ms, health.latency_p99_ms),
+            (Some(50.0), Some(95.0), Some(99.0))
+        );
         assert_eq!((health.is_healthy, health.success_rate, health.latency_ms), (true, 1.0, Some(100.0)));
     }
 

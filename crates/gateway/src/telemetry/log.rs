@@ -68,7 +68,12 @@ impl Log {
         }
     }
 
-    pub fn event(&self, level: Level, message: impl Into<String>, fields: impl IntoIterator<Item = (&'static str, Value)>) {
+    pub fn event(
+        &self,
+        level: Level,
+        message: impl Into<String>,
+        fields: impl IntoIterator<Item = (&'static str, Value)>,
+    ) {
         if self.enabled(level) {
             let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             self.send(Line::Event(Timestamp::now(), level, message.into(), fields));
@@ -106,7 +111,9 @@ fn write_lines(lines: &Receiver<Line>, format: Format, mut output: impl Write) {
         for line in std::iter::once(first).chain(lines.try_iter()) {
             match line {
                 Line::Request(time, record) => write_request(&mut text, format, time, &record),
-                Line::Event(time, level, message, fields) => write_event(&mut text, format, time, level, &message, &fields),
+                Line::Event(time, level, message, fields) => {
+                    write_event(&mut text, format, time, level, &message, &fields)
+                }
                 Line::Flush(done) => waiting.push(done),
             }
             if text.len() > 256 * 1024 {
@@ -147,7 +154,14 @@ fn write_request(text: &mut Vec<u8>, format: Format, time: Timestamp, record: &R
     }
 }
 
-fn write_event(text: &mut Vec<u8>, format: Format, time: Timestamp, level: Level, message: &str, fields: &Map<String, Value>) {
+fn write_event(
+    text: &mut Vec<u8>,
+    format: Format,
+    time: Timestamp,
+    level: Level,
+    message: &str,
+    fields: &Map<String, Value>,
+) {
     match format {
         Format::Json => write_json(text, time, level, message, fields),
         Format::Text => {

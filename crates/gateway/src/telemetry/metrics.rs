@@ -110,7 +110,11 @@ impl Metrics {
         );
         registry.register("gateway_tokens", "Tokens as providers report them", metrics.tokens.clone());
         registry.register("gateway_cost_usd", "Cost of answers by list price", metrics.cost.clone());
-        registry.register("gateway_upstream_attempts", "Requests sent to providers, by how they ended", metrics.attempts.clone());
+        registry.register(
+            "gateway_upstream_attempts",
+            "Requests sent to providers, by how they ended",
+            metrics.attempts.clone(),
+        );
         registry.register(
             "gateway_dropped_fields",
             "Fields of requests and answers that the other dialect cannot say",
@@ -169,7 +173,9 @@ impl Metrics {
             self.cost.get_or_create(&target).inc_by(cost.total().usd());
         }
         if !record.dropped.is_empty() {
-            self.dropped_fields.get_or_create(&LossLabels { dialect: record.dialect }).inc_by(record.dropped.len() as u64);
+            self.dropped_fields
+                .get_or_create(&LossLabels { dialect: record.dialect })
+                .inc_by(record.dropped.len() as u64);
         }
     }
 
