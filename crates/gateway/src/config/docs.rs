@@ -48,6 +48,8 @@ fn the_examples_load() {
     }
 }
 
+const NOT_IN_EFFECT: &str = " **Not in effect yet.**";
+
 /// Puts `text` between the two comments that mark the place.
 fn between(page: &str, marker: &str, text: &str) -> String {
     let (begin, end) = (format!("<!-- generated: {marker} -->\n"), format!("<!-- end: {marker} -->"));
@@ -61,7 +63,8 @@ fn variables_table() -> String {
     let mut table = String::from("| variable | default | key | meaning |\n|---|---|---|---|\n");
     for row in variables::ROWS {
         let property = schema.at(row.path).unwrap_or_else(|| panic!("{} leads nowhere", row.name));
-        let note = if schema.is_in_effect(row.path) { "" } else { " **Not in effect yet.**" };
+        let in_effect = (1..=row.path.len()).all(|length| schema.is_in_effect(&row.path[..length]));
+        let note = if in_effect { "" } else { NOT_IN_EFFECT };
         let (default, meaning) = (default(property), meaning(&schema, property));
         table.push_str(&format!("| `{}` | {default} | `{}` | {meaning}{note} |\n", row.name, row.path.join(".")));
     }
@@ -121,7 +124,8 @@ fn rows(schema: &Schema, property: &Json, path: &str, text: &mut String) {
             let is_section = schema.alternatives(property).iter().any(|inside| inside.get("properties").is_some());
             let default = if required { "required".to_owned() } else { default(property) };
             let (values, meaning) = (values(schema, property), meaning(schema, property));
-            text.push_str(&format!("| `{path}` | {values} | {default} | {meaning} |\n"));
+            let note = if property.get("x-in-effect").is_some() { NOT_IN_EFFECT } else { "" };
+            text.push_str(&format!("| `{path}` | {values} | {default} | {meaning}{note} |\n"));
             let is_list = schema.alternatives(property).iter().any(|inside| inside.get("items").is_some());
             if is_section || is_list {
                 rows(schema, property, &path, text);

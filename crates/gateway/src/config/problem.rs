@@ -150,7 +150,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// `Did you mean ...?`, or the list of what there is.
-pub fn suggest<'a>(name: &str, known: &[&'a str]) -> String {
+pub fn suggest(name: &str, known: &[&str]) -> String {
     match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "there is none".into(),

@@ -1,7 +1,8 @@
 //! What an operator may say: the one truth for the shape of `gateway.yaml`.
 //!
 //! The JSON Schema, the documentation and the environment overlay all follow from these structs; a doc comment is the
-//! description that editors show. `x-in-effect: false` marks what is read and checked but not acted upon by this version.
+//! description that editors show. `x-in-effect: false` marks what is read and checked but not acted upon by this
+//! version; who builds it takes the mark away, here and in [`super::runtime`].
 
 use std::fmt;
 
@@ -62,6 +63,7 @@ pub struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Networks (`10.0.0.0/8`) or addresses of proxies whose forwarded client addresses are believed.
+    #[schemars(extend("x-in-effect" = false))]
     pub trusted_proxies: Vec<String>,
     /// Longest request body, in MiB.
     #[schemars(range(min = 1, max = 1024))]
@@ -73,9 +75,11 @@ pub struct Server {
     pub allow_anonymous: bool,
     /// Key of the admin API, 16 characters or more; without one there is no admin API.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-in-effect" = false))]
     pub admin_key: Option<Hidden>,
     /// A listener of its own (`127.0.0.1:9000`) for `/admin` and `/metrics`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-in-effect" = false))]
     pub admin_addr: Option<String>,
 }
 
@@ -131,8 +135,8 @@ pub struct Provider {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
     /// Paths of the provider's operations, relative to `base_url`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub paths: Option<Paths>,
+    #[serde(skip_serializing_if = "Paths::is_empty")]
+    pub paths: Paths,
     /// Headers that are sent with every request to this provider.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub headers: IndexMap<String, String>,
@@ -177,13 +181,22 @@ pub enum Auth {
     Header(#[schemars(description = "Name of the header.")] String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct Paths {
     /// Path of chat completions (OpenAI) or messages (Anthropic).
-    pub chat: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<String>,
     /// Path of the list of models.
-    pub models: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-in-effect" = false))]
+    pub models: Option<String>,
+}
+
+impl Paths {
+    fn is_empty(&self) -> bool {
+        *self == Paths::default()
+    }
 }
 
 /// US dollars per 1,000,000 tokens.
@@ -199,10 +212,12 @@ pub struct Price {
     /// US dollars per 1,000,000 input tokens read from the provider's prompt cache; `input` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
+    #[schemars(extend("x-in-effect" = false))]
     pub cache_read: Option<f64>,
     /// US dollars per 1,000,000 input tokens written to the provider's prompt cache; `input` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
+    #[schemars(extend("x-in-effect" = false))]
     pub cache_write: Option<f64>,
 }
 
@@ -218,6 +233,7 @@ pub struct Alias {
     pub targets: Vec<Target>,
     /// Targets for requests that are too long for those above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-in-effect" = false))]
     pub on_context_overflow: Vec<Target>,
 }
 

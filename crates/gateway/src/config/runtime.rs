@@ -1,7 +1,6 @@
 //! What the rest of the program gets: checked, complete, ready to run.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use gateway_core::dialect::ProviderDialect;
@@ -30,10 +29,15 @@ pub struct Config {
     pub warnings: Vec<String>,
 
     // Read and checked, so that a file written for a later version is known to be good; nothing acts upon the rest yet.
+    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub circuit_breaker: CircuitBreaker,
+    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub limits: Limits,
+    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub keys: Vec<Key>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub cache: Cache,
+    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub storage: Storage,
 }
 
@@ -43,12 +47,15 @@ pub struct Server {
     /// 0 takes any free port.
     pub port: u16,
     pub tls: Option<Tls>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub trusted_proxies: Vec<IpNet>,
     pub body_limit_bytes: usize,
     pub drain_timeout: Duration,
     /// Serve callers without a key on an address that is not loopback. On loopback nobody needs one.
     pub allow_anonymous: bool,
+    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub admin_key: Option<Secret>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub admin_addr: Option<SocketAddr>,
 }
 
@@ -58,11 +65,9 @@ impl Server {
     }
 }
 
+/// The certificate and key of the two PEM files; without ALPN, which is the listener's to say.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-    /// Made of the two; without ALPN, which is the listener's to say.
     pub config: rustls::ServerConfig,
 }
 
@@ -186,6 +191,7 @@ pub struct Alias {
     pub strategy: Option<Strategy>,
     /// At least one, at most [`gateway_core::limits::TARGETS_PER_PLAN`]; aliases within aliases are resolved.
     pub targets: Vec<AliasTarget>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub on_context_overflow: Vec<AliasTarget>,
 }
 
@@ -226,6 +232,7 @@ pub struct Retry {
 }
 
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
 pub struct CircuitBreaker {
     pub failure_threshold: u32,
     pub recovery_timeout: Duration,
@@ -233,6 +240,7 @@ pub struct CircuitBreaker {
 }
 
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
 pub struct Storage {
     pub redis_url: Option<Secret>,
     pub database_url: Option<Secret>,

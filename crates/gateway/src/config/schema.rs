@@ -36,16 +36,9 @@ impl Schema {
         })
     }
 
-    /// Whether the value at `path` must not be shown.
-    pub fn is_secret(&self, path: &[&str]) -> bool {
-        self.at(path).is_some_and(|schema| self.alternatives(schema).into_iter().any(is_write_only))
-    }
-
-    /// Whether this version of the program acts upon what is said at `path`.
+    /// Whether this version of the program acts upon what is said at `path`, as far as that is marked at `path` itself.
     pub fn is_in_effect(&self, path: &[&str]) -> bool {
-        (1..=path.len()).all(|length| {
-            self.at(&path[..length]).and_then(|schema| schema.get("x-in-effect")).and_then(Json::as_bool) != Some(false)
-        })
+        self.at(path).and_then(|schema| schema.get("x-in-effect")) != Some(&Json::Bool(false))
     }
 
     /// Checks the whole tree. What was refused is not in it afterwards.

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::Resolved;
-use super::problem::{Origin, Report};
+use super::problem::{Origin, Report, path_text};
 use super::schema::Schema;
 use super::tree::{self, Node, Value};
 
@@ -57,14 +57,16 @@ fn is_branch(value: &Json) -> bool {
 
 fn comment(path: &[String], value: &Json, resolved: &Resolved) -> String {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    if is_branch(value) {
-        let here = resolved.schema.is_in_effect(&path);
-        return if !here && path.len() == 1 { "  # not in effect yet".into() } else { String::new() };
-    }
+    let mut notes = Vec::new();
     match resolved.tree.get(&path).map(|node| &node.origin) {
-        None | Some(Origin::Default) => String::new(),
-        Some(origin) => format!("  # {origin}"),
+        None | Some(Origin::Default) => {}
+        Some(_) if is_branch(value) => {}
+        Some(origin) => notes.push(origin.to_string()),
     }
+    if !resolved.schema.is_in_effect(&path) {
+        notes.push("not in effect yet".to_owned());
+    }
+    if notes.is_empty() { String::new() } else { format!("  # {}", notes.join("; ")) }
 }
 
 fn scalar(value: &Json) -> String {
@@ -90,22 +92,34 @@ fn scalar_text(text: &str) -> String {
 
 /// Says plainly what was said in vain.
 pub fn warn_of_what_is_not_in_effect(tree: &Node, schema: &Schema, report: &mut Report) {
-    let Value::Map(sections) = &tree.value else { return };
-    for (name, section) in sections.iter().filter(|(name, _)| !schema.is_in_effect(&[name.as_str()])) {
-        let mut origins: Vec<String> = Vec::new();
-        if matches!(section.origin, Origin::File { .. }) {
-            origins.push(section.origin.to_string());
+    walk(tree, &mut Vec::new(), schema, report);
+}
+
+fn walk<'a>(node: &'a Node, path: &mut Vec<&'a str>, schema: &Schema, report: &mut Report) {
+    let Value::Map(entries) = &node.value else { return };
+    for (key, entry) in entries {
+        path.push(key);
+        if schema.is_in_effect(path) {
+            walk(entry, path, schema, report);
+        } else if let Some(origins) = origins(entry) {
+            let name = path_text(path);
+            report.warn(format!("{origins}: `{name}` is not in effect yet: it is read and checked, nothing more"));
         }
-        if let Value::Map(entries) = &section.value {
-            let outside = entries.values().filter(|node| !matches!(node.origin, Origin::File { .. }));
-            origins.extend(outside.map(|node| node.origin.to_string()));
-        }
-        if origins.is_empty() {
-            continue; // All of it was refused.
-        }
-        report.warn(format!(
-            "{}: `{name}` is not in effect yet: it is read and checked, nothing more",
-            origins.join(", ")
-        ));
+        path.pop();
     }
+}
+
+/// Where an entry was said: its place in the file, and the variables that add to it. None if all of it was refused.
+fn origins(node: &Node) -> Option<String> {
+    let in_file = |node: &&Node| matches!(node.origin, Origin::File { .. });
+    let mut origins: Vec<String> = Some(node).filter(in_file).map(|node| node.origin.to_string()).into_iter().collect();
+    match &node.value {
+        Value::Map(entries) => {
+            let outside = entries.values().filter(|entry| !in_file(entry));
+            origins.extend(outside.map(|entry| entry.origin.to_string()));
+        }
+        _ if origins.is_empty() => origins.push(node.origin.to_string()),
+        _ => {}
+    }
+    Some(origins.join(", ")).filter(|origins| !origins.is_empty())
 }

@@ -48,7 +48,7 @@ impl Vendor {
         Provider {
             dialect: Some(self.dialect),
             auth: Some(self.auth.clone()),
-            paths: Some(self.paths.clone()),
+            paths: self.paths.clone(),
             headers: self.headers.clone(),
             capabilities: Some(self.capabilities.iter().copied().filter(said_by_dialect).collect()),
             ..Provider::default()
