@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 use crate::call::SharedCall;
 use crate::config::OnUnsupported;
 use crate::gateway::Gateway;
-use crate::providers::catalog::{Facts, Provider};
+use crate::providers::catalog::Facts;
 use crate::providers::client::{AnswerBody, BodyError, Payload, SendError};
 use crate::relay::{Relay, Writer};
 use crate::settle::Settle;
@@ -51,14 +51,16 @@ pub enum WholeBody {
 #[derive(Debug)]
 pub enum Failure {
     /// A provider's own error answer.
-    Upstream { class: FailureClass, error: UpstreamError, dialect: Dialect, target: Target, answer: ErrorAnswer },
+    Upstream(Box<Refused>),
     /// No answer, or none that can be used.
     Gateway { class: FailureClass, error: GatewayError },
 }
 
-/// An error answer as it came, for clients of the same dialect.
+/// An error answer: what it says, and for clients of the same dialect, as it came.
 #[derive(Debug)]
-pub struct ErrorAnswer {
+pub struct Refused {
+    pub target: Target,
+    pub error: UpstreamError,
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -67,11 +69,12 @@ pub struct ErrorAnswer {
 impl Failure {
     pub fn class(&self) -> FailureClass {
         match self {
-            Failure::Upstream { class, .. } | Failure::Gateway { class, .. } => *class,
+            Failure::Upstream(refused) => refused.error.class(),
+            Failure::Gateway { class, .. } => *class,
         }
     }
 
-    fn gateway(class: FailureClass, target: &Target, text: impl Into<String>) -> Failure {
+    pub fn gateway(class: FailureClass, target: &Target, text: impl Into<String>) -> Failure {
         let kind = if class == FailureClass::Timeout { ErrorKind::Timeout } else { ErrorKind::ProviderError };
         let text = text.into();
         let public = match class {
@@ -83,16 +86,17 @@ impl Failure {
     }
 
     /// For the log.
-    fn text(&self) -> String {
-        match self {
-            Failure::Upstream { error, .. } => error.message.chars().take(500).collect(),
-            Failure::Gateway { error, .. } => error.internal.clone().unwrap_or_else(|| error.message.clone()),
-        }
+    pub fn text(&self) -> String {
+        let text = match self {
+            Failure::Upstream(refused) => &refused.error.message,
+            Failure::Gateway { error, .. } => error.internal.as_ref().unwrap_or(&error.message),
+        };
+        text.chars().take(500).collect()
     }
 
     fn status(&self) -> Option<u16> {
         match self {
-            Failure::Upstream { answer, .. } => Some(answer.status),
+            Failure::Upstream(refused) => Some(refused.status),
             Failure::Gateway { .. } => None,
         }
     }
@@ -175,7 +179,7 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
     let (head, body) = response.into_parts();
     settle.upstream_request_id(upstream_id(&head.headers));
     if !head.status.is_success() {
-        return Err(refused(target, provider, head.status, &head.headers, body).await);
+        return Err(refused(target, head.status, &head.headers, body).await);
     }
     if is_event_stream(&head.headers) && call.stream {
         return open_stream(gateway, call, target, body, passed_headers(&head.headers, same), &limits, same)
@@ -251,13 +255,7 @@ fn class_of(error: &SendError) -> FailureClass {
     }
 }
 
-async fn refused(
-    target: &Target,
-    provider: &Provider,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: AnswerBody,
-) -> Failure {
+async fn refused(target: &Target, status: StatusCode, headers: &HeaderMap, body: AnswerBody) -> Failure {
     if status.is_redirection() || status.is_informational() {
         return Failure::gateway(
             FailureClass::BadAnswer,
@@ -270,14 +268,8 @@ async fn refused(
         Ok(Err(BodyError::Broken(_) | BodyError::TooLong(_))) | Err(_) => Bytes::new(),
     };
     let error = codec::provider(target.dialect).decode_error(status.as_u16(), &body);
-    let answer = ErrorAnswer { status: status.as_u16(), headers: passed_headers(headers, true), body };
-    Failure::Upstream {
-        class: error.class(),
-        error,
-        dialect: provider.config.dialect.into(),
-        target: target.clone(),
-        answer,
-    }
+    let headers = passed_headers(headers, true);
+    Failure::Upstream(Box::new(Refused { target: target.clone(), error, status: status.as_u16(), headers, body }))
 }
 
 /// Opens a stream: reads it until its first content, holding back what comes before.
@@ -298,7 +290,7 @@ async fn open_stream(
     let mut relay = Relay::new(gateway.config.timeouts, call.clone(), target.clone(), headers, body, writer);
     match tokio::time::timeout_at(limits.first_content.into(), relay.open()).await {
         Err(_) => Err(Failure::gateway(FailureClass::Timeout, target, "no first content in time")),
-        Ok(Err(unopened)) => Err(unopened.into_failure(target)),
+        Ok(Err(failure)) => Err(failure),
         Ok(Ok(())) => Ok(relay),
     }
 }
@@ -307,15 +299,9 @@ fn whole(target: &Target, headers: &HeaderMap, body: Bytes, same: bool, settle: 
     let response = match codec::provider(target.dialect).decode_response(&body) {
         Ok(response) => response,
         Err(error) => {
-            let class = error.class();
-            let answer = ErrorAnswer { status: 200, headers: passed_headers(headers, true), body };
-            return Err(Failure::Upstream {
-                class,
-                error,
-                dialect: target.dialect.into(),
-                target: target.clone(),
-                answer,
-            });
+            let refused =
+                Refused { target: target.clone(), error, status: 200, headers: passed_headers(headers, true), body };
+            return Err(Failure::Upstream(Box::new(refused)));
         }
     };
     if let Some(usage) = response.usage {

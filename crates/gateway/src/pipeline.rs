@@ -172,26 +172,36 @@ fn refuse(error: &GatewayError, dialect: Dialect, request_id: &str, mut settle: 
 /// The answer to a request that no target could serve.
 fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut settle: Settle) -> Reply {
     let mut reply = match failure {
-        Failure::Upstream { class: FailureClass::Credential, target, .. } => {
-            egress::error(&credential_refused(target), call.dialect, &call.request_id)
+        Failure::Upstream(refused) if failure.class() == FailureClass::Credential => {
+            egress::error(&credential_refused(&refused.target), call.dialect, &call.request_id)
         }
-        Failure::Upstream { error, dialect, answer, .. } if *dialect == call.dialect => egress::verbatim(answer, error),
-        Failure::Upstream { error, .. } => egress::translated_error(error, call.dialect, &call.request_id),
+        Failure::Upstream(refused) if Dialect::from(refused.target.dialect) == call.dialect => {
+            egress::verbatim(refused)
+        }
+        Failure::Upstream(refused) => egress::translated_error(&refused.error, call.dialect, &call.request_id),
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
     egress::spent(gateway, call, &mut reply, &settle);
     let outcome =
         if failure.class() == FailureClass::ClientFault { Outcome::ClientError } else { Outcome::UpstreamError };
-    let text = match failure {
-        Failure::Upstream { error, .. } => error.message.clone(),
-        Failure::Gateway { error, .. } => error.internal.clone().unwrap_or_else(|| error.message.clone()),
-    };
-    settle.end(reply.status.as_u16(), outcome, Some(text.chars().take(1000).collect()));
+    settle.end(reply.status.as_u16(), outcome, Some(failure.text()));
     reply
 }
 
+/// The body of an error for a client whose stream has begun.
+pub fn error_body(call: &Call, failure: &Failure) -> Vec<u8> {
+    let codec = codec::client(call.dialect);
+    match failure {
+        Failure::Upstream(refused) if failure.class() == FailureClass::Credential => {
+            codec.encode_error(&credential_refused(&refused.target), &call.request_id)
+        }
+        Failure::Upstream(refused) => codec.encode_upstream_error(&refused.error, &call.request_id),
+        Failure::Gateway { error, .. } => codec.encode_error(error, &call.request_id),
+    }
+}
+
 /// What a client may know of it: the provider's words concern a key that is not the client's.
-pub fn credential_refused(target: &Target) -> GatewayError {
+fn credential_refused(target: &Target) -> GatewayError {
     let message = format!(
         "{} refused the gateway's own credential; the operator finds the reason in the gateway's log",
         target.provider

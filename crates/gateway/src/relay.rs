@@ -21,7 +21,7 @@ use gateway_dialects::codec::{self, Ending, EventRole, StreamDecoder, StreamEnco
 use gateway_dialects::sse::{Frame, SseDecoder};
 use http::HeaderMap;
 
-use crate::attempt::{ErrorAnswer, Failure};
+use crate::attempt::{Failure, Refused};
 use crate::call::SharedCall;
 use crate::config::Timeouts;
 use crate::providers::client::AnswerBody;
@@ -41,37 +41,6 @@ pub enum Writer {
 pub struct Over {
     pub outcome: Outcome,
     pub error: Option<String>,
-}
-
-/// Why a stream had no first content.
-#[derive(Debug)]
-pub enum Unopened {
-    /// The provider said so, in these words and these bytes.
-    Error {
-        error: UpstreamError,
-        headers: HeaderMap,
-        bytes: Bytes,
-    },
-    Broken(String),
-}
-
-impl Unopened {
-    pub fn into_failure(self, target: &Target) -> Failure {
-        match self {
-            Unopened::Error { error, headers, bytes } => Failure::Upstream {
-                class: error.class(),
-                error,
-                dialect: target.dialect.into(),
-                target: target.clone(),
-                answer: ErrorAnswer { status: 200, headers, body: bytes },
-            },
-            Unopened::Broken(text) => Failure::Gateway {
-                class: FailureClass::BadAnswer,
-                error: GatewayError::new(ErrorKind::ProviderError, format!("{target} gave no usable answer"))
-                    .internal(text),
-            },
-        }
-    }
 }
 
 impl Over {
@@ -150,14 +119,14 @@ impl Relay {
     }
 
     /// Reads until the first content. What came before it is held back and goes out with it.
-    pub async fn open(&mut self) -> Result<(), Unopened> {
+    pub async fn open(&mut self) -> Result<(), Failure> {
         poll_fn(|cx| {
             while !self.opened && self.over.is_none() && self.error.is_none() {
                 ready!(self.poll_step(cx));
                 if self.output.iter().map(Bytes::len).sum::<usize>() > HELD_STREAM_BYTES {
-                    return Poll::Ready(Err(Unopened::Broken(format!(
-                        "more than {HELD_STREAM_BYTES} bytes without content"
-                    ))));
+                    return Poll::Ready(Err(
+                        self.unusable(format!("more than {HELD_STREAM_BYTES} bytes without content"))
+                    ));
                 }
             }
             Poll::Ready(Ok(()))
@@ -176,15 +145,20 @@ impl Relay {
             // Without its end an error is an error all the same.
             let _ = tokio::time::timeout(AFTER_ERROR, rest).await;
         }
-        match self.error.take() {
+        Err(match self.error.take() {
             Some(error) => {
-                let bytes = self.take_output().unwrap_or_default();
-                Err(Unopened::Error { error, headers: std::mem::take(&mut self.headers), bytes })
+                let (body, headers) = (self.take_output().unwrap_or_default(), std::mem::take(&mut self.headers));
+                Failure::Upstream(Box::new(Refused { target: self.target.clone(), error, status: 200, headers, body }))
             }
-            None => Err(Unopened::Broken(
-                self.broken.take().unwrap_or_else(|| "the stream ended before its first content".to_owned()),
-            )),
-        }
+            None => {
+                let why = self.broken.take();
+                self.unusable(why.unwrap_or_else(|| "the stream ended before its first content".to_owned()))
+            }
+        })
+    }
+
+    fn unusable(&self, why: String) -> Failure {
+        Failure::gateway(FailureClass::BadAnswer, &self.target, why)
     }
 
     /// Reads what the provider has sent next.

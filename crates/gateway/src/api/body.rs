@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
+use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::KEEP_ALIVE_EVERY;
 use gateway_dialects::codec;
 use http_body::{Body, Frame, SizeHint};
@@ -178,22 +178,9 @@ impl StreamBody {
                 Stage::Last(if streamed { bytes } else { Bytes::from([b"data: ", &bytes[..], b"\n\n"].concat()) })
             }
             Err(failure) => {
-                let codec = codec::client(self.call.dialect);
-                let (body, text) = match &failure {
-                    Failure::Upstream { class: FailureClass::Credential, target, error, .. } => (
-                        codec.encode_error(&pipeline::credential_refused(target), &self.call.request_id),
-                        error.message.clone(),
-                    ),
-                    Failure::Upstream { error, .. } => {
-                        (codec.encode_upstream_error(error, &self.call.request_id), error.message.clone())
-                    }
-                    Failure::Gateway { error, .. } => (
-                        codec.encode_error(error, &self.call.request_id),
-                        error.internal.clone().unwrap_or_else(|| error.message.clone()),
-                    ),
-                };
-                settle.end(200, Outcome::UpstreamError, Some(text));
-                Stage::Last(Bytes::from(codec.error_event(&body)))
+                settle.end(200, Outcome::UpstreamError, Some(failure.text()));
+                let body = pipeline::error_body(&self.call, &failure);
+                Stage::Last(Bytes::from(codec::client(self.call.dialect).error_event(&body)))
             }
         };
     }

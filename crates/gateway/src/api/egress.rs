@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use crate::api::body::{ReplyBody, StreamBody};
-use crate::attempt::ErrorAnswer;
+use crate::attempt::Refused;
 use crate::call::Call;
 use crate::gateway::Gateway;
 use crate::settle::Settle;
@@ -97,11 +97,11 @@ fn status_of(status: u16) -> StatusCode {
 }
 
 /// A provider's error, as it came.
-pub fn verbatim(answer: &ErrorAnswer, _error: &UpstreamError) -> Reply {
-    let mut reply = Reply::new(status_of(answer.status));
-    reply.headers = answer.headers.clone();
+pub fn verbatim(refused: &Refused) -> Reply {
+    let mut reply = Reply::new(status_of(refused.status));
+    reply.headers = refused.headers.clone();
     reply.headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    reply.with_bytes(answer.body.clone())
+    reply.with_bytes(refused.body.clone())
 }
 
 /// A provider's error, in the client's dialect.

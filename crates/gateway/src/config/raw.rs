@@ -212,12 +212,10 @@ pub struct Price {
     /// US dollars per 1,000,000 input tokens read from the provider's prompt cache; `input` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
-    #[schemars(extend("x-in-effect" = false))]
     pub cache_read: Option<f64>,
     /// US dollars per 1,000,000 input tokens written to the provider's prompt cache; `input` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
-    #[schemars(extend("x-in-effect" = false))]
     pub cache_write: Option<f64>,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::target::{Capabilities, Capability, Strategy, Target};
 use gateway_policy::models::{ModelFacts, ModelTable};
-use gateway_policy::pricing::Price;
+use gateway_policy::pricing::{InvalidPrice, Price, Rate, Tier};
 use gateway_policy::routing::Candidate;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
@@ -77,7 +77,7 @@ impl Provider {
             credentials.push((name, value, credential.weight));
         }
         let price = match &config.price {
-            Some(price) => Some(Price::flat(price.input, price.output).map_err(|error| wrong(&error))?),
+            Some(price) => Some(list_price(price).map_err(|error| wrong(&error))?),
             None => None,
         };
         let name = Arc::from(config.name.as_str());
@@ -114,6 +114,18 @@ impl Provider {
         }
         None
     }
+}
+
+/// The operator's own price, for prompts of any length.
+fn list_price(price: &config::Price) -> Result<Price, InvalidPrice> {
+    let tier = Tier {
+        above: 0,
+        input: Rate::per_million(price.input)?,
+        cache_read: price.cache_read.map(Rate::per_million).transpose()?,
+        cache_write: price.cache_write.map(Rate::per_million).transpose()?,
+        output: Rate::per_million(price.output)?,
+    };
+    Price::try_from(vec![tier])
 }
 
 impl Catalog {
@@ -260,7 +272,7 @@ impl Catalog {
             return model.clone();
         }
         match self.models.find(provider, model) {
-            Some(facts) => Arc::from(&*facts.name),
+            Some(facts) => Arc::from(facts.name),
             None => Arc::from("other"),
         }
     }
