@@ -1,5 +1,6 @@
 //! The Messages API as Anthropic defines it: `/v1/messages`.
 
+mod conversation;
 mod error;
 mod request;
 mod response;

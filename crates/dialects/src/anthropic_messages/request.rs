@@ -5,12 +5,12 @@ use std::fmt::Display;
 
 use gateway_core::Extra;
 use gateway_core::chat::{
-    ChatRequest, Encoded, Item, Media, OutputFormat, Params, Part, PartBody, Place, Reasoning, Role, Tool, ToolBody,
-    ToolCall, ToolChoice, Turn,
+    ChatRequest, Encoded, Item, OutputFormat, Params, Place, Reasoning, Role, Tool, ToolBody, ToolChoice, Turn,
 };
 use gateway_core::error::GatewayError;
 use serde_json::{Map, Number, Value, json};
 
+use super::conversation::{Conversation, encode_system, valid_name};
 use super::schema;
 use super::wire::{self, object, required};
 use crate::codec::EncodeTarget;
@@ -165,19 +165,13 @@ const MAX_TOKENS_DEFAULT: u64 = 8192;
 /// The least that the API takes for thinking.
 const THINKING_TOKENS_MIN: u64 = 1024;
 const THINKING_TOKENS_DEFAULT: u64 = 8192;
-/// Said where the API demands a user's message and the client has none.
-const OPENING: &str = "Please go ahead.";
-/// Said where the API demands the result of a tool call and the client sent none.
-const NO_RESULT: &str = "(no result)";
 const USER_ID_CHARS: usize = 256;
-const TOOL_NAME_CHARS: usize = 64;
 
 /// Fields that clients of other dialects send on purpose for this API, or that its own clients do.
 const OWN_FIELDS: [&str; 6] =
     ["cache_control", "container", "context_management", "inference_geo", "mcp_servers", "speed"];
 const OWN_TOOL_FIELDS: [&str; 5] =
     ["cache_control", "defer_loading", "allowed_callers", "input_examples", "eager_input_streaming"];
-const IMAGE_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encoded {
     let mut names = Names::default();
@@ -190,7 +184,8 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
     let mut choice = encode_tool_choice(request, &tools, &mut names);
     if tools.is_empty() && !conversation.called.is_empty() {
         // The API wants to know the tools of which a conversation tells.
-        tools = conversation.called.iter().map(|name| encode_tool(name, json!({"type": "object"}))).collect();
+        let tool = |name: &String| Value::Object(encode_tool(name, json!({"type": "object"})));
+        tools = conversation.called.iter().map(tool).collect();
         choice = Some(json!({"type": "none"}));
         names.add("tools");
     }
@@ -227,27 +222,28 @@ fn named_field((name, value): (&str, Option<Value>)) -> Option<(String, Value)> 
 
 /// What was lost and what was added, each named once.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     dropped: Vec<String>,
     added: Vec<String>,
+    known: HashSet<String>,
 }
 
 impl Names {
-    fn drop(&mut self, path: impl Display) {
+    pub(super) fn drop(&mut self, path: impl Display) {
         let path = path.to_string();
-        if !self.dropped.contains(&path) {
+        if self.known.insert(path.clone()) {
             self.dropped.push(path);
         }
     }
 
-    fn add(&mut self, name: &str) {
+    pub(super) fn add(&mut self, name: &str) {
         if !self.added.iter().any(|known| known == name) {
             self.added.push(name.to_owned());
         }
     }
 
     /// Copies the fields that the API knows into `block` and names the others.
-    fn extras(&mut self, extra: &Extra, known: &[&str], at: impl Display, block: &mut Map<String, Value>) {
+    pub(super) fn extras(&mut self, extra: &Extra, known: &[&str], at: impl Display, block: &mut Map<String, Value>) {
         for (key, value) in extra {
             if known.contains(&key.as_str()) && (key != "cache_control" || value["type"] == "ephemeral") {
                 block.insert(key.clone(), value.clone());
@@ -268,384 +264,9 @@ fn says_something(value: &Value) -> bool {
     }
 }
 
-/// All system turns, in order, wherever they stood: this dialect has one place for them.
-fn encode_system(turns: &[Turn], names: &mut Names) -> Option<Value> {
-    let mut blocks = Vec::new();
-    for turn in turns.iter().filter(|turn| is_system(turn.role)) {
-        name_of_turn(turn, names);
-        for part in &turn.parts {
-            match &part.body {
-                PartBody::Text(text) | PartBody::Refusal(text) => {
-                    blocks.extend(encode_text(text, part, &["cache_control"], names));
-                }
-                _ => drop_part(part, names),
-            }
-        }
-    }
-    match blocks.as_slice() {
-        [] => None,
-        _ => Some(string_or_blocks(blocks)),
-    }
-}
-
-fn is_system(role: Role) -> bool {
-    matches!(role, Role::System | Role::Developer)
-}
-
-fn name_of_turn(turn: &Turn, names: &mut Names) {
-    let at = Place { message: turn.index, item: Item::Whole };
-    if turn.name.is_some() {
-        names.drop(format_args!("{at}.name"));
-    }
-    names.extras(&turn.extra, &[], at, &mut Map::new());
-}
-
-/// The usual short form where a list of blocks would say no more.
-fn string_or_blocks(mut blocks: Vec<Value>) -> Value {
-    match blocks.as_mut_slice() {
-        [Value::Object(block)] if block.len() == 2 && block["type"] == "text" => block["text"].take(),
-        _ => Value::Array(blocks),
-    }
-}
-
-/// A text block; empty ones are refused by the API, so they are left out.
-fn encode_text(text: &str, part: &Part, known: &[&str], names: &mut Names) -> Option<Value> {
-    if text.trim().is_empty() {
-        return None;
-    }
-    let mut block = object([("type", json!("text")), ("text", json!(text))]);
-    names.extras(&part.extra, known, part.place, &mut block);
-    Some(Value::Object(block))
-}
-
-fn drop_part(part: &Part, names: &mut Names) {
-    let kind = match &part.body {
-        PartBody::Text(_) => "text",
-        PartBody::Refusal(_) => "refusal",
-        PartBody::Image(_) => "image_url",
-        PartBody::File { .. } => "file",
-        PartBody::Audio(_) => "input_audio",
-        PartBody::Reasoning { .. } if part.place.item == Item::Whole => "reasoning_content",
-        PartBody::Reasoning { .. } => "thinking",
-        PartBody::RedactedReasoning(_) => "redacted_thinking",
-        PartBody::ToolCall(_) => "tool_calls",
-        PartBody::ToolResult { .. } => "tool_result",
-        PartBody::Foreign { kind, .. } => kind,
-    };
-    names.drop(format_args!("{}.{kind}", part.place));
-}
-
-/// The messages as the API wants them: roles take turns, the first is the user's, every tool call has its result at the
-/// head of the next message and no result is without its call.
-#[derive(Default)]
-struct Conversation {
-    messages: Vec<Message>,
-    /// The calls of the last assistant message.
-    calls: Vec<Call>,
-    /// Ids must be unique in the whole conversation.
-    ids: HashSet<String>,
-    /// Names of the tools that were called, each once.
-    called: Vec<String>,
-}
-
-struct Message {
-    is_user: bool,
-    results: Vec<Value>,
-    blocks: Vec<Value>,
-}
-
-struct Call {
-    /// As the client knows it.
-    id: String,
-    /// As the API takes it.
-    wire_id: String,
-    answered: bool,
-}
-
-impl Conversation {
-    fn of(turns: &[Turn], names: &mut Names) -> Self {
-        let mut conversation = Conversation::default();
-        for turn in turns.iter().filter(|turn| !is_system(turn.role)) {
-            name_of_turn(turn, names);
-            for part in &turn.parts {
-                if turn.role == Role::Assistant {
-                    conversation.assistant_part(part, names);
-                } else {
-                    conversation.user_part(part, names);
-                }
-            }
-        }
-        conversation.answer_all(names);
-        if conversation.messages.is_empty() {
-            conversation.message(true, names).blocks.push(opening());
-            names.add("messages");
-        }
-        conversation.trim_end();
-        conversation
-    }
-
-    /// The message of this role to which the next block belongs.
-    fn message(&mut self, is_user: bool, names: &mut Names) -> &mut Message {
-        if self.messages.last().is_none_or(|last| last.is_user != is_user) {
-            if !is_user {
-                self.answer_all(names);
-                if self.messages.is_empty() {
-                    self.messages.push(Message { is_user: true, results: Vec::new(), blocks: vec![opening()] });
-                    names.add("messages");
-                }
-            }
-            self.messages.push(Message { is_user, results: Vec::new(), blocks: Vec::new() });
-        }
-        let last = self.messages.len() - 1;
-        &mut self.messages[last]
-    }
-
-    /// Before the assistant speaks again, and at the end: calls that have no result get one that says so.
-    fn answer_all(&mut self, names: &mut Names) {
-        for call in std::mem::take(&mut self.calls) {
-            if !call.answered {
-                names.add("tool_result");
-                let result = json!({"type": "tool_result", "tool_use_id": call.wire_id, "content": NO_RESULT});
-                self.message(true, names).results.push(result);
-            }
-        }
-    }
-
-    fn assistant_part(&mut self, part: &Part, names: &mut Names) {
-        let block = match &part.body {
-            PartBody::Text(text) | PartBody::Refusal(text) => {
-                encode_text(text, part, &["cache_control", "citations"], names)
-            }
-            PartBody::Reasoning { text, signature: Some(signature) } if !signature.is_empty() => {
-                Some(json!({"type": "thinking", "thinking": text, "signature": signature}))
-            }
-            PartBody::RedactedReasoning(data) if !data.is_empty() => {
-                Some(json!({"type": "redacted_thinking", "data": data}))
-            }
-            PartBody::ToolCall(call) => return self.call(call, part, names),
-            PartBody::Foreign { kind, value } if wire::is_own_block(kind) => Some(value.clone()),
-            _ => {
-                drop_part(part, names);
-                None
-            }
-        };
-        if let Some(block) = block {
-            self.message(false, names).blocks.push(block);
-        }
-    }
-
-    fn call(&mut self, call: &ToolCall, part: &Part, names: &mut Names) {
-        let (input, exact) = wire::input_object(&call.arguments);
-        if !exact {
-            let field = if let Item::ToolCall(_) = part.place.item { "arguments" } else { "input" };
-            names.drop(format_args!("{}.{field}", part.place));
-        }
-        let name = self.tool_name(call, part, names);
-        let wire_id = self.unique_id(&call.id);
-        let mut block =
-            object([("type", json!("tool_use")), ("id", json!(wire_id)), ("name", json!(name)), ("input", input)]);
-        names.extras(&part.extra, &["cache_control", "caller"], part.place, &mut block);
-        self.message(false, names).blocks.push(Value::Object(block));
-        self.calls.push(Call { id: call.id.clone(), wire_id, answered: false });
-    }
-
-    fn tool_name(&mut self, call: &ToolCall, part: &Part, names: &mut Names) -> String {
-        let name = valid_name(&call.name);
-        if name != call.name {
-            names.drop(format_args!("{}.name", part.place));
-        }
-        if !self.called.contains(&name) {
-            self.called.push(name.clone());
-        }
-        name
-    }
-
-    fn unique_id(&mut self, id: &str) -> String {
-        let base = match id {
-            "" => "call".to_owned(),
-            id => id.chars().map(valid_char).collect(),
-        };
-        let mut unique = base.clone();
-        let mut n = 2;
-        while !self.ids.insert(unique.clone()) {
-            unique = format!("{base}_{n}");
-            n += 1;
-        }
-        unique
-    }
-
-    fn user_part(&mut self, part: &Part, names: &mut Names) {
-        let block = match &part.body {
-            PartBody::ToolResult { id, content, is_error } => return self.result(id, content, *is_error, part, names),
-            _ => encode_input(part, names),
-        };
-        if let Some(block) = block {
-            self.message(true, names).blocks.push(block);
-        }
-    }
-
-    fn result(&mut self, id: &str, content: &[Part], is_error: bool, part: &Part, names: &mut Names) {
-        let mut blocks: Vec<Value> = content.iter().filter_map(|part| encode_input(part, names)).collect();
-        let Some(call) = self.calls.iter_mut().find(|call| !call.answered && call.id == id) else {
-            // A result of nothing: what it says is kept, its link cannot be.
-            names.drop(format_args!("{}.tool_result", part.place));
-            if !blocks.is_empty() {
-                self.message(true, names).blocks.append(&mut blocks);
-            }
-            return;
-        };
-        call.answered = true;
-        let mut block = object([("type", json!("tool_result")), ("tool_use_id", json!(call.wire_id))]);
-        // Caching is a matter of the whole result, not of a block inside it.
-        for inner in blocks.iter_mut().filter_map(Value::as_object_mut) {
-            if let Some(mark) = inner.shift_remove("cache_control") {
-                block.insert("cache_control".to_owned(), mark);
-            }
-        }
-        names.extras(&part.extra, &["cache_control"], part.place, &mut block);
-        if !blocks.is_empty() {
-            block.insert("content".to_owned(), string_or_blocks(blocks));
-        }
-        if is_error {
-            block.insert("is_error".to_owned(), Value::Bool(true));
-        }
-        self.message(true, names).results.push(Value::Object(block));
-    }
-
-    /// The API refuses a last assistant message that ends in white space.
-    fn trim_end(&mut self) {
-        let Some(last) = self.messages.last_mut().filter(|last| !last.is_user) else { return };
-        if let Some(Value::String(text)) = last.blocks.last_mut().and_then(|block| block.get_mut("text")) {
-            text.truncate(text.trim_end().len());
-        }
-    }
-
-    /// With thinking, the API wants the last assistant message to begin with its thoughts if it called tools or is still to
-    /// be continued.
-    fn may_think(&self) -> bool {
-        let Some(last) = self.messages.iter().rposition(|message| !message.is_user) else { return true };
-        let blocks = &self.messages[last].blocks;
-        let continues = last + 1 == self.messages.len() || blocks.iter().any(|block| block["type"] == "tool_use");
-        !continues
-            || blocks.first().is_some_and(|block| block["type"] == "thinking" || block["type"] == "redacted_thinking")
-    }
-
-    fn into_messages(self) -> Vec<Value> {
-        let message = |message: Message| {
-            let role = if message.is_user { "user" } else { "assistant" };
-            let blocks: Vec<Value> = message.results.into_iter().chain(message.blocks).collect();
-            json!({"role": role, "content": string_or_blocks(blocks)})
-        };
-        self.messages.into_iter().map(message).collect()
-    }
-}
-
-fn opening() -> Value {
-    json!({"type": "text", "text": OPENING})
-}
-
-fn valid_char(c: char) -> char {
-    if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' }
-}
-
-fn valid_name(name: &str) -> String {
-    let name: String = name.chars().map(valid_char).take(TOOL_NAME_CHARS).collect();
-    if name.is_empty() { "_".to_owned() } else { name }
-}
-
-/// A part of a user's turn or of a tool result.
-fn encode_input(part: &Part, names: &mut Names) -> Option<Value> {
-    let (kind, source, name) = match &part.body {
-        PartBody::Text(text) | PartBody::Refusal(text) => return encode_text(text, part, &["cache_control"], names),
-        PartBody::Foreign { kind, value } if wire::is_own_block(kind) => return Some(value.clone()),
-        PartBody::Image(media) => ("image", image_source(media), None),
-        PartBody::File { media, name } => {
-            let image = matches!(media, Media::Base64 { .. }).then(|| image_source(media)).flatten();
-            match image {
-                Some(image) => ("image", Some(image), None),
-                None => ("document", document_source(media), name.as_deref()),
-            }
-        }
-        _ => ("", None, None),
-    };
-    let Some(source) = source else {
-        drop_part(part, names);
-        return None;
-    };
-    let mut block = object([("type", json!(kind)), ("source", source)]);
-    if let Some(title) = name.filter(|name| !name.is_empty()) {
-        block.insert("title".to_owned(), json!(title));
-    }
-    let known: &[&str] = if kind == "image" { &["cache_control"] } else { &["cache_control", "context", "citations"] };
-    names.extras(&part.extra, known, part.place, &mut block);
-    Some(Value::Object(block))
-}
-
-fn image_source(media: &Media) -> Option<Value> {
-    match media {
-        Media::Base64 { media_type, data } => {
-            let media_type = media_type.to_ascii_lowercase();
-            let media_type = if media_type == "image/jpg" { "image/jpeg" } else { &media_type };
-            let known = IMAGE_TYPES.contains(&media_type);
-            known.then(|| json!({"type": "base64", "media_type": media_type, "data": data}))
-        }
-        Media::Url(url) => Some(json!({"type": "url", "url": url})),
-        Media::FileId(id) => own_file(id),
-        Media::Text(_) => None,
-    }
-}
-
-fn document_source(media: &Media) -> Option<Value> {
-    let text = |text: &str| json!({"type": "text", "media_type": "text/plain", "data": text});
-    match media {
-        Media::Base64 { media_type, data } if media_type.eq_ignore_ascii_case("application/pdf") => {
-            Some(json!({"type": "base64", "media_type": "application/pdf", "data": data}))
-        }
-        Media::Base64 { media_type, data } if is_text(media_type) => {
-            String::from_utf8(from_base64(data)?).ok().filter(|data| !data.trim().is_empty()).map(|data| text(&data))
-        }
-        Media::Base64 { .. } => None,
-        Media::Url(url) => Some(json!({"type": "url", "url": url})),
-        Media::Text(data) => Some(text(data)),
-        Media::FileId(id) => own_file(id),
-    }
-}
-
-/// Files live with the provider that took them: `file_…` here, `file-…` at OpenAI.
-fn own_file(id: &str) -> Option<Value> {
-    id.starts_with("file_").then(|| json!({"type": "file", "file_id": id}))
-}
-
-fn is_text(media_type: &str) -> bool {
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    media_type.starts_with("text/") || matches!(media_type, "application/json" | "application/xml")
-}
-
-/// Standard or URL-safe base64; `None` for anything else.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let (mut out, mut bits, mut count) = (Vec::with_capacity(text.len() / 4 * 3), 0_u32, 0);
-    for byte in text.trim_end_matches('=').bytes().filter(|byte| !byte.is_ascii_whitespace()) {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(six);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    Some(out)
-}
-
 fn encode_tools(tools: &[Tool], names: &mut Names) -> Vec<Value> {
-    let mut encoded: Vec<Value> = Vec::with_capacity(tools.len());
-    for (n, tool) in tools.iter().enumerate() {
+    let mut known = HashSet::new();
+    let mut encode = |(n, tool): (usize, &Tool)| {
         let at = format!("tools[{n}]");
         match &tool.body {
             ToolBody::Function { name, description, schema, strict } => {
@@ -653,36 +274,35 @@ fn encode_tools(tools: &[Tool], names: &mut Names) -> Vec<Value> {
                 if valid != *name {
                     names.drop(format_args!("{at}.name"));
                 }
-                if encoded.iter().any(|other| other["name"] == valid.as_str()) {
+                if !known.insert(valid.clone()) {
                     names.drop(at);
-                    continue;
+                    return None;
                 }
                 let (schema, gone) = schema::of_input(schema.as_ref());
                 gone.into_iter().for_each(|keyword| names.drop(format_args!("{at}.parameters.{keyword}")));
-                let enforceable = schema::is_enforceable(&schema);
-                let mut encoded_tool = encode_tool(&valid, schema);
-                if let Some(description) = description.as_deref().filter(|text| !text.is_empty()) {
-                    encoded_tool["description"] = json!(description);
+                let enforced = *strict == Some(true) && schema::is_enforceable(&schema);
+                if *strict == Some(true) && !enforced {
+                    names.drop(format_args!("{at}.strict"));
                 }
-                match strict {
-                    Some(true) if enforceable => encoded_tool["strict"] = json!(true),
-                    Some(true) => names.drop(format_args!("{at}.strict")),
-                    Some(false) | None => {}
-                }
-                if let Value::Object(block) = &mut encoded_tool {
-                    names.extras(&tool.extra, &OWN_TOOL_FIELDS, at, block);
-                }
-                encoded.push(encoded_tool);
+                let description = description.as_ref().filter(|text| !text.is_empty()).map(|text| json!(text));
+                let mut encoded = encode_tool(&valid, schema);
+                let more = [("description", description), ("strict", enforced.then_some(Value::Bool(true)))];
+                encoded.extend(more.into_iter().filter_map(named_field));
+                names.extras(&tool.extra, &OWN_TOOL_FIELDS, at, &mut encoded);
+                Some(Value::Object(encoded))
             }
-            ToolBody::Foreign { kind, value } if is_own_tool(kind) => encoded.push(value.clone()),
-            ToolBody::Foreign { kind, .. } => names.drop(format_args!("{at}.{kind}")),
+            ToolBody::Foreign { kind, value } if is_own_tool(kind) => Some(value.clone()),
+            ToolBody::Foreign { kind, .. } => {
+                names.drop(format_args!("{at}.{kind}"));
+                None
+            }
         }
-    }
-    encoded
+    };
+    tools.iter().enumerate().filter_map(&mut encode).collect()
 }
 
-fn encode_tool(name: &str, schema: Value) -> Value {
-    json!({"name": name, "input_schema": schema})
+fn encode_tool(name: &str, schema: Value) -> Map<String, Value> {
+    object([("name", json!(name)), ("input_schema", schema)])
 }
 
 /// Tools that the API runs itself carry a date: `web_search_20250305`.
@@ -855,7 +475,6 @@ fn encode_extra(extra: &Extra, body: &mut Map<String, Value>, names: &mut Names)
 fn is_default(key: &str, value: &Value) -> bool {
     match key {
         "n" => value.as_u64() == Some(1),
-        "top_logprobs" => value.as_u64() == Some(0),
         "store" | "logprobs" => *value == Value::Bool(false),
         "detail" => value == "auto",
         "modalities" => *value == json!(["text"]),

@@ -1,5 +1,7 @@
 //! Whole answers.
 
+use std::collections::HashSet;
+
 use gateway_core::chat::{ChatResponse, Item, Part, PartBody, Place};
 use gateway_core::error::UpstreamError;
 use serde_json::{Value, json};
@@ -126,12 +128,12 @@ pub(super) fn model<'a>(model: &'a str, answer: &'a Answer) -> &'a str {
 #[derive(Debug)]
 pub(super) struct ToolIds {
     request_id: String,
-    seen: Vec<String>,
+    seen: HashSet<String>,
 }
 
 impl ToolIds {
     pub(super) fn new(answer: &Answer) -> Self {
-        ToolIds { request_id: answer.request_id.clone(), seen: Vec::new() }
+        ToolIds { request_id: answer.request_id.clone(), seen: HashSet::new() }
     }
 
     pub(super) fn unique(&mut self, id: &str) -> String {
@@ -141,7 +143,7 @@ impl ToolIds {
             unique = if id.is_empty() { format!("toolu_{}_{n}", self.request_id) } else { format!("{id}_{n}") };
             n += 1;
         }
-        self.seen.push(unique.clone());
+        self.seen.insert(unique.clone());
         unique
     }
 }

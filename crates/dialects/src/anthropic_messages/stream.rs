@@ -527,8 +527,8 @@ impl Encoder {
         let piece = if *passing {
             piece
         } else {
-            held.push_str(&piece);
-            if !held.trim_start().starts_with('{') {
+            held.push_str(if held.is_empty() { piece.trim_start() } else { &piece });
+            if !held.starts_with('{') {
                 return;
             }
             *passing = true;
