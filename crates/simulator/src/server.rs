@@ -165,6 +165,8 @@ impl<'p> Route<'p> {
 /// What was understood of a request before any dialect looked at it.
 struct Asked<'h> {
     key: &'h str,
+    /// What `anthropic-version` says.
+    version: &'h str,
     /// Null for GET.
     body: Value,
     fault: Option<Fault>,
@@ -408,7 +410,7 @@ impl State {
             Value::Null
         };
         let fault = self.fault(head, &body)?;
-        Ok(Asked { key, body, fault })
+        Ok(Asked { key, version: anthropic::version(&head.headers), body, fault })
     }
 
     /// The fault of the header, else of the model name, unless it has been applied often enough.
@@ -440,9 +442,9 @@ impl State {
             (Route::Messages, _) => {
                 let model = asked.body.get("model").and_then(Value::as_str);
                 let cached = || self.prompts.look_up(&asked.body, (asked.key, model));
-                anthropic::messages(&asked.body, cached, context)
+                anthropic::messages(&asked.body, asked.version, cached, context)
             }
-            (Route::CountTokens, _) => anthropic::count_tokens(&asked.body),
+            (Route::CountTokens, _) => anthropic::count_tokens(&asked.body, asked.version),
             (Route::Models, Dialect::OpenAi) => Ok(openai::models()),
             (Route::Models, Dialect::Anthropic) => Ok(anthropic::models()),
             (Route::Model(id), Dialect::OpenAi) => openai::model(id),

@@ -23,10 +23,11 @@ const PROMPT: [&str; 3] = ["system", "messages", "tools"];
 /// Answers POST /v1/messages.
 pub(crate) fn messages(
     body: &Value,
+    version: &str,
     cached: impl FnOnce() -> Cached,
     mut context: Context<'_>,
 ) -> Result<Reply, Rejection> {
-    let request = request::read(body, context.config.strict_fields)?;
+    let request = request::read(body, version, context.config.strict_fields)?;
     let omit = context.fault.map(|fault| fault.omit).unwrap_or_default();
     let huge = context.fault.and_then(|fault| fault.huge_event);
     let answer = match huge {
@@ -45,6 +46,7 @@ pub(crate) fn messages(
         id: ids::message(&mut context.id_rng),
         model: request.model,
         answer: &answer,
+        hide_thinking: request.hide_thinking,
         usage: &usage,
         for_an_hour: cached.for_an_hour,
         omit,
@@ -60,8 +62,8 @@ pub(crate) fn messages(
 }
 
 /// Answers POST /v1/messages/count_tokens.
-pub(crate) fn count_tokens(body: &Value) -> Result<Reply, Rejection> {
-    request::check_prompt(body)?;
+pub(crate) fn count_tokens(body: &Value, version: &str) -> Result<Reply, Rejection> {
+    request::check_prompt(body, version)?;
     Ok(Reply::json(StatusCode::OK, json!({"input_tokens": tokens::of_fields(body, &PROMPT)}).to_string()))
 }
 
@@ -90,22 +92,26 @@ pub(crate) fn model(id: &str) -> Result<Reply, Rejection> {
     Ok(Reply::json(StatusCode::OK, model_value(id, name).to_string()))
 }
 
-/// The key, or why there is none. A bearer token is an OAuth token here, never an API key.
+/// The key, or why there is none: from `x-api-key`, or as a bearer token, as the vendor's newer SDKs send it.
 pub(crate) fn authenticate(headers: &HeaderMap) -> Result<&str, Rejection> {
-    let unauthorized = |message: &str| Rejection::new(StatusCode::UNAUTHORIZED, "authentication_error", message);
+    let unauthorized = |message: &str| Err(Rejection::new(StatusCode::UNAUTHORIZED, "authentication_error", message));
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let key = match (text("x-api-key"), text(AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Bearer "))) {
-        (Some(""), _) => return Err(unauthorized("x-api-key header is required")),
-        (Some(key), _) if key.starts_with("sk-invalid") => return Err(unauthorized("invalid x-api-key")),
-        (Some(key), _) => key,
-        (None, Some(token)) if token.starts_with("sk-ant-oat") => token,
-        (None, Some(_)) => return Err(unauthorized("Invalid bearer token")),
-        (None, None) => return Err(unauthorized("x-api-key header is required")),
+    let bearer = || text(AUTHORIZATION.as_str())?.strip_prefix("Bearer ").map(str::trim);
+    let key = match (text("x-api-key"), bearer()) {
+        (Some(key), _) if key.starts_with("sk-invalid") => return unauthorized("invalid x-api-key"),
+        (None, Some(key)) if key.starts_with("sk-invalid") => return unauthorized("Invalid bearer token"),
+        (Some(key), _) | (None, Some(key)) if !key.is_empty() => key,
+        _ => return unauthorized("x-api-key header is required"),
     };
-    if !headers.contains_key("anthropic-version") {
+    if version(headers).is_empty() {
         return Err(Rejection::invalid("anthropic-version: header is required"));
     }
     Ok(key)
+}
+
+/// A date such as `2023-06-01`; empty when it is missing.
+pub(crate) fn version(headers: &HeaderMap) -> &str {
+    headers.get("anthropic-version").and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 
 pub(crate) fn invalid_json(error: &serde_json::Error) -> Rejection {

@@ -8,16 +8,20 @@ use crate::answer::{Ask, Choice, Format, Tool, ToolResult};
 use crate::reply::Rejection;
 
 const LEAST_THINKING_TOKENS: u64 = 1024;
+/// From this version of the API on, system messages may stand among the others.
+const SYSTEM_ROLE_SINCE: &str = "2026-10-21";
 
 #[derive(Debug)]
 pub(crate) struct MessagesRequest<'a> {
     pub(crate) model: &'a str,
     pub(crate) stream: bool,
+    /// Tell the signature of the thinking alone.
+    pub(crate) hide_thinking: bool,
     pub(crate) ask: Ask<'a>,
 }
 
-pub(crate) fn read(body: &Value, strict_fields: bool) -> Result<MessagesRequest<'_>, Rejection> {
-    let mut ask = check_prompt(body)?;
+pub(crate) fn read<'a>(body: &'a Value, version: &str, strict_fields: bool) -> Result<MessagesRequest<'a>, Rejection> {
+    let mut ask = check_prompt(body, version)?;
     if strict_fields {
         let unknown = body.as_object().and_then(|fields| fields.keys().find(|name| !FIELDS.contains(&name.as_str())));
         if let Some(unknown) = unknown {
@@ -42,19 +46,20 @@ pub(crate) fn read(body: &Value, strict_fields: bool) -> Result<MessagesRequest<
     }
     ask.max_tokens = Some(max_tokens);
     ask.stop = stop_sequences(body)?;
-    ask.think = thinks(body, max_tokens)?;
+    ask.think = thinks(body, max_tokens, !ask.results.is_empty())?;
     ask.format = format(body);
     let stream = match body.get("stream") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(stream)) => *stream,
         Some(_) => return Err(Rejection::invalid("stream: Input should be a valid boolean")),
     };
+    let hide_thinking = body.pointer("/thinking/display").and_then(Value::as_str) == Some("omitted");
     let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
-    Ok(MessagesRequest { model: crate::openai::plain_model(model), stream, ask })
+    Ok(MessagesRequest { model: crate::openai::plain_model(model), stream, hide_thinking, ask })
 }
 
 /// What counting tokens asks for too: model, messages, system and tools.
-pub(crate) fn check_prompt(body: &Value) -> Result<Ask<'_>, Rejection> {
+pub(crate) fn check_prompt<'a>(body: &'a Value, version: &str) -> Result<Ask<'a>, Rejection> {
     if !body.is_object() {
         return Err(Rejection::invalid("Input should be a valid dictionary or object to extract fields from"));
     }
@@ -79,12 +84,12 @@ pub(crate) fn check_prompt(body: &Value) -> Result<Ask<'_>, Rejection> {
         }
         Some(_) => return Err(Rejection::invalid("system: Input should be a valid string")),
     }
-    read_messages(body, &mut ask)?;
+    read_messages(body, version, &mut ask)?;
     read_tools(body, &mut ask)?;
     Ok(ask)
 }
 
-fn read_messages<'a>(body: &'a Value, ask: &mut Ask<'a>) -> Result<(), Rejection> {
+fn read_messages<'a>(body: &'a Value, version: &str, ask: &mut Ask<'a>) -> Result<(), Rejection> {
     let messages = match body.get("messages") {
         None | Some(Value::Null) => return Err(Rejection::invalid("messages: Field required")),
         Some(Value::Array(messages)) => messages,
@@ -98,6 +103,12 @@ fn read_messages<'a>(body: &'a Value, ask: &mut Ask<'a>) -> Result<(), Rejection
     for (index, message) in messages.iter().enumerate() {
         let role = match message.get("role").and_then(Value::as_str) {
             Some(role @ ("user" | "assistant")) => role,
+            // Dates in this form sort as texts do.
+            Some("system") if version >= SYSTEM_ROLE_SINCE => {
+                ask.system.push_str(&joined(message.get("content")));
+                ask.system.push('\n');
+                continue;
+            }
             Some("system") => {
                 return Err(Rejection::invalid(
                     "messages: Unexpected role \"system\". The Messages API accepts a top-level `system` parameter, not \
@@ -291,7 +302,7 @@ fn stop_sequences(body: &Value) -> Result<Vec<&str>, Rejection> {
     Ok(stops)
 }
 
-fn thinks(body: &Value, max_tokens: u64) -> Result<bool, Rejection> {
+fn thinks(body: &Value, max_tokens: u64, after_tools: bool) -> Result<bool, Rejection> {
     let Some(thinking) = body.get("thinking").filter(|thinking| !thinking.is_null()) else { return Ok(false) };
     match thinking.get("type").and_then(Value::as_str) {
         Some("enabled") => match thinking.get("budget_tokens").and_then(Value::as_u64) {
@@ -307,9 +318,11 @@ fn thinks(body: &Value, max_tokens: u64) -> Result<bool, Rejection> {
             Some(_) => Ok(true),
         },
         Some("adaptive") => Ok(true),
+        Some("between_tools") => Ok(after_tools),
         Some("disabled") => Ok(false),
         _ => Err(Rejection::invalid(
-            "thinking: Input tag found using 'type' does not match any of the expected tags: 'adaptive', 'disabled', 'enabled'",
+            "thinking: Input tag found using 'type' does not match any of the expected tags: 'adaptive', 'between_tools', 'disabled', \
+             'enabled'",
         )),
     }
 }
@@ -327,6 +340,7 @@ const FIELDS: &[&str] = &[
     "cache_control",
     "container",
     "context_management",
+    "diagnostics",
     "inference_geo",
     "max_tokens",
     "mcp_servers",
@@ -346,4 +360,6 @@ const FIELDS: &[&str] = &[
     "tools",
     "top_k",
     "top_p",
+    "user_profile_id",
+    "workspace_id",
 ];

@@ -17,6 +17,7 @@ pub(crate) struct Message<'a> {
     pub(crate) model: &'a str,
     pub(crate) answer: &'a Answer,
     pub(crate) usage: &'a Usage,
+    pub(crate) hide_thinking: bool,
     /// What was written to the cache stays for an hour.
     pub(crate) for_an_hour: bool,
     pub(crate) omit: Omit,
@@ -51,6 +52,8 @@ struct UsageBody {
     cache_read_input_tokens: u64,
     cache_creation: CacheCreation,
     output_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_tokens_details: Option<OutputDetails>,
     service_tier: &'static str,
     inference_geo: &'static str,
 }
@@ -68,6 +71,12 @@ struct DeltaUsage {
     cache_creation_input_tokens: u64,
     cache_read_input_tokens: u64,
     output_tokens: u64,
+    output_tokens_details: OutputDetails,
+}
+
+#[derive(Serialize)]
+struct OutputDetails {
+    thinking_tokens: u64,
 }
 
 fn stop_reason(finish: &Finish) -> (&'static str, Option<&str>) {
@@ -85,7 +94,15 @@ impl<'a> Message<'a> {
         self.usage.input.saturating_sub(self.usage.cache_read + self.usage.cache_write)
     }
 
-    fn usage(&self, output_tokens: u64) -> Option<UsageBody> {
+    fn shown_thinking(&self) -> &str {
+        if self.hide_thinking { "" } else { &self.answer.thinking }
+    }
+
+    fn output_details(&self) -> OutputDetails {
+        OutputDetails { thinking_tokens: self.usage.reasoning }
+    }
+
+    fn usage(&self, output_tokens: u64, output_tokens_details: Option<OutputDetails>) -> Option<UsageBody> {
         let written = self.usage.cache_write;
         let (short, long) = if self.for_an_hour { (0, written) } else { (written, 0) };
         let usage = UsageBody {
@@ -94,6 +111,7 @@ impl<'a> Message<'a> {
             cache_read_input_tokens: self.usage.cache_read,
             cache_creation: CacheCreation { ephemeral_5m_input_tokens: short, ephemeral_1h_input_tokens: long },
             output_tokens,
+            output_tokens_details,
             service_tier: "standard",
             inference_geo: "global",
         };
@@ -103,7 +121,7 @@ impl<'a> Message<'a> {
     pub(crate) fn whole(&self, id_rng: &mut Rng) -> Vec<u8> {
         let mut content = Vec::new();
         if !self.answer.thinking.is_empty() {
-            content.push(Block::Thinking { thinking: &self.answer.thinking, signature: ids::signature(id_rng) });
+            content.push(Block::Thinking { thinking: self.shown_thinking(), signature: ids::signature(id_rng) });
         }
         if !self.answer.text.is_empty() {
             content.push(Block::Text { text: &self.answer.text });
@@ -124,7 +142,7 @@ impl<'a> Message<'a> {
             stop_reason: Some(reason).filter(|_| !self.omit.finish),
             stop_sequence: sequence.filter(|_| !self.omit.finish),
             stop_details: None,
-            usage: self.usage(self.usage.output),
+            usage: self.usage(self.usage.output, Some(self.output_details())),
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -134,7 +152,10 @@ impl<'a> Message<'a> {
         self.start(&mut writer);
         if !self.answer.thinking.is_empty() {
             writer.block("{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}", |block| {
-                for piece in pieces(&self.answer.thinking, None, text_rng) {
+                if self.hide_thinking {
+                    block.delta(Kind::Content, "thinking_delta", "thinking", "");
+                }
+                for piece in pieces(self.shown_thinking(), None, text_rng) {
                     block.delta(Kind::Content, "thinking_delta", "thinking", piece);
                 }
                 block.delta(Kind::Frame, "signature_delta", "signature", &ids::signature(id_rng));
@@ -179,7 +200,7 @@ impl<'a> Message<'a> {
             stop_reason: None,
             stop_sequence: None,
             stop_details: None,
-            usage: self.usage(1),
+            usage: self.usage(1, None),
         };
         writer.event(Kind::Frame, "message_start", |data| {
             data.push_str("{\"type\":\"message_start\",\"message\":");
@@ -194,6 +215,7 @@ impl<'a> Message<'a> {
             cache_creation_input_tokens: self.usage.cache_write,
             cache_read_input_tokens: self.usage.cache_read,
             output_tokens: self.usage.output,
+            output_tokens_details: self.output_details(),
         };
         writer.event(Kind::Frame, "message_delta", |data| {
             let sequence = json(&sequence);

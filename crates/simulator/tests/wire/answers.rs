@@ -303,6 +303,9 @@ async fn thinking_comes_first_and_is_counted() {
     assert!(said.thinking.contains("Hello!"));
     let plain = ask_anthropic(&sim, &user("Hello!")).await;
     assert!(said.output_tokens > plain.output_tokens && said.text == plain.text);
+    let hidden = json!({"thinking": {"type": "adaptive", "display": "omitted"}});
+    let hidden = ask_anthropic(&sim, &also(user("Hello!"), hidden)).await;
+    assert_eq!((hidden.thinking.as_str(), hidden.output_tokens), ("", said.output_tokens));
     let json = post(&sim, OPENAI, &openai(&also(user("Hello!"), json!({"reasoning_effort": "low"})))).await.json();
     let reasoning = json["usage"]["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap();
     assert_eq!(json["usage"]["completion_tokens"], reasoning + plain.output_tokens);

@@ -87,6 +87,7 @@ async fn whole_answers_have_the_shape_of_real_ones() {
     let ours = post(&sim, "/v1/messages", &body).await.json();
     let keys = |value: &Value| value.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
     assert_eq!(keys(&ours), keys(&anthropic["body"]));
+    assert_eq!(shape(&ours["usage"]), shape(&anthropic["body"]["usage"]));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn keys_are_asked_for_as_the_vendors_do() {
         ("/v1/messages", "anthropic-version: 2023-06-01\r\nx-api-key: sk-invalid\r\n", 401, "invalid x-api-key"),
         (
             "/v1/messages",
-            "anthropic-version: 2023-06-01\r\nauthorization: Bearer sk-test\r\n",
+            "anthropic-version: 2023-06-01\r\nauthorization: Bearer sk-invalid\r\n",
             401,
             "Invalid bearer token",
         ),

@@ -51,6 +51,18 @@ async fn a_message_is_whole() {
 }
 
 #[tokio::test]
+async fn newer_clients_of_anthropic_are_understood() {
+    let sim = simulator().await;
+    let body = json!({"model": "claude-sim", "max_tokens": 100, "messages": [
+        {"role": "user", "content": "hello"}, {"role": "system", "content": "Be brief."}]});
+    for (version, status) in [("2026-10-21", 200), ("2023-06-01", 400)] {
+        let head = format!("authorization: Bearer sk-ant-test\r\nanthropic-version: {version}\r\n");
+        let answer = raw(sim.addr(), &request("POST", "/v1/messages", &head, &body.to_string())).await;
+        assert_eq!(answer.status, status, "{version}");
+    }
+}
+
+#[tokio::test]
 async fn tokens_are_counted_as_messages_are() {
     let sim = simulator().await;
     let mut body =
