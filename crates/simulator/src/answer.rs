@@ -3,14 +3,11 @@
 use std::borrow::Cow;
 
 use fastrand::Rng;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::schema::{self, Hints};
 use crate::tokens::{self, BYTES_PER_TOKEN};
-use crate::{Config, arithmetic, facts, ids, places};
-
-const MAX_CALLS: usize = 8;
-const QUOTED_QUESTION_CHARS: usize = 120;
+use crate::{Config, arithmetic, calls, talk};
 
 /// A request as the model sees it.
 #[derive(Debug, Default)]
@@ -165,17 +162,17 @@ pub(crate) fn answer(ask: &Ask<'_>, config: &Config, seed: u64) -> Answer {
 fn unlimited(ask: &Ask<'_>, seed: u64) -> Answer {
     let question = ask.texts.last().map_or("", |text| text.trim());
     let thinking = if ask.think {
-        let asked = excerpt(question);
+        let asked = talk::excerpt(question);
         format!("The user says: \"{asked}\". I am a simulated model, so I look it up in what little I know and say so.")
     } else {
         String::new()
     };
-    let calls = calls(ask, question);
+    let calls = calls::calls(ask, question);
     if !calls.is_empty() {
         return Answer { thinking, text: String::new(), calls, finish: Finish::ToolCalls };
     }
     let plain = || match ask.results.as_slice() {
-        [] => say(ask, question, seed),
+        [] => talk::say(ask, question, seed),
         results => results.iter().map(result_sentence).collect::<Vec<_>>().join(" "),
     };
     let text = match ask.format {
@@ -194,133 +191,6 @@ fn result_sentence(result: &ToolResult<'_>) -> String {
     format!("The tool {} {verb}: {text}{stop}", result.name)
 }
 
-// Words.
-
-fn say(ask: &Ask<'_>, question: &str, seed: u64) -> String {
-    let lower = question.to_lowercase();
-    if let Some(words) = echoed(question).or_else(|| echoed(&ask.system)) {
-        return words.to_owned();
-    }
-    if let Some(words) = small_talk(&lower) {
-        return words.to_owned();
-    }
-    if lower.contains("my name")
-        && lower.contains("what")
-        && let Some(name) = ask.texts.iter().rev().find_map(|text| told_name(text))
-    {
-        return format!("Your name is {name}.");
-    }
-    if let Some(fact) = facts::lookup(&lower) {
-        return fact.to_owned();
-    }
-    if let Some((expression, value)) = arithmetic::solve(question) {
-        return format!("{expression} = {value}");
-    }
-    if lower.contains("story") {
-        return ids::rng(seed, question).choice(STORIES).map_or_else(String::new, |story| (*story).to_owned());
-    }
-    if question.is_empty() {
-        return "This is a sandbox answer from a simulated model. Ask me something in words.".to_owned();
-    }
-    format!(
-        "This is a sandbox answer from a simulated model. You asked: \"{}\". With a real provider configured, a real \
-         model would answer that.",
-        excerpt(question)
-    )
-}
-
-fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(QUOTED_QUESTION_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// `X` of "Reply with exactly: X", "Say X" and their kin.
-fn echoed(text: &str) -> Option<&str> {
-    // ASCII lower case keeps every byte where it was.
-    let lower = text.to_ascii_lowercase();
-    let told = ["reply", "respond", "answer", "say", "output", "write", "return", "print", "repeat"];
-    let markers = ["exactly", "repeat after me", "only with", "with only", "with the word"];
-    let after = markers.iter().find_map(|marker| {
-        let at = lower.find(marker)?;
-        let verb = lower[..at + marker.len()].split(|c: char| !c.is_alphabetic()).any(|word| told.contains(&word));
-        verb.then_some(at + marker.len())
-    });
-    let words = match after {
-        Some(at) => {
-            let rest = &text[at..];
-            match rest.find(':') {
-                Some(colon) if colon <= 80 => &rest[colon + 1..],
-                _ => ["the word ", "the words ", "one word ", "this "]
-                    .iter()
-                    .fold(rest.trim_start(), |rest, filler| rest.strip_prefix(filler).unwrap_or(rest)),
-            }
-        }
-        None => {
-            let start = ["say ", "please say ", "echo ", "repeat: ", "say: ", "echo: "]
-                .iter()
-                .find(|start| lower.starts_with(**start))?;
-            &text[start.len()..]
-        }
-    };
-    let words = words.trim();
-    let quotes = [('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”')];
-    let inside = quotes.iter().find_map(|(open, close)| {
-        let rest = words.strip_prefix(*open)?;
-        rest.find(*close).map(|end| &rest[..end])
-    });
-    Some(inside.unwrap_or(words)).filter(|words| !words.is_empty())
-}
-
-fn small_talk(lower: &str) -> Option<&'static str> {
-    let words: Vec<&str> =
-        lower.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|word| !word.is_empty()).collect();
-    let has = |phrase: &str| words.join(" ").contains(phrase);
-    let short = words.len() <= 5;
-    let first = words.first().copied().unwrap_or("");
-    if has("who are you") || has("what are you") || has("your name") || has("which model") || has("what model") {
-        return Some("I am a simulated model in a sandbox: I know a little, I calculate, and I call tools.");
-    }
-    if has("what can you do") || (short && first == "help") {
-        return Some("I am a simulated model. Ask me for a capital, a sum or a story, or give me tools to call.");
-    }
-    if short && has("how are you") {
-        return Some("I am well, thank you, for a simulated model. How can I help?");
-    }
-    if short && (["hello", "hi", "hey", "greetings"].contains(&first) || has("good morning") || has("good evening")) {
-        return Some("Hello! How can I help you today?");
-    }
-    if short && (has("thank") || first == "thx") {
-        return Some("You are welcome!");
-    }
-    if short && (has("bye") || has("good night")) {
-        return Some("Goodbye!");
-    }
-    match words.as_slice() {
-        ["ping"] => Some("pong"),
-        ["test"] | ["testing"] => Some("The sandbox is working."),
-        _ if has("joke") => Some("Why do programmers mix up Halloween and Christmas? Because OCT 31 is DEC 25."),
-        _ => None,
-    }
-}
-
-fn told_name(text: &str) -> Option<&str> {
-    let at = text.to_ascii_lowercase().find("my name is ")?;
-    let name = text[at + "my name is ".len()..].split(|c: char| !c.is_alphanumeric()).next()?;
-    Some(name).filter(|name| !name.is_empty())
-}
-
-const STORIES: &[&str] = &[
-    "Once upon a time a small lighthouse stood on a rock that no ship ever passed. It shone all the same, every night. \
-     One winter a fishing boat lost its way in the fog, saw the light and came home. The fishermen painted the lighthouse \
-     red and white, and from then on someone always waved when they passed.",
-    "There was once a clockmaker whose clocks all told different times. People laughed, until a traveller from each corner \
-     of the world came to the shop and found there the hour of home. The clockmaker never set a clock again.",
-    "A fox found a map in the forest and followed it over hills and rivers to a cross in the snow. Under the cross lay \
-     another map, which led back to where the fox had started. It had been a very good walk, said the fox, and slept.",
-];
-
 /// Repeats the text, or some words where there is none, until it has exactly so many bytes.
 fn lengthened(text: String, bytes: usize) -> String {
     const WORDS: &str = "The quick brown fox jumps over the lazy dog while the river runs on. ";
@@ -337,8 +207,6 @@ fn lengthened(text: String, bytes: usize) -> String {
     long.extend(std::iter::repeat_n('.', bytes - long.len()));
     long
 }
-
-// JSON.
 
 fn wants_json(text: &str) -> bool {
     text.contains("JSON")
@@ -367,86 +235,6 @@ fn fitted(schema: &Value, question: &str, plain: impl FnOnce() -> String) -> Val
         }
     }
     value
-}
-
-// Tools.
-
-fn calls(ask: &Ask<'_>, question: &str) -> Vec<Call> {
-    let tools: Vec<&Tool<'_>> = match ask.choice {
-        Choice::None => return Vec::new(),
-        Choice::Auto if !ask.results.is_empty() => return Vec::new(),
-        Choice::Auto | Choice::Required => chosen(ask, question),
-        Choice::Named(name) => ask.tools.iter().filter(|tool| tool.name == name).collect(),
-    };
-    let names = places::names(question);
-    let mut calls = Vec::new();
-    for tool in tools {
-        if names.len() > 1 && schema::takes_a_name(tool.schema) {
-            calls.extend(names.iter().map(|name| call(tool, Hints::named(question, name))));
-        } else {
-            calls.push(call(tool, Hints::new(question)));
-        }
-    }
-    calls.truncate(if ask.parallel { MAX_CALLS } else { 1 });
-    calls
-}
-
-fn call(tool: &Tool<'_>, mut hints: Hints<'_>) -> Call {
-    let arguments = match schema::instance(tool.schema, &mut hints) {
-        Value::Object(arguments) => arguments,
-        _ => Map::new(),
-    };
-    Call { name: tool.name.to_owned(), arguments: Value::Object(arguments).to_string() }
-}
-
-/// Every tool that the text names; else the one whose description is nearest, or the first.
-fn chosen<'t, 'a>(ask: &'t Ask<'a>, question: &str) -> Vec<&'t Tool<'a>> {
-    let lower = question.to_lowercase();
-    if ask.choice == Choice::Auto && (echoed(question).is_some() || small_talk(&lower).is_some()) {
-        return Vec::new();
-    }
-    let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).collect();
-    let heard = |word: &str| words.contains(&word) || words.iter().any(|heard| heard.trim_end_matches('s') == word);
-    let named = |tool: &&Tool<'_>| {
-        let name = tool.name.to_lowercase();
-        lower.contains(&name) || parts(tool.name).any(|part| !GENERIC.contains(&part.as_str()) && heard(&part))
-    };
-    let named: Vec<&Tool<'_>> = ask.tools.iter().filter(named).collect();
-    if !named.is_empty() {
-        return named;
-    }
-    let nearness = |tool: &Tool<'_>| {
-        let description = tool.description.to_lowercase();
-        description.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 3 && heard(word)).count()
-    };
-    let nearest = ask.tools.iter().enumerate().max_by_key(|(index, tool)| (nearness(tool), std::cmp::Reverse(*index)));
-    let known = facts::lookup(&lower).is_some();
-    match nearest {
-        Some((_, tool)) if ask.choice == Choice::Required || !known || nearness(tool) > 0 => vec![tool],
-        _ => Vec::new(),
-    }
-}
-
-/// Parts of tool names that say nothing about the subject.
-const GENERIC: &[&str] = &[
-    "get", "set", "the", "a", "fetch", "list", "find", "tool", "current", "make", "do", "run", "call", "my", "to",
-    "of", "is",
-];
-
-/// `get_currentWeather` is `get`, `current`, `weather`.
-fn parts(name: &str) -> impl Iterator<Item = String> {
-    let mut spaced = String::with_capacity(name.len() + 4);
-    let mut previous = '_';
-    for letter in name.chars() {
-        if letter.is_uppercase() && previous.is_lowercase() {
-            spaced.push(' ');
-        }
-        spaced.extend(letter.to_lowercase());
-        previous = letter;
-    }
-    let parts: Vec<String> =
-        spaced.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).map(str::to_owned).collect();
-    parts.into_iter()
 }
 
 /// Cuts a text for streaming: into exactly `count` pieces, or at random into about a token each.

@@ -1,6 +1,7 @@
 //! Finds a sum in a sentence and works it out.
 
-/// Longer or deeper expressions are not looked at.
+/// Sums are looked for in short texts; longer or deeper expressions are not looked at.
+const MAX_TEXT_BYTES: usize = 4_000;
 const MAX_TOKENS: usize = 200;
 const MAX_DEPTH: usize = 32;
 
@@ -29,6 +30,9 @@ enum Token {
 /// The longest expression in the text with at least one operator between numbers: as written there, and its value.
 /// `12 * (3+4)` in "what is 12 * (3+4)?" is 84.
 pub(crate) fn solve(text: &str) -> Option<(String, String)> {
+    if text.len() > MAX_TEXT_BYTES {
+        return None;
+    }
     let tokens = tokens(text);
     let mut best: Option<(usize, usize, f64)> = None;
     let mut start = 0;
@@ -234,6 +238,6 @@ mod tests {
         for text in ["", "hello", "I am 42", "two words", "( ( (", "3 +", "* 4"] {
             assert_eq!(solve(text), None, "{text}");
         }
-        assert_eq!(solve(&"(".repeat(100_000)), None);
+        assert_eq!(solve(&"(".repeat(4_000)), None);
     }
 }

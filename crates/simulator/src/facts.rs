@@ -86,8 +86,14 @@ const FACTS: &[(&str, &str)] = &[
     ("sky blue", "The sky is blue because air scatters short wavelengths of sunlight more than long ones."),
 ];
 
+/// Longer texts ask for more than a fact.
+const MAX_QUESTION_BYTES: usize = 1_000;
+
 /// The fact that a question in lower case asks for.
 pub(crate) fn lookup(question: &str) -> Option<&'static str> {
+    if question.len() > MAX_QUESTION_BYTES {
+        return None;
+    }
     let words: Vec<&str> = question.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     // A plural or a conjugated form still counts, but only for words long enough to be told apart.
     let known = |word: &str| words.iter().any(|heard| *heard == word || (word.len() > 3 && heard.starts_with(word)));

@@ -40,8 +40,8 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("seed=N", "seed of texts, chunk boundaries and random pieces"),
 ];
 
-/// More bytes than any consumer accepts in one event.
-const MAX_HUGE_EVENT_BYTES: usize = 256 * 1024 * 1024;
+/// More than any consumer accepts in one event.
+const MAX_HUGE_EVENT_BYTES: usize = 64 * 1024 * 1024;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fault {
@@ -122,6 +122,11 @@ impl Fault {
     /// The fault a model name asks for: `fault:…` or `MODEL+fault:…`.
     pub(crate) fn spec_in_model(model: &str) -> Option<&str> {
         model.strip_prefix("fault:").or_else(|| model.split_once("+fault:").map(|(_, spec)| spec))
+    }
+
+    /// The model's name without the fault that follows it; a name that is nothing but a fault stays.
+    pub(crate) fn plain_model(model: &str) -> &str {
+        model.split_once("+fault:").map_or(model, |(name, _)| name)
     }
 
     /// Errors say which part is wrong and what is known.

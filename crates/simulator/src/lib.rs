@@ -12,6 +12,7 @@
 mod answer;
 mod anthropic;
 mod arithmetic;
+mod calls;
 mod embeddings;
 mod facts;
 mod fault;
@@ -25,6 +26,7 @@ mod reply;
 mod schema;
 mod script;
 mod server;
+mod talk;
 mod tokens;
 mod wire;
 

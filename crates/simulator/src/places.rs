@@ -96,9 +96,11 @@ const OPENERS: &[&str] = &[
     "your",
 ];
 
+const MAX_NAMES: usize = 16;
+
 const PREPOSITIONS: [&str; 4] = [" in ", " for ", " at ", " of "];
 
-/// Names of places, people and things, in order and without repeats: runs of capitalised words; failing these, what
+/// Names of places, people and things, the first few in order and without repeats: runs of capitalised words; failing these, what
 /// follows a preposition, taken apart at commas and `and`.
 pub(crate) fn names(text: &str) -> Vec<&str> {
     let mut names = capitalised(text);
@@ -107,7 +109,7 @@ pub(crate) fn names(text: &str) -> Vec<&str> {
     }
     let mut unique = Vec::new();
     for name in names {
-        if !unique.contains(&name) {
+        if unique.len() < MAX_NAMES && !unique.contains(&name) {
             unique.push(name);
         }
     }

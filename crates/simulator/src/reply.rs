@@ -4,11 +4,28 @@ use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use fastrand::Rng;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::Config;
+use crate::fault::Fault;
 use crate::script::Event;
 use crate::tokens::Usage;
+
+/// What an answer is made from, beside the request.
+pub(crate) struct Context<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) fault: Option<&'a Fault>,
+    /// Unix seconds.
+    pub(crate) now: u64,
+    /// Of this request: the fault's, else the configured one.
+    pub(crate) seed: u64,
+    /// Depends on the request alone.
+    pub(crate) text_rng: Rng,
+    /// Depends on the order of arrival too.
+    pub(crate) id_rng: Rng,
+}
 
 #[derive(Debug)]
 pub(crate) struct Reply {

@@ -23,10 +23,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::fault::{Fault, Instead};
 use crate::ledger::{Dialect, Ending, Ledger, Receipt};
-use crate::openai::Context;
 use crate::play::Play;
 use crate::prompt_cache::PromptCache;
-use crate::reply::{self, Rejection, Reply, ReplyBody};
+use crate::reply::{self, Context, Rejection, Reply, ReplyBody};
 use crate::script::{self, Pace, Phrases};
 use crate::wire::{Socket, Wire};
 use crate::{Config, LedgerEntry, anthropic, embeddings, ids, openai};
@@ -228,7 +227,12 @@ async fn serve(state: Arc<State>, wire: Arc<Wire>, request: Request<Incoming>) -
     let mut piece_rng = ids::rng(seed, (text_seed, "pieces"));
     let streams = |asked: &Asked<'_>| asked.body.get("stream").and_then(Value::as_bool).unwrap_or(false);
     let now = reply::now(state.config.created);
-    let instead = fault.as_ref().and_then(|fault| Some((fault, fault.instead.as_ref()?)));
+    let instead = fault.as_ref().and_then(|fault| {
+        // A whole answer has no "after some content": the error is all there is.
+        let whole_error =
+            fault.error_after.filter(|_| !asked.as_ref().is_ok_and(streams)).map(|_| &Instead::ErrorIn200);
+        Some((fault, fault.instead.as_ref().or(whole_error)?))
+    });
     let reply = match (asked, instead) {
         (Err(rejection), _) => rejected(&rejection, dialect, &request_id),
         (Ok(_), Some((_, Instead::Refuse))) => return Err(hang_up(&mut receipt)),

@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 
 use crate::answer::{self, Answer};
 use crate::fault::Refusal;
-use crate::openai::Context;
 use crate::prompt_cache::Cached;
-use crate::reply::{Rejection, Reply, rfc3339};
+use crate::reply::{Context, Rejection, Reply, rfc3339};
 use crate::script::Phrases;
 use crate::tokens::Usage;
 use crate::{ids, tokens};

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::answer::{Ask, Choice, Format, Tool, ToolResult};
+use crate::fault::Fault;
 use crate::reply::Rejection;
 
 const LEAST_THINKING_TOKENS: u64 = 1024;
@@ -55,7 +56,7 @@ pub(crate) fn read<'a>(body: &'a Value, version: &str, strict_fields: bool) -> R
     };
     let hide_thinking = body.pointer("/thinking/display").and_then(Value::as_str) == Some("omitted");
     let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
-    Ok(MessagesRequest { model: crate::openai::plain_model(model), stream, hide_thinking, ask })
+    Ok(MessagesRequest { model: Fault::plain_model(model), stream, hide_thinking, ask })
 }
 
 /// What counting tokens asks for too: model, messages, system and tools.

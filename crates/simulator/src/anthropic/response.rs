@@ -42,7 +42,14 @@ struct Body<'a> {
 enum Block<'a> {
     Thinking { thinking: &'a str, signature: String },
     Text { text: &'a str },
-    ToolUse { id: String, name: &'a str, input: Box<RawValue> },
+    ToolUse { id: String, name: &'a str, input: Box<RawValue>, caller: Caller },
+}
+
+/// Who calls the tool: the model itself, not a program it wrote.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Caller {
+    Direct,
 }
 
 #[derive(Serialize)]
@@ -130,7 +137,12 @@ impl<'a> Message<'a> {
             // Arguments that were cut are no JSON any more, and `input` must be an object.
             let input = RawValue::from_string(call.arguments.clone())
                 .unwrap_or_else(|_| RawValue::from_string("{}".into()).unwrap_or_default());
-            content.push(Block::ToolUse { id: ids::anthropic_call(id_rng), name: &call.name, input });
+            content.push(Block::ToolUse {
+                id: ids::anthropic_call(id_rng),
+                name: &call.name,
+                input,
+                caller: Caller::Direct,
+            });
         }
         let (reason, sequence) = stop_reason(&self.answer.finish);
         let body = Body {
@@ -170,8 +182,10 @@ impl<'a> Message<'a> {
         }
         for call in &self.answer.calls {
             let id = ids::anthropic_call(id_rng);
-            let start =
-                format!("{{\"type\":\"tool_use\",\"id\":\"{id}\",\"name\":{},\"input\":{{}}}}", json(&call.name));
+            let start = format!(
+                "{{\"type\":\"tool_use\",\"id\":\"{id}\",\"name\":{},\"input\":{{}},\"caller\":{{\"type\":\"direct\"}}}}",
+                json(&call.name)
+            );
             writer.block(&start, |block| {
                 block.delta(Kind::Content, "input_json_delta", "partial_json", "");
                 // No arguments at all are told as no text at all.

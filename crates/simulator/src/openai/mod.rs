@@ -3,46 +3,33 @@
 mod request;
 mod response;
 
-pub(crate) use request::{model as model_of, plain_model};
+pub(crate) use request::model as model_of;
 
-use fastrand::Rng;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::answer::{self, Answer};
-use crate::fault::{Fault, Refusal};
-use crate::reply::{Rejection, Reply};
+use crate::fault::Refusal;
+use crate::reply::{Context, Rejection, Reply};
 use crate::script::Phrases;
+use crate::tokens;
 use crate::tokens::Usage;
-use crate::{Config, tokens};
 
 const KEYS_PAGE: &str = "https://platform.openai.com/account/api-keys";
 pub(crate) const SERVER_ERROR: &str = "The server had an error while processing your request. Sorry about that!";
 const QUOTA: &str = "You exceeded your current quota, please check your plan and billing details. For more information on \
                      this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.";
 
-/// What a chat completion is made from, beside the request.
-pub(crate) struct Context<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) fault: Option<&'a Fault>,
-    /// Unix seconds.
-    pub(crate) now: u64,
-    /// Of this request: the fault's, else the configured one.
-    pub(crate) seed: u64,
-    /// Depends on the request alone.
-    pub(crate) text_rng: Rng,
-    /// Depends on the order of arrival too.
-    pub(crate) id_rng: Rng,
-}
-
 /// Answers POST /v1/chat/completions.
 pub(crate) fn chat(body: &Value, mut context: Context<'_>) -> Result<Reply, Rejection> {
     let request = request::read(body, context.config.strict_fields)?;
     let omit = context.fault.map(|fault| fault.omit).unwrap_or_default();
     let huge = context.fault.and_then(|fault| fault.huge_event);
-    let answers: Vec<Answer> = (0..request.n)
+    // One huge event is enough.
+    let n = if huge.is_some() { 1 } else { request.n };
+    let answers: Vec<Answer> = (0..n)
         .map(|_| match huge {
             Some(bytes) => Answer::filler(bytes),
             None => answer::answer(&request.ask, context.config, context.seed),

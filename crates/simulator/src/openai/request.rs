@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::answer::{Ask, Choice, Format, Tool, ToolResult};
-use crate::fault::Fault;
 use crate::reply::Rejection;
 
 const MAX_CHOICES: u64 = 128;
@@ -435,11 +434,3 @@ const FIELDS: &[&str] = &[
     "verbosity",
     "web_search_options",
 ];
-
-/// The name without its fault, as a vendor would know it.
-pub(crate) fn plain_model(model: &str) -> &str {
-    match Fault::spec_in_model(model) {
-        Some(_) => model.split("+fault:").next().unwrap_or(model),
-        None => model,
-    }
-}

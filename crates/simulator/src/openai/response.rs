@@ -6,11 +6,11 @@ use fastrand::Rng;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Context;
-use super::request::{ChatRequest, plain_model};
+use super::request::ChatRequest;
 use crate::answer::{Answer, Finish, pieces};
-use crate::fault::Omit;
+use crate::fault::{Fault, Omit};
 use crate::ids;
+use crate::reply::Context;
 use crate::script::{Event, Kind, Recorder};
 use crate::tokens::Usage;
 
@@ -30,7 +30,7 @@ impl<'a> Head<'a> {
         Self {
             id: ids::chat_completion(id_rng),
             created: now,
-            model: plain_model(request.model),
+            model: Fault::plain_model(request.model),
             fingerprint: ids::fingerprint(&mut Rng::with_seed(ids::hash(request.model))),
             include_usage: request.include_usage,
             obfuscate: request.obfuscate,

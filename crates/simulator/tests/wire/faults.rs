@@ -165,6 +165,8 @@ async fn errors_hide_in_successes() {
         assert_eq!((answer.events()[0].0.as_str(), &answer.data()[0]["error"]["type"]), (event, &json!(kind)));
         let answer = whole(&sim, path, "error_in_200=api_error").await;
         assert_eq!((answer.status, &answer.json()["error"]["type"]), (200, &json!("api_error")));
+        let answer = whole(&sim, path, "error_after=2,error_type=api_error").await;
+        assert_eq!((answer.status, &answer.json()["error"]["type"]), (200, &json!("api_error")));
         let answer = stream(&sim, path, "error_after=2,error_type=rate_limit_error").await;
         let data = answer.data();
         assert_eq!(data.last().unwrap()["error"]["type"], "rate_limit_error");
