@@ -208,11 +208,15 @@ fn lengthened(text: String, bytes: usize) -> String {
     long
 }
 
+/// A short text, such as a system prompt of a few lines, has a sentence that asks for an answer in JSON.
 fn wants_json(text: &str) -> bool {
-    text.contains("JSON")
-        && ["respond", "reply", "answer", "output", "return", "only", "valid"]
-            .iter()
-            .any(|word| text.to_lowercase().split(|c: char| !c.is_alphabetic()).any(|heard| heard == *word))
+    const MAX_BYTES: usize = 2_000;
+    const VERBS: [&str; 5] = ["respond", "reply", "answer", "output", "return"];
+    let asks = |sentence: &str| {
+        let mut words = sentence.split(|c: char| !c.is_alphabetic());
+        sentence.contains("JSON") && words.any(|word| VERBS.contains(&word.to_lowercase().as_str()))
+    };
+    text.len() <= MAX_BYTES && text.split(['.', '!', '?', '\n']).any(asks)
 }
 
 /// An instance of the schema whose obvious places hold the plain answer.

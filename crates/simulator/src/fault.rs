@@ -49,7 +49,7 @@ pub(crate) struct Fault {
     pub(crate) spec: String,
     pub(crate) times: Option<u64>,
     pub(crate) seed: Option<u64>,
-    pub(crate) instead: Option<Instead>,
+    instead: Option<Instead>,
     pub(crate) cut: Option<Cut>,
     pub(crate) error_after: Option<usize>,
     pub(crate) error_type: Option<String>,
@@ -122,6 +122,13 @@ impl Fault {
     /// The fault a model name asks for: `fault:…` or `MODEL+fault:…`.
     pub(crate) fn spec_in_model(model: &str) -> Option<&str> {
         model.strip_prefix("fault:").or_else(|| model.split_once("+fault:").map(|(_, spec)| spec))
+    }
+
+    /// What comes instead of the answer, if anything does.
+    pub(crate) fn instead(&self, streams: bool) -> Option<&Instead> {
+        // A whole answer has no "after some content": the error is all there is.
+        let whole_error = self.error_after.filter(|_| !streams).map(|_| &Instead::ErrorIn200);
+        self.instead.as_ref().or(whole_error)
     }
 
     /// The model's name without the fault that follows it; a name that is nothing but a fault stays.

@@ -190,8 +190,7 @@ async fn serve(state: Arc<State>, wire: Arc<Wire>, request: Request<Incoming>) -
     }
     let sequence = state.sequence.fetch_add(1, Ordering::Relaxed) + 1;
     let mut receipt = state.ledger.open(sequence, &head);
-    let path = head.uri.path();
-    let route = Route::of(path);
+    let route = Route::of(head.uri.path());
     let dialect = route.dialect(&head);
     let mut id_rng = ids::rng(state.config.seed, sequence);
     let request_id = match dialect {
@@ -199,15 +198,8 @@ async fn serve(state: Arc<State>, wire: Arc<Wire>, request: Request<Incoming>) -
         Dialect::Anthropic => ids::anthropic_request(&mut id_rng),
     };
 
-    let bytes = match Limited::new(incoming, MAX_BODY_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(match dialect {
-            Dialect::OpenAi => openai::too_large(MAX_BODY_BYTES),
-            Dialect::Anthropic => anthropic::too_large(),
-        }),
-        Err(_) => return Err(Hangup),
-    };
-    let text_seed = bytes.as_ref().map_or(0, ids::hash);
+    let bytes = receive(incoming, dialect).await?;
+    let body_hash = bytes.as_ref().map_or(0, ids::hash);
     if let (Some(receipt), Ok(bytes)) = (&receipt, &bytes) {
         receipt.request(bytes);
     }
@@ -223,16 +215,8 @@ async fn serve(state: Arc<State>, wire: Arc<Wire>, request: Request<Incoming>) -
     }
 
     let seed = fault.as_ref().and_then(|fault| fault.seed).unwrap_or(state.config.seed);
-    let text_rng = ids::rng(seed, text_seed);
-    let mut piece_rng = ids::rng(seed, (text_seed, "pieces"));
-    let streams = |asked: &Asked<'_>| asked.body.get("stream").and_then(Value::as_bool).unwrap_or(false);
-    let now = reply::now(state.config.created);
-    let instead = fault.as_ref().and_then(|fault| {
-        // A whole answer has no "after some content": the error is all there is.
-        let whole_error =
-            fault.error_after.filter(|_| !asked.as_ref().is_ok_and(streams)).map(|_| &Instead::ErrorIn200);
-        Some((fault, fault.instead.as_ref().or(whole_error)?))
-    });
+    let streams = asked.as_ref().is_ok_and(|asked| asked.body.get("stream").and_then(Value::as_bool).unwrap_or(false));
+    let instead = fault.as_ref().and_then(|fault| Some((fault, fault.instead(streams)?)));
     let reply = match (asked, instead) {
         (Err(rejection), _) => rejected(&rejection, dialect, &request_id),
         (Ok(_), Some((_, Instead::Refuse))) => return Err(hang_up(&mut receipt)),
@@ -241,53 +225,63 @@ async fn serve(state: Arc<State>, wire: Arc<Wire>, request: Request<Incoming>) -
             return Err(hang_up(&mut receipt));
         }
         (Ok(_), Some((_, Instead::Stall))) => std::future::pending().await,
-        (Ok(asked), Some((fault, instead))) => {
-            let phrases = phrases(dialect, fault, &request_id);
-            replaced(instead, fault, dialect, streams(&asked), phrases, &request_id)
-        }
+        (Ok(_), Some((fault, instead))) => replaced(instead, fault, dialect, streams, &request_id),
         (Ok(asked), None) => {
+            let now = reply::now(state.config.created);
+            let text_rng = ids::rng(seed, body_hash);
             let context = Context { config: &state.config, fault: fault.as_ref(), now, seed, text_rng, id_rng };
-            state
-                .reply(route, dialect, &asked, context)
-                .unwrap_or_else(|rejection| rejected(&rejection, dialect, &request_id))
+            let reply = state.reply(route, dialect, &asked, context);
+            reply.unwrap_or_else(|rejection| rejected(&rejection, dialect, &request_id))
         }
     };
-    let reply = match dialect {
+    let Reply { status, mut headers, body, usage } = match dialect {
         Dialect::OpenAi => reply.header_text("x-request-id", &request_id),
         Dialect::Anthropic => anthropic::with_request_id(reply, &request_id),
     };
 
-    if matches!(reply.body, ReplyBody::Whole(_)) {
-        let generates = matches!(route, Route::Chat | Route::Messages) && reply.status == StatusCode::OK;
-        let delay = if generates { state.config.first_token_delay } else { Duration::ZERO };
-        let delay = delay + fault.as_ref().map_or(Duration::ZERO, |fault| fault.slow_first);
+    let mut pace = Pace { first: Duration::ZERO, between: state.config.chunk_delay };
+    if matches!(route, Route::Chat | Route::Messages) && status == StatusCode::OK {
+        pace.first = state.config.first_token_delay;
+    }
+    if matches!(body, ReplyBody::Whole(_)) {
+        let delay = pace.first + fault.as_ref().map_or(Duration::ZERO, |fault| fault.slow_first);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
     }
     if let Some(receipt) = &receipt {
-        receipt.answered(reply.status.as_u16(), reply.usage);
+        receipt.answered(status.as_u16(), usage);
     }
-    let pace = Pace { first: state.config.first_token_delay, between: state.config.chunk_delay };
-    let Reply { status, mut headers, body, .. } = reply;
-    let play = match (body, fault) {
-        (ReplyBody::Whole(bytes), None) => Play::whole(bytes, receipt),
-        (ReplyBody::Stream(events), None) => Play::script(script::stream(events, pace), wire, receipt),
+    let script = match (body, fault) {
+        (ReplyBody::Whole(bytes), None) => return Ok(respond(status, headers, Play::whole(bytes, receipt))),
+        (ReplyBody::Stream(events), None) => script::stream(events, pace),
         (body, Some(fault)) => {
-            let script = match body {
-                ReplyBody::Whole(bytes) => script::faulty_whole(bytes, &fault, &mut piece_rng),
+            let mut rng = ids::rng(seed, (body_hash, "pieces"));
+            match body {
+                ReplyBody::Whole(bytes) => script::faulty_whole(bytes, &fault, &mut rng),
                 ReplyBody::Stream(events) => {
                     let phrases = phrases(dialect, &fault, &request_id);
-                    script::faulty_stream(events, pace, &fault, phrases, &mut piece_rng)
+                    script::faulty_stream(events, pace, &fault, phrases, &mut rng)
                 }
-            };
-            if let Some(length) = script.length {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
-            Play::script(script, wire, receipt)
         }
     };
-    Ok(respond(status, headers, play))
+    if let Some(length) = script.length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(respond(status, headers, Play::script(script, wire, receipt)))
+}
+
+/// The whole body, or why the vendor refuses it.
+async fn receive(incoming: Incoming, dialect: Dialect) -> Result<Result<Bytes, Rejection>, Hangup> {
+    match Limited::new(incoming, MAX_BODY_BYTES).collect().await {
+        Ok(body) => Ok(Ok(body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Ok(Err(match dialect {
+            Dialect::OpenAi => openai::too_large(MAX_BODY_BYTES),
+            Dialect::Anthropic => anthropic::too_large(),
+        })),
+        Err(_) => Err(Hangup),
+    }
 }
 
 fn respond(status: StatusCode, headers: HeaderMap, body: Play) -> Response<Play> {
@@ -319,14 +313,7 @@ fn phrases(dialect: Dialect, fault: &Fault, request_id: &str) -> Phrases {
 }
 
 /// What a fault sends instead of an answer. Those that send nothing are handled before.
-fn replaced(
-    instead: &Instead,
-    fault: &Fault,
-    dialect: Dialect,
-    streams: bool,
-    phrases: Phrases,
-    request_id: &str,
-) -> Reply {
+fn replaced(instead: &Instead, fault: &Fault, dialect: Dialect, streams: bool, request_id: &str) -> Reply {
     match instead {
         Instead::Error(refusal) => {
             let rejection = match dialect {
@@ -351,8 +338,8 @@ fn replaced(
                 .header("content-type", "text/html; charset=utf-8")
         }
         Instead::ErrorIn200 if streams => {
-            let event = script::Event { kind: script::Kind::Frame, bytes: phrases.error.into() };
-            Reply::stream(vec![event])
+            let error = phrases(dialect, fault, request_id).error;
+            Reply::stream(vec![script::Event { kind: script::Kind::Frame, bytes: error.into() }])
         }
         Instead::ErrorIn200 => {
             let kind = fault.error_type.as_deref();

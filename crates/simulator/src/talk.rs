@@ -4,13 +4,18 @@ use crate::answer::Ask;
 use crate::{arithmetic, facts, ids};
 
 const QUOTED_QUESTION_CHARS: usize = 120;
+/// So near must "reply" stand before "exactly", the latter counted.
+const WORDS_FROM_VERB: usize = 5;
+/// A longer system prompt tells more than what to repeat.
+const MAX_ECHO_PROMPT_BYTES: usize = 300;
 /// Longer texts are no small talk.
 const MAX_SMALL_TALK_BYTES: usize = 200;
 
 /// What the model says without tools and in plain text.
 pub(crate) fn say(ask: &Ask<'_>, question: &str, seed: u64) -> String {
     let lower = question.to_lowercase();
-    if let Some(words) = echoed(question).or_else(|| echoed(&ask.system)) {
+    let system = if ask.system.len() <= MAX_ECHO_PROMPT_BYTES { ask.system.as_str() } else { "" };
+    if let Some(words) = echoed(question).or_else(|| echoed(system)) {
         return words.to_owned();
     }
     if let Some(words) = small_talk(&lower) {
@@ -57,7 +62,8 @@ pub(crate) fn echoed(text: &str) -> Option<&str> {
     let markers = ["exactly", "repeat after me", "only with", "with only", "with the word"];
     let after = markers.iter().find_map(|marker| {
         let at = lower.find(marker)?;
-        let verb = lower[..at + marker.len()].split(|c: char| !c.is_alphabetic()).any(|word| told.contains(&word));
+        let mut words = lower[..at + marker.len()].rsplit(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+        let verb = words.by_ref().take(WORDS_FROM_VERB).any(|word| told.contains(&word));
         verb.then_some(at + marker.len())
     });
     let words = match after {
