@@ -296,6 +296,15 @@ mod tests {
     }
 
     #[test]
+    fn long_prompts_are_not_mistaken_for_orders() {
+        let system =
+            format!("Reply in JSON when asked. Use tools exactly as told: {}", "never write files. ".repeat(200));
+        let ask = Ask { system, texts: vec!["What is the capital of Peru's neighbour?".into()], ..Ask::default() };
+        assert!(answer(&ask, &Config::default(), 1).text.contains("sandbox answer"));
+        assert!(said("I want you to write a plan. It should cost exactly: 5 euros").contains("sandbox answer"));
+    }
+
+    #[test]
     fn pieces_are_the_text() {
         let text = "Grüße aus Brasília, wie geht es dir heute?";
         for count in [None, Some(1), Some(7), Some(20)] {

@@ -239,3 +239,69 @@ async fn unknown_fields_pass_unless_told_otherwise() {
         assert_eq!((refused.status, refused.json()["error"]["message"].as_str()), (400, Some(message)));
     }
 }
+
+/// Puts something else in place of one random node.
+fn damaged(body: &Value, rng: &mut fastrand::Rng) -> Value {
+    fn paths(value: &Value, at: &str, into: &mut Vec<String>) {
+        into.push(at.to_owned());
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, value)| paths(value, &format!("{at}/{name}"), into))
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(index, value)| paths(value, &format!("{at}/{index}"), into));
+            }
+            _ => {}
+        }
+    }
+    let (mut body, mut all) = (body.clone(), Vec::new());
+    paths(&body, "", &mut all);
+    let others = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1e300),
+        json!(18_446_744_073_709_551_615_u64),
+        json!(""),
+        json!("é🌊"),
+        json!([]),
+        json!([[{}]]),
+        json!({}),
+        json!({"type": "object", "$ref": "#"}),
+    ];
+    let path = &all[rng.usize(..all.len())];
+    *body.pointer_mut(path).unwrap() = others[rng.usize(..others.len())].clone();
+    body
+}
+
+#[tokio::test]
+async fn damaged_requests_are_answered_or_refused() {
+    let sim = simulator().await;
+    let schema = json!({"type": "object", "required": ["city"], "properties": {
+        "city": {"type": "string", "minLength": 2}, "days": {"type": "array", "items": {"enum": ["one", 2]}},
+        "n": {"anyOf": [{"type": "integer", "minimum": 3, "multipleOf": 2}]}}});
+    let openai = json!({"model": "gpt-sim", "stream": false, "n": 2, "temperature": 1, "max_tokens": 50, "stop": ["x"],
+        "reasoning_effort": "low", "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}},
+        "tools": [{"type": "function", "function": {"name": "get_weather", "parameters": schema}}],
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Rome"}]},
+            {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": "18"}, {"role": "user", "content": "weather in Paris and Oslo?"}]});
+    let anthropic = json!({"model": "claude-sim", "stream": true, "max_tokens": 3000, "temperature": 1, "stop_sequences": ["x"],
+        "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+        "thinking": {"type": "enabled", "budget_tokens": 1024}, "output_config": {"format": {"schema": schema}},
+        "tools": [{"name": "get_weather", "input_schema": schema}], "tool_choice": {"type": "any"},
+        "messages": [{"role": "user", "content": "Rome"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "18"}]}]}]});
+    let embeddings = json!({"model": "e", "input": ["a", [1, 2]], "dimensions": 8, "encoding_format": "base64"});
+    let mut rng = fastrand::Rng::with_seed(2026);
+    for (path, body) in [("/v1/chat/completions", openai), ("/v1/messages", anthropic), ("/v1/embeddings", embeddings)]
+    {
+        assert_eq!(post(&sim, path, &body).await.status, 200, "{path}");
+        for _ in 0..300 {
+            let damaged = damaged(&body, &mut rng);
+            let status = post(&sim, path, &damaged).await.status;
+            assert!(matches!(status, 200 | 400 | 404), "{status}: {damaged}");
+        }
+    }
+}
