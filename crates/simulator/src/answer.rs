@@ -146,7 +146,11 @@ fn boundary(text: &str, bytes: usize) -> usize {
 
 /// The answer depends on the ask and the seed alone, whole or streamed.
 pub(crate) fn answer(ask: &Ask<'_>, config: &Config, seed: u64) -> Answer {
-    let mut answer = unlimited(ask, seed);
+    let mut answer = match config.answer_bytes {
+        // A benchmark wants the bytes, not the thought.
+        Some(bytes) if ask.tools.is_empty() => Answer::filler(bytes),
+        _ => unlimited(ask, seed),
+    };
     if answer.calls.is_empty() {
         let least = config.chunks.unwrap_or(0) * BYTES_PER_TOKEN;
         match config.answer_bytes {

@@ -12,6 +12,9 @@ const MAX_CALLS: usize = 8;
 
 /// The tools to call now, with their arguments.
 pub(crate) fn calls(ask: &Ask<'_>, question: &str) -> Vec<Call> {
+    if ask.tools.is_empty() {
+        return Vec::new();
+    }
     let tools: Vec<&Tool<'_>> = match ask.choice {
         Choice::None => return Vec::new(),
         Choice::Auto if !ask.results.is_empty() => return Vec::new(),

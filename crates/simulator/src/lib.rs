@@ -6,6 +6,9 @@
 //! `gpt-sim+fault:status=429`) or by the header `x-sim-fault`; [`FAULTS`] lists the kinds. What was asked and how each
 //! answer ended is kept in a bounded ledger: [`Simulator::ledger`], `GET /ledger`, `DELETE /ledger`.
 //!
+//! HTTP/1.1 and, with prior knowledge, HTTP/2. Over HTTP/2 a fault that closes the connection resets the stream instead;
+//! `reset` ends the connection there too.
+//!
 //! The wire formats are written here by hand, on purpose without the gateway's own codecs: what tests the gateway must
 //! not share its mistakes.
 
@@ -48,7 +51,7 @@ pub struct Config {
     pub chunk_delay: Duration,
     /// Exactly so many content events in every streamed text; a short text is lengthened to at least four bytes each.
     pub chunks: Option<usize>,
-    /// Every text has exactly so many bytes; for benchmarks.
+    /// Every text is filler of exactly so many bytes, thinking and formats aside; for benchmarks.
     pub answer_bytes: Option<usize>,
     /// Unix seconds told in `created` and reset headers; `None` is the clock.
     pub created: Option<u64>,
