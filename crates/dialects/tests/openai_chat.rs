@@ -97,6 +97,8 @@ fn blocks(events: &[StreamEvent]) -> Vec<(String, String)> {
                 assert!(open.is_none() && !finished, "finish inside a block, or twice");
                 finished = true;
             }
+            // Nothing more is said, not even the end of a block.
+            StreamEvent::Error(_) => drop(open.take()),
             _ => {}
         }
     }
@@ -450,6 +452,56 @@ proptest! {
     }
 }
 
+/// JSON that looks like a vendor's on a bad day: known keys, any values.
+fn odd_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z{}\\[\\]\"\\\\é]{0,6}".prop_map(Value::from),
+    ];
+    const KEYS: &str = "choices|delta|message|content|tool_calls|function|custom|name|arguments|id|index|usage|error|\
+        finish_reason|reasoning|reasoning_details|refusal|annotations|prompt_tokens|type|text|thinking|role|messages|tools";
+    leaf.prop_recursive(5, 40, 5, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec((proptest::sample::select(KEYS.split('|').collect::<Vec<_>>()), inner), 0..5)
+                .prop_map(|fields| fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_a_vendor_or_a_client_sends_breaks_the_rules(odd in proptest::collection::vec(odd_json(), 1..6)) {
+        let chunks = odd.iter().flat_map(|odd| [
+            json!({"choices": [{"index": 0, "delta": odd}]}),
+            json!({"choices": [{"index": 0, "delta": {"tool_calls": [odd], "content": odd}}]}),
+            odd.clone(),
+        ]);
+        let seen = stream(&chunks.collect::<Vec<_>>());
+        blocks(&seen.events);
+        for odd in &odd {
+            let whole = json!({"choices": [{"message": odd}, odd], "usage": odd});
+            for body in [odd, &whole, &json!({"error": odd}), &json!({"choices": [{"message": {"tool_calls": [odd], "content": odd}}]})] {
+                match OpenAiChat.decode_response(body.to_string().as_bytes()) {
+                    Ok(response) => { OpenAiChat.encode_response(response, &answer()); }
+                    Err(error) => prop_assert!(error.status >= 400 && !error.message.is_empty()),
+                }
+                prop_assert!(!OpenAiChat.decode_error(500, body.to_string().as_bytes()).message.is_empty());
+            }
+            let message = json!({"role": "assistant", "content": odd, "tool_calls": odd});
+            for body in [json!({"messages": [message]}), json!({"messages": odd, "tools": odd, "response_format": odd})] {
+                match OpenAiChat.decode_request(body.to_string().as_bytes()) {
+                    Ok(request) => { written(&request); }
+                    Err(error) => prop_assert!(!error.message.is_empty()),
+                }
+            }
+        }
+    }
+}
+
 // ---- Whole answers ---------------------------------------------------------------------------------------------------
 
 fn whole(message: Value, finish_reason: Value) -> ChatResponse {
@@ -787,6 +839,7 @@ fn what_chat_completions_cannot_say_is_named_by_its_place() {
             turn(Role::User, 3, vec![failed]),
         ],
         tool_choice: Some(ToolChoice::Required),
+        parallel_tool_calls: Some(false),
         reasoning: Some(Reasoning { budget_tokens: Some(2000), ..Reasoning::default() }),
         ..ChatRequest::default()
     };
@@ -815,6 +868,7 @@ fn what_chat_completions_cannot_say_is_named_by_its_place() {
         "messages[3].content[0].is_error",
         "tools[0].web_search_20250305",
         "tool_choice",
+        "parallel_tool_calls",
         "thinking",
         "top_k",
         "stop_sequences[4]",

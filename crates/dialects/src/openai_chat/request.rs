@@ -671,6 +671,9 @@ impl Writer {
             }
         };
         if tools.is_empty() {
+            if request.parallel_tool_calls == Some(false) {
+                self.dropped.push("parallel_tool_calls".to_owned());
+            }
             return;
         }
         body.insert("tools".to_owned(), tools.into());
