@@ -19,7 +19,7 @@ pub(super) fn encode_upstream(error: &UpstreamError, request_id: &str) -> Vec<u8
         413 => ErrorKind::PayloadTooLarge,
         429 => ErrorKind::RateLimitExceeded,
         408 | 504 => ErrorKind::Timeout,
-        401 | 402 | 403 => ErrorKind::ProviderError,
+        401..=403 => ErrorKind::ProviderError,
         400..=499 => ErrorKind::InvalidRequest,
         503 | 529 => ErrorKind::Overloaded,
         _ => ErrorKind::ProviderError,

@@ -14,7 +14,8 @@ struct Whole<'a> {
     content: &'a str,
     model: &'a str,
     provider: &'a str,
-    usage: UsageOut,
+    /// `null` where the provider told none: no figure is invented.
+    usage: Option<UsageOut>,
     cost: Option<CostOut>,
     latency_ms: f64,
     cached: bool,
@@ -93,7 +94,7 @@ pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
         content: &content,
         model: if response.model.is_empty() { &answer.model } else { &response.model },
         provider: &answer.provider,
-        usage: response.usage.unwrap_or_default().into(),
+        usage: response.usage.map(UsageOut::from),
         cost: response.usage.and_then(|usage| (answer.price)(&usage)).map(CostOut::from),
         latency_ms: answer.latency_ms,
         cached: false,

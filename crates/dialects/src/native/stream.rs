@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::response::{CostOut, UsageOut};
 use crate::codec::{Answer, StreamEncoder};
 use crate::openai_chat::response::{CallOut, FunctionOut, finish_word, id_of, to_vec};
+use crate::openai_chat::stream::{Open, Unsaid};
 use crate::sse::write_event;
 
 /// Writes chunks. The last one, with finish reason, usage and cost, waits for the end: usage may come after the reason.
@@ -17,16 +18,9 @@ pub(super) struct Encoder {
     model: String,
     calls: usize,
     open: Open,
+    unsaid: Unsaid,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
-}
-
-/// What the open block is, as far as its deltas must know.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Open {
-    Refusal,
-    Call { has_arguments: bool },
-    Other,
 }
 
 #[derive(Serialize)]
@@ -51,7 +45,16 @@ struct Chunk<'a> {
 impl Encoder {
     pub(super) fn new(answer: Answer) -> Self {
         let (id, model) = (id_of("", &answer), answer.model.to_string());
-        Encoder { answer, id, model, calls: 0, open: Open::Other, usage: None, finish: None }
+        Encoder {
+            answer,
+            id,
+            model,
+            calls: 0,
+            open: Open::Hidden,
+            unsaid: Unsaid::default(),
+            usage: None,
+            finish: None,
+        }
     }
 
     fn chunk(&self) -> Chunk<'_> {
@@ -90,26 +93,25 @@ impl StreamEncoder for Encoder {
                 }
                 self.usage = usage.or(self.usage);
             }
-            StreamEvent::BlockStart(Block::ToolCall { id, name }) => {
-                self.calls += 1;
-                self.open = Open::Call { has_arguments: false };
-                self.call(Some(&id), Some(&name), "", out);
-            }
             StreamEvent::BlockStart(block) => {
-                self.open = if block == Block::Refusal { Open::Refusal } else { Open::Other };
-            }
-            StreamEvent::Delta(delta) => match delta {
-                Delta::Text(text) if self.open == Open::Refusal => {
-                    write(&Chunk { refusal: Some(&text), ..self.chunk() }, out);
+                self.open = Open::of(&block);
+                self.unsaid.block(&block);
+                if let Block::ToolCall { id, name } = &block {
+                    self.calls += 1;
+                    self.call(Some(id), Some(name), "", out);
                 }
-                Delta::Text(text) => write(&Chunk { content: &text, ..self.chunk() }, out),
-                Delta::Reasoning(text) if !text.is_empty() => {
+            }
+            StreamEvent::Delta(delta) => match (self.open, delta) {
+                (Open::Text, Delta::Text(text)) => write(&Chunk { content: &text, ..self.chunk() }, out),
+                (Open::Refusal, Delta::Text(text)) => write(&Chunk { refusal: Some(&text), ..self.chunk() }, out),
+                (Open::Reasoning, Delta::Reasoning(text)) if !text.is_empty() => {
                     write(&Chunk { reasoning: Some(&text), ..self.chunk() }, out);
                 }
-                Delta::Arguments(text) if !text.is_empty() => {
+                (Open::Call { .. }, Delta::Arguments(text)) if !text.is_empty() => {
                     self.open = Open::Call { has_arguments: true };
                     self.call(None, None, &text, out);
                 }
+                (_, Delta::Citation(_)) => self.unsaid.add("citations"),
                 _ => {}
             },
             StreamEvent::BlockEnd => {
@@ -117,7 +119,7 @@ impl StreamEncoder for Encoder {
                 if self.open == (Open::Call { has_arguments: false }) {
                     self.call(None, None, "{}", out);
                 }
-                self.open = Open::Other;
+                self.open = Open::Hidden;
             }
             StreamEvent::Usage(usage) => self.usage = Some(usage),
             StreamEvent::Finish(reason) => self.finish = Some(reason),
@@ -130,11 +132,12 @@ impl StreamEncoder for Encoder {
         let cost = self.usage.and_then(|usage| (self.answer.price)(&usage)).map(CostOut::from);
         let last = Chunk {
             finish_reason: Some(finish_word(&finish)),
-            usage: Some(self.usage.unwrap_or_default().into()),
+            usage: self.usage.map(UsageOut::from),
             cost: Some(cost),
             ..self.chunk()
         };
         write(&last, out);
+        self.unsaid.write(out);
         write_event(out, None, b"[DONE]");
     }
 }

@@ -493,12 +493,10 @@ impl Writer {
         let mut texts = Vec::new();
         for part in &turn.parts {
             match &part.body {
-                PartBody::Text(text) => {
-                    self.drop_extra(part.place, &part.extra, &[]);
-                    texts.push(text_part(text));
-                }
+                PartBody::Text(text) => texts.push(text_part(text)),
                 other => self.drop(part.place, kind_of(other)),
             }
+            self.drop_extra(part.place, &part.extra, &[]);
         }
         texts
     }
@@ -525,10 +523,7 @@ impl Writer {
                     calls.push(value.clone());
                     ids.extend(value.get("id").and_then(Value::as_str));
                 }
-                other => {
-                    self.drop(part.place, kind_of(other));
-                    continue;
-                }
+                other => self.drop(part.place, kind_of(other)),
             }
             self.drop_extra(part.place, &part.extra, kept);
         }
@@ -617,10 +612,10 @@ impl Writer {
             PartBody::Foreign { kind, value } if kind == "search_result" => search_result(value),
             _ => None,
         };
-        match &written {
-            Some(_) => self.drop_extra(part.place, &part.extra, kept),
-            None => self.drop(part.place, kind_of(&part.body)),
+        if written.is_none() {
+            self.drop(part.place, kind_of(&part.body));
         }
+        self.drop_extra(part.place, &part.extra, kept);
         if let (Some(_), PartBody::Foreign { value, .. }) = (&written, &part.body) {
             for key in ["cache_control", "citations"].into_iter().filter(|key| value.get(key).is_some()) {
                 self.drop(part.place, key);
@@ -649,7 +644,10 @@ impl Writer {
                     tools.push(json!({"type": "function", "function": function}));
                 }
                 ToolBody::Foreign { kind, value } if kind == "custom" => tools.push(value.clone()),
-                ToolBody::Foreign { kind, .. } => self.drop(path, kind),
+                ToolBody::Foreign { kind, .. } => {
+                    self.drop_extra(&path, &tool.extra, &[]);
+                    self.drop(path, kind);
+                }
             }
         }
         let named = |name: &str| tools.iter().any(|tool| tool["function"]["name"] == name);
@@ -673,6 +671,9 @@ impl Writer {
             }
         };
         if tools.is_empty() {
+            if request.parallel_tool_calls == Some(false) {
+                self.dropped.push("parallel_tool_calls".to_owned());
+            }
             return;
         }
         body.insert("tools".to_owned(), tools.into());

@@ -47,8 +47,11 @@ impl StreamDecoder for Decoder {
             self.end(out);
             return EventRole::Done;
         }
-        if self.phase == Phase::Failed {
-            return EventRole::Error;
+        match self.phase {
+            Phase::Failed => return EventRole::Error,
+            // Remarks behind the end, such as what the answer cost.
+            Phase::Ended => return EventRole::Lifecycle,
+            Phase::Waiting | Phase::Started => {}
         }
         if event.name == "error" {
             return self.fail(error::decode(200, data.as_bytes()), out);
@@ -173,10 +176,8 @@ impl Decoder {
     }
 
     fn fail(&mut self, error: UpstreamError, out: &mut Vec<StreamEvent>) -> EventRole {
-        if self.phase != Phase::Ended {
-            self.phase = Phase::Failed;
-            out.push(StreamEvent::Error(error));
-        }
+        self.phase = Phase::Failed;
+        out.push(StreamEvent::Error(error));
         EventRole::Error
     }
 
@@ -415,16 +416,60 @@ pub(crate) struct Encoder {
     started: bool,
     calls: usize,
     open: Open,
+    unsaid: Unsaid,
     usage: Option<Usage>,
 }
 
 /// What the open block is, as far as its deltas must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Open {
+pub(crate) enum Open {
     Text,
     Refusal,
-    Call { has_arguments: bool },
+    Reasoning,
+    Call {
+        has_arguments: bool,
+    },
+    /// A block of another dialect, which is not shown.
     Hidden,
+}
+
+/// What a stream could not say. The headers have left when it is met, so a comment before the end names it.
+#[derive(Debug, Default)]
+pub(crate) struct Unsaid(Vec<String>);
+
+impl Unsaid {
+    pub(crate) fn block(&mut self, block: &Block) {
+        match block {
+            Block::RedactedReasoning(_) => self.add("redacted_thinking"),
+            Block::Foreign { kind, .. } => self.add(kind),
+            Block::Text | Block::Refusal | Block::Reasoning | Block::ToolCall { .. } => {}
+        }
+    }
+
+    pub(crate) fn add(&mut self, kind: &str) {
+        if !self.0.iter().any(|known| known == kind) {
+            self.0.push(kind.to_owned());
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        if !self.0.is_empty() {
+            let names = self.0.join(", ").replace(['\r', '\n'], " ");
+            out.extend_from_slice(format!(": x-gateway-dropped: {names}\n\n").as_bytes());
+        }
+    }
+}
+
+impl Open {
+    pub(crate) fn of(block: &Block) -> Open {
+        match block {
+            Block::Text => Open::Text,
+            Block::Refusal => Open::Refusal,
+            Block::Reasoning => Open::Reasoning,
+            Block::ToolCall { .. } => Open::Call { has_arguments: false },
+            Block::RedactedReasoning(_) | Block::Foreign { .. } => Open::Hidden,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -466,7 +511,17 @@ struct DeltaOut<'a> {
 impl Encoder {
     pub(crate) fn new(answer: Answer) -> Self {
         let (id, model, created) = (id_of("", &answer), answer.model.to_string(), answer.created);
-        Encoder { answer, id, model, created, started: false, calls: 0, open: Open::Hidden, usage: None }
+        Encoder {
+            answer,
+            id,
+            model,
+            created,
+            started: false,
+            calls: 0,
+            open: Open::Hidden,
+            unsaid: Unsaid::default(),
+            usage: None,
+        }
     }
 
     fn delta(&mut self, delta: DeltaOut<'_>, out: &mut Vec<u8>) {
@@ -489,19 +544,15 @@ impl Encoder {
         write_event(out, None, &super::response::to_vec(&chunk));
     }
 
-    fn open(&mut self, block: Block, out: &mut Vec<u8>) {
-        self.open = match block {
-            Block::Text => Open::Text,
-            Block::Refusal => Open::Refusal,
-            Block::ToolCall { id, name } => {
-                let function = FunctionOut { name: Some(&name), arguments: "" };
-                let call = CallOut { index: Some(self.calls), id: Some(&id), kind: Some("function"), function };
-                self.delta(DeltaOut { tool_calls: Some([call]), ..DeltaOut::default() }, out);
-                self.calls += 1;
-                Open::Call { has_arguments: false }
-            }
-            Block::Reasoning | Block::RedactedReasoning(_) | Block::Foreign { .. } => Open::Hidden,
-        };
+    fn open(&mut self, block: &Block, out: &mut Vec<u8>) {
+        self.open = Open::of(block);
+        self.unsaid.block(block);
+        if let Block::ToolCall { id, name } = block {
+            let function = FunctionOut { name: Some(name), arguments: "" };
+            let call = CallOut { index: Some(self.calls), id: Some(id), kind: Some("function"), function };
+            self.delta(DeltaOut { tool_calls: Some([call]), ..DeltaOut::default() }, out);
+            self.calls += 1;
+        }
     }
 
     fn arguments(&mut self, arguments: &str, out: &mut Vec<u8>) {
@@ -511,26 +562,22 @@ impl Encoder {
     }
 
     fn write(&mut self, delta: Delta, out: &mut Vec<u8>) {
-        match delta {
-            Delta::Text(text) if self.open == Open::Refusal => {
-                self.delta(DeltaOut { refusal: Some(&text), ..DeltaOut::default() }, out);
+        let nothing = DeltaOut::default();
+        match (self.open, delta) {
+            (Open::Text, Delta::Text(text)) => self.delta(DeltaOut { content: Some(&text), ..nothing }, out),
+            (Open::Refusal, Delta::Text(text)) => self.delta(DeltaOut { refusal: Some(&text), ..nothing }, out),
+            (Open::Reasoning, Delta::Reasoning(text)) if !text.is_empty() => {
+                self.delta(DeltaOut { reasoning_content: Some(&text), ..nothing }, out);
             }
-            Delta::Text(text) => self.delta(DeltaOut { content: Some(&text), ..DeltaOut::default() }, out),
-            Delta::Reasoning(text) if !text.is_empty() => {
-                self.delta(DeltaOut { reasoning_content: Some(&text), ..DeltaOut::default() }, out);
-            }
-            Delta::Arguments(text) if !text.is_empty() => {
+            (Open::Call { .. }, Delta::Arguments(text)) if !text.is_empty() => {
                 self.open = Open::Call { has_arguments: true };
                 self.arguments(&text, out);
             }
-            Delta::Citation(value) if is_annotation(&value) => {
-                self.delta(DeltaOut { annotations: Some([value]), ..DeltaOut::default() }, out);
+            (Open::Text, Delta::Citation(value)) if is_annotation(&value) => {
+                self.delta(DeltaOut { annotations: Some([value]), ..nothing }, out);
             }
-            Delta::Reasoning(_)
-            | Delta::Arguments(_)
-            | Delta::Citation(_)
-            | Delta::Signature(_)
-            | Delta::Foreign(_) => {}
+            (Open::Text, Delta::Citation(_)) => self.unsaid.add("citations"),
+            _ => {}
         }
     }
 }
@@ -549,7 +596,7 @@ impl StreamEncoder for Encoder {
                 let opening = DeltaOut { role: Some("assistant"), content: Some(""), ..DeltaOut::default() };
                 self.choice(opening, None, out);
             }
-            StreamEvent::BlockStart(block) => self.open(block, out),
+            StreamEvent::BlockStart(block) => self.open(&block, out),
             StreamEvent::Delta(delta) => self.write(delta, out),
             StreamEvent::BlockEnd => {
                 // A call without arguments must still carry JSON.
@@ -568,6 +615,7 @@ impl StreamEncoder for Encoder {
         if let (true, Some(usage)) = (self.answer.include_usage, self.usage) {
             self.chunk(&[], Some(Some(UsageOut::from(usage))), out);
         }
+        self.unsaid.write(out);
         write_event(out, None, b"[DONE]");
     }
 }

@@ -147,9 +147,9 @@ pub(super) fn is_object(raw: Raw<'_>) -> bool {
     raw.is_some_and(|raw| raw.get().starts_with('{'))
 }
 
-/// Is there something other than `null`, an empty string, list or object?
+/// Is there something other than `null`, `false`, an empty string, list or object?
 pub(super) fn says_something(raw: Raw<'_>) -> bool {
-    raw.is_some_and(|raw| !matches!(raw.get(), "null" | "\"\"" | "[]" | "{}"))
+    raw.is_some_and(|raw| !matches!(raw.get(), "null" | "false" | "\"\"" | "[]" | "{}"))
 }
 
 /// Any raw value, for the rare cases in which its insides matter.
