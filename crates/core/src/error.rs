@@ -37,6 +37,24 @@ pub struct ErrorRow {
 }
 
 impl ErrorKind {
+    pub const ALL: [ErrorKind; 15] = [
+        ErrorKind::InvalidRequest,
+        ErrorKind::Unauthorized,
+        ErrorKind::BudgetExceeded,
+        ErrorKind::Forbidden,
+        ErrorKind::NotFound,
+        ErrorKind::MethodNotAllowed,
+        ErrorKind::ModelNotFound,
+        ErrorKind::PayloadTooLarge,
+        ErrorKind::RateLimitExceeded,
+        ErrorKind::Internal,
+        ErrorKind::ProviderError,
+        ErrorKind::CircuitOpen,
+        ErrorKind::NoProvider,
+        ErrorKind::Overloaded,
+        ErrorKind::Timeout,
+    ];
+
     pub const fn row(self) -> ErrorRow {
         const fn row(
             code: &'static str,

@@ -154,6 +154,13 @@ impl Fields {
         }
     }
 
+    /// The fields that are known, and those that are not. Fields that are `null` are left out: they say nothing.
+    pub fn split(self, is_known: impl Fn(&str) -> bool) -> (Fields, Extra) {
+        let path = self.path.clone();
+        let (map, unknown) = self.rest().into_iter().partition(|(name, _)| is_known(name));
+        (Fields { map, path }, unknown)
+    }
+
     /// What was not taken. Fields that are `null` are left out: they say nothing.
     pub fn rest(self) -> Extra {
         self.map.into_iter().filter(|(_, value)| !value.is_null()).collect()

@@ -1,6 +1,7 @@
 //! The gateway's own API: `/v1/completions` with `messages`, and `/v1/completions/stream`.
 
 mod error;
+pub mod fields;
 pub mod request;
 mod response;
 mod stream;

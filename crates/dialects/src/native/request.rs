@@ -1,10 +1,11 @@
 //! The request of the gateway's own API: OpenAI chat's messages and tools, ranges that are checked here, routing in the body.
 
-use gateway_core::chat::{ChatRequest, Params};
+use gateway_core::chat::ChatRequest;
 use gateway_core::error::GatewayError;
 use gateway_core::target::Strategy;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
+use super::fields::{self, Kind};
 use crate::json::{Fields, parse_object};
 use crate::openai_chat::request::{read_shared, read_strings};
 
@@ -36,12 +37,12 @@ pub const CAPABILITIES: [&str; 7] =
 
 /// Reads a checked body. Fields that the API does not have stay in `chat.extra`, where encoders name them as dropped.
 pub fn decode(body: &[u8]) -> Result<NativeRequest, GatewayError> {
-    let mut fields = parse_object(body)?;
+    let (mut fields, unknown) = parse_object(body)?.split(|name| fields::is_in(fields::REQUEST, name));
+    check_ranges(&fields)?;
     let mut chat = read_shared(&mut fields)?;
     chat.params.max_tokens = fields.integer("max_tokens")?;
     chat.params.stop =
         fields.list("stop_sequences")?.map_or(Ok(Vec::new()), |stops| read_strings(stops, "stop_sequences"))?;
-    check_ranges(&chat.params)?;
     let routing = fields.object("routing")?.map(|routing| read_routing(routing, &mut chat)).transpose()?;
     let user_id = fields.string("user_id")?;
     chat.user.clone_from(&user_id);
@@ -54,32 +55,29 @@ pub fn decode(body: &[u8]) -> Result<NativeRequest, GatewayError> {
         metadata: fields.object("metadata")?.map(Fields::rest).unwrap_or_default(),
         chat: ChatRequest::default(),
     };
-    chat.extra.extend(fields.rest());
+    chat.extra.extend(unknown);
     Ok(NativeRequest { chat, ..request })
 }
 
-fn check_ranges(params: &Params) -> Result<(), GatewayError> {
-    let ranges: [(&str, &Option<Number>, f64, f64); 4] = [
-        ("temperature", &params.temperature, 0.0, 2.0),
-        ("top_p", &params.top_p, 0.0, 1.0),
-        ("presence_penalty", &params.presence_penalty, -2.0, 2.0),
-        ("frequency_penalty", &params.frequency_penalty, -2.0, 2.0),
-    ];
-    for (name, number, least, most) in ranges {
-        if let Some(number) = number
-            && !number.as_f64().is_some_and(|value| (least..=most).contains(&value))
-        {
-            let message = format!("{name} must be between {least} and {most}, got {number}");
-            return Err(GatewayError::invalid(name, message));
-        }
+/// A number of the wrong type is left for the reader of its field.
+fn check_ranges(body: &Fields) -> Result<(), GatewayError> {
+    for field in fields::REQUEST {
+        let (name, Some(Value::Number(number))) = (field.name, body.peek(field.name)) else { continue };
+        let value = number.as_f64().unwrap_or(f64::NAN);
+        let message = match field.kind {
+            Kind::Number { least, most } if !(least..=most).contains(&value) => {
+                format!("{name} must be between {least} and {most}, got {number}")
+            }
+            Kind::Positive if value == 0.0 => format!("{name} must be greater than 0"),
+            _ => continue,
+        };
+        return Err(GatewayError::invalid(name, message));
     }
-    match params.max_tokens {
-        Some(0) => Err(GatewayError::invalid("max_tokens", "max_tokens must be greater than 0")),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
-fn read_routing(mut fields: Fields, chat: &mut ChatRequest) -> Result<Routing, GatewayError> {
+fn read_routing(fields: Fields, chat: &mut ChatRequest) -> Result<Routing, GatewayError> {
+    let (mut fields, unknown) = fields.split(|name| fields::is_in(fields::ROUTING, name));
     let strategy = fields.string("strategy")?.map(|name| {
         Strategy::parse(&name)
             .ok_or_else(|| one_of(&fields.path("strategy"), &Strategy::ALL.map(Strategy::name), &name))
@@ -100,8 +98,7 @@ fn read_routing(mut fields: Fields, chat: &mut ChatRequest) -> Result<Routing, G
             return Err(one_of(&format!("routing.required_capabilities[{n}]"), &CAPABILITIES, capability));
         }
     }
-    let unknown = fields.rest().into_iter().map(|(key, value)| (format!("routing.{key}"), value));
-    chat.extra.extend(unknown);
+    chat.extra.extend(unknown.into_iter().map(|(key, value)| (format!("routing.{key}"), value)));
     Ok(routing)
 }
 

@@ -2,43 +2,68 @@
 
 use gateway_core::chat::{ChatResponse, FinishReason, PartBody};
 use gateway_core::usage::{Cost, Usage};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::codec::Answer;
 use crate::openai_chat::response::{CallOut, finish_word, id_of, to_vec};
 
-#[derive(Serialize)]
-struct Whole<'a> {
+/// A whole answer.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Completion")]
+pub(super) struct Whole<'a> {
+    /// The provider's own id of the answer.
     id: &'a str,
+    /// The text.
     content: &'a str,
+    /// The model that answered, as the provider names it.
     model: &'a str,
+    /// The provider that answered.
     provider: &'a str,
     /// `null` where the provider told none: no figure is invented.
     usage: Option<UsageOut>,
+    /// `null` where the price is not known.
     cost: Option<CostOut>,
+    /// Milliseconds from the arrival of the request to this answer.
     latency_ms: f64,
+    /// Whether the answer comes from the cache. There is none yet: `false`.
     cached: bool,
+    /// There is no cache yet: `null`.
     cache_key: Option<&'a str>,
+    /// The gateway's own id of the request, as in `x-request-id`.
     request_id: &'a str,
+    /// RFC 3339.
     timestamp: &'a str,
+    /// What the request carried.
+    #[schemars(with = "Map<String, Value>")]
     metadata: &'a Value,
+    /// `stop`, `length`, `tool_calls` or `content_filter`.
     finish_reason: &'static str,
+    /// Calls of functions that the model wants.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<CallOut<'a>>,
+    /// What the model thought, where the provider shows it.
     #[serde(skip_serializing_if = "str::is_empty")]
     reasoning: &'a str,
+    /// Why the model does not answer, in its words.
     #[serde(skip_serializing_if = "str::is_empty")]
     refusal: &'a str,
 }
 
-#[derive(Debug, Serialize)]
+/// Tokens, as the provider counted them.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Usage")]
 pub(super) struct UsageOut {
+    /// The cached ones are among them.
     prompt_tokens: u64,
+    /// The thoughts are among them.
     completion_tokens: u64,
     total_tokens: u64,
+    /// Read from the provider's prompt cache; left out if none were.
     #[serde(skip_serializing_if = "Option::is_none")]
     cached_tokens: Option<u64>,
+    /// Left out if there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_tokens: Option<u64>,
 }
@@ -55,13 +80,15 @@ impl From<Usage> for UsageOut {
     }
 }
 
-/// US dollars. A count of billionths divided once and printed by the shortest digits that mean it is exact up to a
-/// million dollars.
-#[derive(Debug, Serialize)]
+/// US dollars.
+// A count of billionths divided once and printed by the shortest digits that mean it is exact up to a million dollars.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Cost")]
 pub(super) struct CostOut {
     input_cost: f64,
     output_cost: f64,
     total_cost: f64,
+    /// `USD`.
     currency: &'static str,
 }
 

@@ -3,6 +3,7 @@
 use gateway_core::chat::FinishReason;
 use gateway_core::event::{Block, Delta, StreamEvent};
 use gateway_core::usage::Usage;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::response::{CostOut, UsageOut};
@@ -23,21 +24,29 @@ pub(super) struct Encoder {
     finish: Option<FinishReason>,
 }
 
-#[derive(Serialize)]
-struct Chunk<'a> {
+/// One event of a stream. The one after the last is `[DONE]`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CompletionChunk")]
+pub(super) struct Chunk<'a> {
     id: &'a str,
+    /// The next piece of text; may be empty.
     content: &'a str,
     model: &'a str,
     provider: &'a str,
+    /// On the last chunk only: `stop`, `length`, `tool_calls` or `content_filter`.
     finish_reason: Option<&'static str>,
+    /// On the last chunk only.
     usage: Option<UsageOut>,
     /// On the last chunk only; `null` there if the price is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Option<CostOut>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// The next piece of a call: `id` and `name` come with the first one, then pieces of `arguments`.
     tool_calls: Option<[CallOut<'a>; 1]>,
+    /// The next piece of the model's thoughts.
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<&'a str>,
+    /// The next piece of the model's words on why it does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<&'a str>,
 }

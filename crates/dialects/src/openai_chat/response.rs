@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use gateway_core::chat::{ChatResponse, FinishReason, Item, Part, PartBody, Place, ToolCall};
 use gateway_core::error::UpstreamError;
 use gateway_core::usage::Usage;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -199,21 +200,26 @@ struct MessageOut<'a> {
 }
 
 /// A tool call, whole or a piece of one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AnswerToolCall")]
 pub(crate) struct CallOut<'a> {
+    /// In a stream: which call this is a piece of, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<&'a str>,
+    /// `function`.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<&'static str>,
     pub(crate) function: FunctionOut<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AnswerFunction")]
 pub(crate) struct FunctionOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<&'a str>,
+    /// JSON as text; in a stream the next piece of it.
     pub(crate) arguments: &'a str,
 }
 

@@ -90,7 +90,7 @@ async fn dispatch(
         Action::Ready => Ok(about::ready(gateway)),
         Action::Metrics => Ok(about::metrics(gateway)),
         Action::Root => Ok(about::root()),
-        Action::Docs => Ok(docs::page()),
+        Action::Asset(asset) => Ok(docs::asset(asset)),
         Action::OpenApi => Ok(docs::openapi()),
         Action::NotBuilt { what } => Err(GatewayError::new(
             ErrorKind::NotFound,

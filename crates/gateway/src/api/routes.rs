@@ -3,6 +3,8 @@
 use gateway_core::dialect::Dialect;
 use http::Method;
 
+use crate::api::docs::{self, Asset};
+
 /// What a route does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -23,7 +25,8 @@ pub enum Action {
     Ready,
     Metrics,
     Root,
-    Docs,
+    /// A file of the documentation page.
+    Asset(&'static Asset),
     OpenApi,
     /// In the contract, and not built yet: says so.
     NotBuilt {
@@ -53,7 +56,7 @@ const NATIVE_STREAM: Action = Action::Complete { dialect: Dialect::Native, strea
 const CHAT: Action = Action::Complete { dialect: Dialect::OpenAiChat, streamed: false };
 const MESSAGES: Action = Action::Complete { dialect: Dialect::AnthropicMessages, streamed: false };
 
-pub const ROUTES: &[Row] = routes! {
+pub static ROUTES: &[Row] = routes! {
     POST "/v1/completions" NATIVE, "Create a completion";
     POST "/v1/completions/stream" NATIVE_STREAM, "Create a completion as server-sent events";
     POST "/v1/chat/completions" CHAT, "OpenAI chat completions";
@@ -76,7 +79,9 @@ pub const ROUTES: &[Row] = routes! {
     GET "/readyz" Action::Ready, "Does the gateway take requests?";
     GET "/metrics" Action::Metrics, "Prometheus metrics";
     GET "/" Action::Root, "Name and version";
-    GET "/docs" Action::Docs, "Interactive documentation";
+    GET "/docs" Action::Asset(&docs::PAGE), "Interactive documentation";
+    GET "/docs/page.js" Action::Asset(&docs::SCRIPT), "Its script";
+    GET "/docs/page.css" Action::Asset(&docs::STYLE), "Its style";
     GET "/openapi.json" Action::OpenApi, "This interface as OpenAPI 3.1";
 };
 
