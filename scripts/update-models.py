@@ -82,7 +82,9 @@ def main():
     TABLE.write_text(text)
     licence = next(path for path in metadata.files("genai-prices") if path.name == "LICENSE")
     LICENCE.write_text(licence.read_text())
-    print(f"{sum(map(len, vendors.values()))} models of {len(vendors)} vendors, {len(text) // 1024} KiB: {TABLE.relative_to(ROOT)}")
+    print(
+        f"{sum(map(len, vendors.values()))} models of {len(vendors)} vendors, {len(text) // 1024} KiB: {TABLE.relative_to(ROOT)}"
+    )
 
 
 def enter_venv(version):
@@ -229,12 +231,12 @@ def report_changes(before, after):
 
 def written(source, vendors):
     """JSON with one model per line, so that a change of a price is a change of a line."""
+
     def compact(value):
         return json.dumps(value, separators=(",", ":"))
 
     blocks = [
-        f'{{"vendor":{compact(vendor)},"models":[\n' + ",\n".join(map(compact, rows)) + "\n]}"
-        for vendor, rows in vendors.items()
+        f'{{"vendor":{compact(vendor)},"models":[\n' + ",\n".join(map(compact, rows)) + "\n]}" for vendor, rows in vendors.items()
     ]
     return '{"source":' + json.dumps(source) + ',\n"vendors":[\n' + ",\n".join(blocks) + "\n]}\n"
 

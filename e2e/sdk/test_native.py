@@ -236,11 +236,13 @@ def test_a_provider_can_be_named_beside_the_model(http, provider):
     assert (body["provider"], body["content"]) == (provider, ANSWER)
 
 
-def test_an_excluded_provider_is_never_asked(http):
+def test_an_excluded_provider_is_never_asked(http, ledger):
+    """A request that excludes its own provider contradicts itself."""
     body = {"messages": QUESTION, "model": model("openai"), "routing": {"exclude_providers": ["openai"]}}
     answer = http.post("/v1/completions", json=body)
-    assert answer.status_code == 503
-    assert answer.json()["error"] == "no_provider"
+    assert answer.status_code == 400
+    assert "excluded" in answer.json()["message"]
+    assert ledger.calls() == []
 
 
 @pytest.mark.parametrize(
