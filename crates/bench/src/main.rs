@@ -10,9 +10,10 @@ mod stats;
 mod systems;
 mod table;
 mod traffic;
+mod upstream;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,6 +37,18 @@ struct Cli {
 enum Command {
     /// Compare the gateway with nginx and print the table
     Run(run::Options),
+    /// A provider with canned answers, for the other commands to load
+    Upstream {
+        #[arg(long)]
+        port: u16,
+        #[arg(long, default_value_t = 1000)]
+        answer_bytes: usize,
+        /// Chunks of text in a stream
+        #[arg(long, default_value_t = 100)]
+        chunks: usize,
+        #[arg(long, default_value_t = 20)]
+        chunk_gap_ms: u64,
+    },
     /// As many requests as the connections carry, one after the other on each: throughput
     Closed {
         #[command(flatten)]
@@ -114,6 +127,10 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> Result<(), AnyError> {
     match command {
         Command::Run(options) => run::run(&options),
+        Command::Upstream { port, answer_bytes, chunks, chunk_gap_ms } => {
+            let plan = upstream::Plan { answer_bytes, chunks, chunk_gap: Duration::from_millis(chunk_gap_ms) };
+            Ok(runtime()?.block_on(upstream::run((Ipv4Addr::LOCALHOST, port).into(), plan))?)
+        }
         Command::Closed { target, connections, requests, seconds } => {
             let max_time = Duration::try_from_secs_f64(seconds)?;
             let plan = closed::Plan { connections, max_requests: requests, max_time };

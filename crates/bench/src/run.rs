@@ -1,5 +1,6 @@
 //! `bench run`: starts everything, measures in interleaved rounds, prints the table.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -15,15 +16,17 @@ use serde::de::DeserializeOwned;
 use crate::AnyError;
 use crate::load::{closed, open, streams};
 use crate::process::{Process, open_files_limit, pin};
+use crate::stats::Spread;
 use crate::systems::{ANSWER_BYTES, CHUNKS, Cores, GATEWAY_SETTINGS, Peer, Programs, Workshop};
-use crate::table::{CHUNK_GAP_US, Figure, Line, Round, System, lines, render};
+use crate::table::{Figure, Line, Round, System, lines, render};
 use crate::traffic;
 
 const SAME_DIALECT: &str = "openai/gpt-4o-mini";
 const TRANSLATED: &str = "anthropic/claude-haiku-4-5";
 const PATH: &str = "/v1/chat/completions";
 
-const CHUNK_GAP: Duration = Duration::from_micros(CHUNK_GAP_US as u64);
+/// Nominal time between two chunks of a stream.
+const CHUNK_GAP: Duration = Duration::from_millis(20);
 /// Between the chunks of a stream that counts as idle.
 const IDLE_GAP: Duration = Duration::from_secs(60);
 const LATENCY_RATE: f64 = 200.0;
@@ -143,6 +146,8 @@ struct Bench {
     workshop: Workshop,
     bodies: Bodies,
     notes: Vec<String>,
+    /// Share of its core that a proxy used, in each closed loop.
+    busy: BTreeMap<(Figure, System), Vec<f64>>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), AnyError> {
@@ -167,6 +172,7 @@ pub(crate) fn run(options: &Options) -> Result<(), AnyError> {
         workshop: Workshop::new(programs, directory.path()),
         bodies: Bodies::write(directory.path())?,
         notes: Vec::new(),
+        busy: BTreeMap::new(),
     };
     let rounds = bench.rounds()?;
     let lines = lines(&rounds);
@@ -210,6 +216,7 @@ impl Bench {
             self.measure_two_cores(&mut round, upstream)?;
             rounds.push(round);
         }
+        self.note_waiting();
         Ok(rounds)
     }
 
@@ -245,6 +252,20 @@ impl Bench {
         Ok(())
     }
 
+    /// Says where generator and upstream were the slower side.
+    fn note_waiting(&mut self) {
+        for ((figure, system), busy) in &self.busy {
+            let Some(busy) = Spread::of(busy.iter().copied()).filter(|busy| busy.low < SATURATED) else { continue };
+            self.notes.push(format!(
+                "{}, {}: the proxy waited for generator and upstream, it used {:.0} % of its core (lowest {:.0} %).",
+                figure.title(),
+                system.name(),
+                100.0 * busy.median,
+                100.0 * busy.low,
+            ));
+        }
+    }
+
     fn measure_requests<'a, I: Iterator<Item = &'a Peer>>(
         &mut self,
         round: &mut Round,
@@ -269,13 +290,8 @@ impl Bench {
                 }
                 let cost = self.cost(peer, process, &body, 1)?;
                 round.record(figure, peer.system, cost.cpu_us);
-                if cost.busy < SATURATED {
-                    self.notes.push(format!(
-                        "{figure:?}, {}: the proxy used {:.0} % of its core, the rest of the time it waited for generator and upstream.",
-                        peer.system.name(),
-                        100.0 * cost.busy
-                    ));
-                } else if figure == Figure::CpuSmall {
+                self.busy.entry((figure, peer.system)).or_default().push(cost.busy);
+                if figure == Figure::CpuSmall && cost.busy >= SATURATED {
                     round.record(Figure::ThroughputOneCore, peer.system, cost.report.per_second);
                 }
             }

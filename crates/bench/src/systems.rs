@@ -92,12 +92,13 @@ impl Workshop {
         Ok(room)
     }
 
-    /// The simulator: whole answers at once, streams of [`CHUNKS`] chunks every `gap`.
+    /// The canned provider: whole answers at once, streams of [`CHUNKS`] chunks every `gap`.
     pub(crate) fn upstream(&mut self, cores: &str, gap: Duration) -> Result<(SocketAddr, Process), AnyError> {
         let (room, address) = (self.room("upstream")?, free_address()?);
-        let mut command = Command::new("/tmp/stub/target/release/llm-gateway");
-        command.args(["sandbox", "--port", &address.port().to_string()]);
-        command.args(["--chunk-delay-ms", &gap.as_millis().to_string()]);
+        let mut command = Command::new(&self.programs.bench);
+        command.args(["upstream", "--port", &address.port().to_string()]);
+        command.args(["--chunk-gap-ms", &gap.as_millis().to_string()]);
+        command.args(["--answer-bytes", &ANSWER_BYTES.to_string(), "--chunks", &CHUNKS.to_string()]);
         let process = Process::start(command, cores, address, Ready::Connect, room.join("log"))?;
         Ok((address, process))
     }
