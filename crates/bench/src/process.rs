@@ -31,7 +31,7 @@ pub(crate) struct Process {
     child: Child,
     /// From before the program is started to the first proof that it serves.
     pub(crate) start_time: Duration,
-    pub(crate) log: PathBuf,
+    log: PathBuf,
 }
 
 impl Process {
@@ -79,10 +79,15 @@ impl Process {
         })
     }
 
-    /// Lines it has written to its log so far.
+    /// Lines in its log since that was last emptied.
     pub(crate) fn log_lines(&self) -> io::Result<u64> {
         let bytes = fs::read(&self.log)?;
         Ok(memchr::memchr_iter(b'\n', &bytes).count() as u64)
+    }
+
+    /// Keeps millions of log lines from filling the disk. The process goes on writing at the new end.
+    pub(crate) fn empty_log(&self) -> io::Result<()> {
+        File::options().write(true).open(&self.log)?.set_len(0)
     }
 
     /// It and its children; none of the systems measured has grandchildren.
@@ -130,6 +135,36 @@ pub(crate) fn pin(command: &Command, cores: &str) -> Command {
     pinned
 }
 
+/// Ticks since boot on a list of cores, as for taskset: idle, and in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CoreTime {
+    idle: u64,
+    all: u64,
+}
+
+impl CoreTime {
+    pub(crate) fn now(cores: &str) -> Result<Self, AnyError> {
+        Ok(Self::of(&fs::read_to_string("/proc/stat")?, cores).ok_or("unreadable /proc/stat")?)
+    }
+
+    fn of(stat: &str, cores: &str) -> Option<Self> {
+        let (mut idle, mut all) = (0, 0);
+        for core in cores.split(',') {
+            let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")))?;
+            // user nice system idle iowait irq softirq steal; what follows is contained in the first two.
+            let ticks: Vec<u64> = line.split_ascii_whitespace().take(8).map_while(|ticks| ticks.parse().ok()).collect();
+            idle += ticks.get(3)? + ticks.get(4)?;
+            all += ticks.iter().sum::<u64>();
+        }
+        Some(Self { idle, all })
+    }
+
+    /// Share of the time since `earlier` in which the cores had nothing to do.
+    pub(crate) fn idle_since(self, earlier: Self) -> f64 {
+        (self.idle - earlier.idle) as f64 / (self.all - earlier.all).max(1) as f64
+    }
+}
+
 /// An address of this machine that nobody listens on.
 pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
@@ -175,6 +210,15 @@ mod tests {
     fn times_are_read_behind_a_hostile_name() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 1 0 9 1 2";
         assert_eq!(cpu_of(stat), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn idle_time_is_that_of_the_cores_asked_for() {
+        let before = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 0 0 0 0 0 0 0 0 0 0\ncpu1 100 0 0 50 0 0 0 0 0 0\ncpu10 7 7 7 7 7 7 7 7 7 7\n";
+        let after = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 10 0 20 40 10 0 10 10 5 5\ncpu1 200 0 0 50 0 0 0 0 0 0\ncpu10 9 9 9 9 9 9 9 9 9 9\n";
+        let idle = |cores| CoreTime::of(after, cores).unwrap().idle_since(CoreTime::of(before, cores).unwrap());
+        assert_eq!((idle("0"), idle("1"), idle("0,1")), (0.5, 0.0, 0.25));
+        assert_eq!(CoreTime::of(after, "2"), None);
     }
 
     #[test]

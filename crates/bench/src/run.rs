@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::AnyError;
 use crate::load::{closed, open, streams};
-use crate::process::{Process, open_files_limit, pin};
+use crate::process::{CoreTime, Process, open_files_limit, pin};
 use crate::stats::Spread;
 use crate::systems::{ANSWER_BYTES, CHUNKS, Cores, GATEWAY_SETTINGS, Peer, Programs, Workshop};
 use crate::table::{Figure, Line, Round, System, lines, render};
@@ -30,8 +30,11 @@ const CHUNK_GAP: Duration = Duration::from_millis(20);
 /// Between the chunks of a stream that counts as idle.
 const IDLE_GAP: Duration = Duration::from_secs(60);
 const LATENCY_RATE: f64 = 200.0;
-/// Below this share of its core a proxy was waiting for generator and upstream: its throughput is theirs.
-const SATURATED: f64 = 0.9;
+/// A proxy whose core is idle for more than this share of the time waits for generator and upstream. Its throughput is
+/// theirs then, and its processor time that of a wake-up for every request.
+const MAX_IDLE: f64 = 0.1;
+/// Throughput is not reported where others took more than this share of the proxy's core.
+const MAX_OTHERS: f64 = 0.05;
 /// Connections an ordinary run needs at most.
 const CONNECTIONS: usize = 1000;
 
@@ -79,7 +82,7 @@ impl Options {
                 connections: 32,
                 open_requests: 400,
                 streams: 50,
-                streams_repeat: 2,
+                streams_repeat: 4,
                 idle_streams,
             }
         } else {
@@ -136,8 +139,10 @@ impl Bodies {
 struct Cost {
     report: closed::Report,
     cpu_us: f64,
-    /// Share of its cores that the proxy used.
-    busy: f64,
+    /// Share of the time in which the proxy's cores had nothing to do.
+    idle: f64,
+    /// Share of its cores that went to other programs.
+    others: f64,
 }
 
 struct Bench {
@@ -146,8 +151,10 @@ struct Bench {
     workshop: Workshop,
     bodies: Bodies,
     notes: Vec<String>,
-    /// Share of its core that a proxy used, in each closed loop.
-    busy: BTreeMap<(Figure, System), Vec<f64>>,
+    /// Idle share of a proxy's core where it was too large to report the figure.
+    waited: BTreeMap<(Figure, System), Vec<f64>>,
+    /// Largest share of the proxy's core that other programs took.
+    others: f64,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), AnyError> {
@@ -172,7 +179,8 @@ pub(crate) fn run(options: &Options) -> Result<(), AnyError> {
         workshop: Workshop::new(programs, directory.path()),
         bodies: Bodies::write(directory.path())?,
         notes: Vec::new(),
-        busy: BTreeMap::new(),
+        waited: BTreeMap::new(),
+        others: 0.0,
     };
     let rounds = bench.rounds()?;
     let lines = lines(&rounds);
@@ -210,13 +218,14 @@ impl Bench {
             for peer in &peers {
                 if let Some(process) = &peer.process {
                     round.record(Figure::MemoryAfterLoad, peer.system, mebibytes(process.resident()?));
+                    process.empty_log()?;
                 }
             }
             self.measure_fresh(&mut round, idle_upstream)?;
             self.measure_two_cores(&mut round, upstream)?;
             rounds.push(round);
         }
-        self.note_waiting();
+        self.note_refusals();
         Ok(rounds)
     }
 
@@ -243,25 +252,33 @@ impl Bench {
     fn note_log_lines(&mut self, peers: &[Peer]) -> Result<(), AnyError> {
         for peer in peers {
             let (System::Gateway, Some(process)) = (peer.system, &peer.process) else { continue };
-            let before = process.log_lines()?;
+            process.empty_log()?;
             let report = self.closed(peer.whole, &self.bodies.small, 0.5)?;
             thread::sleep(Duration::from_millis(500));
-            let lines = (process.log_lines()? - before) as f64 / report.requests as f64;
+            let lines = process.log_lines()? as f64 / report.requests as f64;
             self.notes.push(format!("The gateway wrote {lines:.2} log lines a request, to a file."));
         }
         Ok(())
     }
 
-    /// Says where generator and upstream were the slower side.
-    fn note_waiting(&mut self) {
-        for ((figure, system), busy) in &self.busy {
-            let Some(busy) = Spread::of(busy.iter().copied()).filter(|busy| busy.low < SATURATED) else { continue };
+    /// Says what was not reported, and why.
+    fn note_refusals(&mut self) {
+        for ((figure, system), idle) in &self.waited {
+            let Some(idle) = Spread::of(idle.iter().copied()) else { continue };
             self.notes.push(format!(
-                "{}, {}: the proxy waited for generator and upstream, it used {:.0} % of its core (lowest {:.0} %).",
+                "{}, {}: not reported in some rounds, since the proxy waited for generator and upstream; its core was idle for {:.0} % of the time.",
                 figure.title(),
                 system.name(),
-                100.0 * busy.median,
-                100.0 * busy.low,
+                100.0 * idle.median,
+            ));
+        }
+        if self.cores.two.is_none() {
+            self.notes.push("Two cores against one: not measured, the load needs a third core.".to_owned());
+        }
+        if self.others > MAX_OTHERS {
+            self.notes.push(format!(
+                "Other programs took up to {:.0} % of the proxy's core: this was no quiet machine. Throughput is not reported for such runs.",
+                100.0 * self.others
             ));
         }
     }
@@ -288,10 +305,14 @@ impl Bench {
                 if translates && peer.system != System::Gateway {
                     continue;
                 }
-                let cost = self.cost(peer, process, &body, 1)?;
+                let cost = self.cost(process, peer.whole, &body, &self.cores.one)?;
+                self.others = self.others.max(cost.others);
+                if cost.idle > MAX_IDLE {
+                    self.waited.entry((figure, peer.system)).or_default().push(cost.idle);
+                    continue;
+                }
                 round.record(figure, peer.system, cost.cpu_us);
-                self.busy.entry((figure, peer.system)).or_default().push(cost.busy);
-                if figure == Figure::CpuSmall && cost.busy >= SATURATED {
+                if figure == Figure::CpuSmall && cost.others <= MAX_OTHERS {
                     round.record(Figure::ThroughputOneCore, peer.system, cost.report.per_second);
                 }
             }
@@ -390,32 +411,37 @@ impl Bench {
         Ok(())
     }
 
-    /// Throughput if the machine has cores left for generator and upstream; otherwise what the processor time of a
-    /// request allows.
+    /// Throughput with two cores against that with one, where the machine has cores left for the load.
     fn measure_two_cores(&mut self, round: &mut Round, upstream: SocketAddr) -> Result<(), AnyError> {
-        let two = self.cores.two.clone();
+        let Some(two) = self.cores.two.clone() else { return Ok(()) };
         for system in [System::Nginx, System::Gateway] {
             let peer = self.workshop.peer(system, upstream, &two, CONNECTIONS)?;
             let Some(process) = &peer.process else { continue };
             self.closed(peer.whole, &self.bodies.small, 0.5)?;
-            let cost = self.cost(&peer, process, &self.bodies.small, 2)?;
-            if self.cores.apart {
-                let one = round.get(Figure::ThroughputOneCore, system);
-                if let (Some(one), true) = (one, cost.busy >= SATURATED) {
-                    round.record(Figure::TwoCores, system, cost.report.per_second / one);
-                }
-            } else if let Some(one) = round.get(Figure::CpuSmall, system) {
-                round.record(Figure::TwoCores, system, 2.0 * one / cost.cpu_us);
+            let cost = self.cost(process, peer.whole, &self.bodies.small, &two)?;
+            if cost.idle > MAX_IDLE {
+                self.waited.entry((Figure::TwoCores, system)).or_default().push(cost.idle);
+            } else if let Some(one) = round.get(Figure::ThroughputOneCore, system)
+                && cost.others <= MAX_OTHERS
+            {
+                round.record(Figure::TwoCores, system, cost.report.per_second / one);
             }
         }
         Ok(())
     }
 
-    fn cost(&self, peer: &Peer, process: &Process, body: &Path, cores: u32) -> Result<Cost, AnyError> {
-        let before = process.cpu()?;
-        let report = self.closed(peer.whole, body, self.size.closed_seconds)?;
-        let cpu = (process.cpu()? - before).as_secs_f64();
-        Ok(Cost { cpu_us: cpu * 1e6 / report.requests as f64, busy: cpu / report.seconds / f64::from(cores), report })
+    /// A closed loop through a proxy that runs on `cores`.
+    fn cost(&self, process: &Process, address: SocketAddr, body: &Path, cores: &str) -> Result<Cost, AnyError> {
+        let (cpu_before, cores_before) = (process.cpu()?, CoreTime::now(cores)?);
+        let report = self.closed(address, body, self.size.closed_seconds)?;
+        let (cpu, idle) = (process.cpu()? - cpu_before, CoreTime::now(cores)?.idle_since(cores_before));
+        let used = cpu.as_secs_f64() / report.seconds / cores.split(',').count() as f64;
+        Ok(Cost {
+            cpu_us: cpu.as_secs_f64() * 1e6 / report.requests as f64,
+            idle,
+            others: (1.0 - idle - used).max(0.0),
+            report,
+        })
     }
 
     fn closed(&self, address: SocketAddr, body: &Path, seconds: f64) -> Result<closed::Report, AnyError> {
@@ -447,15 +473,10 @@ impl Bench {
         let Size { rounds, closed_seconds, connections, open_requests, streams, streams_repeat, idle_streams } =
             self.size;
         let settings: Vec<String> = GATEWAY_SETTINGS.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let two = if self.cores.apart {
-            "throughput"
-        } else {
-            "2 x CPU of a request on one core / on two, since this machine has no cores left for the load"
-        };
         format!(
             "Median and range of {rounds} interleaved rounds. Proxy on core {}, generator and upstream on {}. No TLS.\n\
              Requests: {connections} connections for {closed_seconds} s; latency: {open_requests} requests at {LATENCY_RATE}/s, open loop;\n\
-             streams: {streams} at once, {streams_repeat} in turn, {CHUNKS} chunks every 20 ms; {idle_streams} idle streams. Two cores: {two}.\n\
+             streams: {streams} at once, {streams_repeat} in turn, {CHUNKS} chunks every 20 ms; {idle_streams} idle streams.\n\
              Gateway: default settings except {}; providers from the environment, no keys configured.\n",
             self.cores.one,
             self.cores.load,

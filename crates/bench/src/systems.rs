@@ -25,29 +25,40 @@ pub(crate) const GATEWAY_SETTINGS: [(&str, &str); 3] = [
 ];
 
 /// Cores, as lists for taskset.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cores {
     /// The proxy's only core.
     pub(crate) one: String,
-    /// The proxy's two cores.
-    pub(crate) two: String,
+    /// The proxy's two cores, where that leaves the load cores of its own.
+    pub(crate) two: Option<String>,
     /// Generator and upstream.
     pub(crate) load: String,
-    /// The load has cores of its own even while the proxy has two.
-    pub(crate) apart: bool,
 }
 
 impl Cores {
     pub(crate) fn of_this_machine() -> Result<Self, AnyError> {
-        let cores = std::thread::available_parallelism()?.get();
-        let cores_of = |one: &str, two: &str, load: &str, apart| {
-            Ok(Self { one: one.to_owned(), two: two.to_owned(), load: load.to_owned(), apart })
-        };
-        match cores {
-            1 => Err("one core is not enough: the proxy needs one for itself".into()),
-            2 => cores_of("0", "0,1", "1", false),
-            3 => cores_of("0", "0,1", "2", true),
-            _ => cores_of("0", "0,1", "2,3", true),
+        let status = fs::read_to_string("/proc/self/status")?;
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+        Self::of(allowed.trim()).ok_or_else(|| "two cores are needed: one for the proxy, one for the load".into())
+    }
+
+    /// Divides the cores of a list such as `0-3,8`.
+    fn of(allowed: &str) -> Option<Self> {
+        let mut cores = Vec::new();
+        for range in allowed.split(',') {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            cores.extend(first.parse::<usize>().ok()?..=last.parse().ok()?);
+        }
+        let list = |cores: &[usize]| cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        match cores.as_slice() {
+            [] | [_] => None,
+            [proxy, load] => Some(Self { one: list(&[*proxy]), two: None, load: list(&[*load]) }),
+            [first, second, load @ ..] => Some(Self {
+                one: list(&[*first]),
+                two: Some(list(&[*first, *second])),
+                // The generator and the upstream have a thread each.
+                load: list(&load[..load.len().min(2)]),
+            }),
         }
     }
 }
@@ -150,5 +161,21 @@ impl Workshop {
         command.env("ANTHROPIC_API_KEY", "x").env("ANTHROPIC_BASE_URL", format!("http://{upstream}"));
         let process = Process::start(command, cores, address, Ready::Get("/health/ready"), room.join("log"))?;
         Ok(Peer { system: System::Gateway, process: Some(process), whole: address, streamed: address })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_load_never_runs_on_the_proxys_cores() {
+        let cores = |one: &str, two: Option<&str>, load: &str| {
+            Some(Cores { one: one.to_owned(), two: two.map(str::to_owned), load: load.to_owned() })
+        };
+        assert_eq!(Cores::of("0"), None);
+        assert_eq!(Cores::of("0-1"), cores("0", None, "1"));
+        assert_eq!(Cores::of("2,5-6"), cores("2", Some("2,5"), "6"));
+        assert_eq!(Cores::of("0-7"), cores("0", Some("0,1"), "2,3"));
     }
 }
