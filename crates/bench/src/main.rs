@@ -3,6 +3,7 @@
 
 mod http;
 mod load;
+mod measure;
 mod process;
 mod run;
 mod sse;
