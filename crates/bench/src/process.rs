@@ -44,6 +44,7 @@ impl Process {
         ready: Ready,
         log: PathBuf,
     ) -> Result<Self, AnyError> {
+        let program = command.get_program().to_string_lossy().into_owned();
         let output = File::options().create(true).append(true).open(&log)?;
         let mut pinned = pin(&command, cores);
         pinned.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
@@ -52,10 +53,10 @@ impl Process {
         let mut process = Self { child, start_time: Duration::ZERO, log };
         while !is_ready(address, ready) {
             if let Some(status) = process.child.try_wait()? {
-                return Err(format!("{command:?} ended at its start with {status}: {}", process.last_words()).into());
+                return Err(format!("{program} ended at its start with {status}: {}", process.last_words()).into());
             }
             if start.elapsed() > START_PATIENCE {
-                return Err(format!("{command:?} was not ready in time: {}", process.last_words()).into());
+                return Err(format!("{program} was not ready in time: {}", process.last_words()).into());
             }
             thread::sleep(POLL);
         }
@@ -105,7 +106,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // SIGTERM first, since a killed nginx leaves its workers behind. Errors mean that it is gone already.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        // SIGTERM first, since a killed nginx leaves its workers behind. Errors mean that it is gone by now.
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let asked = Instant::now();
         while asked.elapsed() < STOP_PATIENCE {

@@ -64,7 +64,8 @@ pub(crate) fn run(options: &Options) -> Result<(), AnyError> {
     let (size, cores, directory) = (options.size(), Cores::of_this_machine()?, tempfile::tempdir()?);
     let conditions = conditions(size, &cores);
     let mut bench = Bench::new(size, cores, programs, directory.path())?;
-    let lines = lines(&bench.rounds()?);
+    let rounds = bench.rounds()?;
+    let lines = lines(&rounds, bench.quiet());
     let notes = bench.notes();
 
     let mut out = io::stdout().lock();

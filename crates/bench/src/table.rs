@@ -133,6 +133,8 @@ pub(crate) enum Verdict {
     Goal,
     Accepted,
     Missed,
+    /// Not judged: other programs had the cores, and this figure includes waiting for them.
+    Noisy,
 }
 
 impl Bound {
@@ -169,6 +171,8 @@ struct Row {
     /// Of the score and its bounds.
     score_unit: Unit,
     bound: Bound,
+    /// A time on the clock, which other programs on the same cores lengthen; processor time and memory hardly change.
+    needs_quiet: bool,
     /// Where direct's and nginx's values come from: a proxy that cannot translate is compared by what it can do.
     baseline: Figure,
 }
@@ -182,7 +186,12 @@ impl Row {
         score_unit: Unit,
         bound: Bound,
     ) -> Self {
-        Self { figure, title, unit, score, score_unit, bound, baseline: figure }
+        Self { figure, title, unit, score, score_unit, bound, needs_quiet: false, baseline: figure }
+    }
+
+    const fn on_the_clock(mut self) -> Self {
+        self.needs_quiet = true;
+        self
     }
 
     const fn against(mut self, baseline: Figure) -> Self {
@@ -241,7 +250,8 @@ const ROWS: &[Row] = {
             Score::AddedRatio,
             Times,
             at_most(1.2, 1.3),
-        ),
+        )
+        .on_the_clock(),
         Row::new(
             LatencyP99,
             "added latency at 200 requests/s, p99",
@@ -249,8 +259,10 @@ const ROWS: &[Row] = {
             Score::AddedRatio,
             Times,
             at_most(1.3, 1.5),
-        ),
-        Row::new(FirstChunk, "first chunk added, p50", Microseconds, Score::Added, Microseconds, at_most(200.0, 300.0)),
+        )
+        .on_the_clock(),
+        Row::new(FirstChunk, "first chunk added, p50", Microseconds, Score::Added, Microseconds, at_most(200.0, 300.0))
+            .on_the_clock(),
         Row::new(
             GapP99,
             "gap between chunks, p99, against direct",
@@ -258,11 +270,13 @@ const ROWS: &[Row] = {
             Score::OfDirect,
             Times,
             at_most(1.05, 1.1),
-        ),
+        )
+        .on_the_clock(),
         Row::new(MemoryIdle, "memory idle", MebiBytes, Score::Itself, MebiBytes, at_most(20.0, 30.0)),
         Row::new(MemoryAfterLoad, "memory after load", MebiBytes, Score::Itself, MebiBytes, at_most(40.0, 60.0)),
         Row::new(MemoryPerStream, "memory per idle stream", KibiBytes, Score::Itself, KibiBytes, at_most(32.0, 64.0)),
-        Row::new(Start, "start to ready", Milliseconds, Score::Itself, Milliseconds, at_most(50.0, 100.0)),
+        Row::new(Start, "start to ready", Milliseconds, Score::Itself, Milliseconds, at_most(50.0, 100.0))
+            .on_the_clock(),
         Row::new(ThroughputOneCore, "throughput on one core, 1 KB", PerSecond, Score::Ratio, Times, Bound::None),
         Row::new(
             TwoCores,
@@ -307,7 +321,8 @@ pub(crate) struct Line {
 }
 
 /// A line for every figure the gateway has values of; scores are made within a round, then their median is judged.
-pub(crate) fn lines(rounds: &[Round]) -> Vec<Line> {
+/// On a machine that was not `quiet`, times on the clock are not judged.
+pub(crate) fn lines(rounds: &[Round], quiet: bool) -> Vec<Line> {
     ROWS.iter()
         .filter_map(|row| {
             let over_rounds = |figure, system| Spread::of(rounds.iter().filter_map(|round| round.get(figure, system)));
@@ -329,7 +344,9 @@ pub(crate) fn lines(rounds: &[Round]) -> Vec<Line> {
                 score,
                 goal,
                 accept,
-                verdict: score.and_then(|score| row.bound.judge(score.median)),
+                verdict: score
+                    .and_then(|score| row.bound.judge(score.median))
+                    .map(|verdict| if row.needs_quiet && !quiet { Verdict::Noisy } else { verdict }),
                 row,
             })
         })
@@ -360,6 +377,7 @@ pub(crate) fn render(lines: &[Line]) -> String {
                 Some(Verdict::Goal) => "goal",
                 Some(Verdict::Accepted) => "accepted",
                 Some(Verdict::Missed) => "MISSED",
+                Some(Verdict::Noisy) => "noisy",
                 None => "-",
             }
             .to_owned(),
@@ -399,7 +417,7 @@ mod tests {
     }
 
     fn only(rounds: &[Round]) -> Line {
-        let mut lines = lines(rounds);
+        let mut lines = lines(rounds, true);
         assert_eq!(lines.len(), 1);
         lines.remove(0)
     }
@@ -431,11 +449,14 @@ mod tests {
     #[test]
     fn translation_is_compared_with_what_nginx_forwards() {
         use System::{Gateway, Nginx};
-        let line = lines(&[round(&[
-            (Figure::CpuSmall, Nginx, 20.0),
-            (Figure::CpuSmall, Gateway, 20.0),
-            (Figure::CpuTranslated, Gateway, 70.0),
-        ])])
+        let line = lines(
+            &[round(&[
+                (Figure::CpuSmall, Nginx, 20.0),
+                (Figure::CpuSmall, Gateway, 20.0),
+                (Figure::CpuTranslated, Gateway, 70.0),
+            ])],
+            true,
+        )
         .remove(1);
         assert_eq!(line.figure, Figure::CpuTranslated);
         assert_eq!((line.score.unwrap().median, line.verdict), (3.5, Some(Verdict::Missed)));
@@ -450,16 +471,24 @@ mod tests {
     }
 
     #[test]
+    fn a_noisy_machine_judges_processor_time_but_not_the_clock() {
+        let values = [(Figure::Start, System::Gateway, 10.0), (Figure::MemoryIdle, System::Gateway, 10.0)];
+        let verdicts = |quiet| lines(&[round(&values)], quiet).iter().map(|line| line.verdict).collect::<Vec<_>>();
+        assert_eq!(verdicts(true), [Some(Verdict::Goal), Some(Verdict::Goal)]);
+        assert_eq!(verdicts(false), [Some(Verdict::Goal), Some(Verdict::Noisy)]);
+    }
+
+    #[test]
     fn what_was_not_measured_has_no_line() {
-        assert!(lines(&[round(&[(Figure::CpuSmall, System::Nginx, 20.0)])]).is_empty());
+        assert!(lines(&[round(&[(Figure::CpuSmall, System::Nginx, 20.0)])], true).is_empty());
     }
 
     #[test]
     fn the_table_shows_units_bounds_and_verdicts() {
-        let table = render(&lines(&[round(&[
-            (Figure::CpuSmall, System::Nginx, 20.0),
-            (Figure::CpuSmall, System::Gateway, 25.0),
-        ])]));
+        let table = render(&lines(
+            &[round(&[(Figure::CpuSmall, System::Nginx, 20.0), (Figure::CpuSmall, System::Gateway, 25.0)])],
+            true,
+        ));
         let line = table.lines().last().unwrap();
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         assert_eq!(
