@@ -34,6 +34,8 @@ pub(crate) const LATENCY_RATE: f64 = 200.0;
 const MAX_IDLE: f64 = 0.1;
 /// A machine is quiet while other programs take no more than this share of the proxy's core.
 const MAX_OTHERS: f64 = 0.05;
+/// How far the log may be behind the answers.
+const LOG_LAG: Duration = Duration::from_millis(500);
 /// Connections an ordinary run needs at most.
 const CONNECTIONS: usize = 1000;
 
@@ -214,10 +216,11 @@ impl Bench {
                 }
             }
             if let (System::Gateway, Some(process)) = (peer.system, &peer.process) {
+                // Lines may be written behind the answers, those of the warm-up too.
+                thread::sleep(LOG_LAG);
                 process.empty_log()?;
                 let report = self.closed(peer, &self.bodies.small, 0.5)?;
-                // Lines may be written behind the answers.
-                thread::sleep(Duration::from_millis(500));
+                thread::sleep(LOG_LAG);
                 self.log_lines = process.log_lines()? as f64 / report.requests as f64;
             }
         }
