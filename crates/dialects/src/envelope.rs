@@ -1,15 +1,13 @@
 //! A look at a body without taking it apart: the few fields by which a request is routed, with their places, so that they
 //! can be replaced while every other byte passes as it came.
 
-use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
 use gateway_core::error::GatewayError;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde_json::Value;
 
-use crate::json::{check, invalid_body, wrong};
+use crate::json::{invalid_body, scan, wrong};
 
 /// What the gateway needs to know of a body in an OpenAI or Anthropic dialect before it decides anything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,50 +35,56 @@ struct Places {
 pub type Pieces = Vec<Bytes>;
 
 impl Envelope {
-    /// Reads and checks a body: valid JSON, an object, not too deep, no field that matters twice.
+    /// Reads and checks a body as [`scan`] does; the fields that matter may stand in it once.
     pub fn read(body: &[u8]) -> Result<Envelope, GatewayError> {
-        check(body)?;
-        let mut raw = serde_json::Deserializer::from_slice(body);
-        let members = raw.deserialize_map(Members { body }).and_then(|members| raw.end().map(|()| members));
-        let members = members.map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => invalid_body(error_text(&error)),
-            _ => invalid_body(format!("the body is not valid JSON: {error}")),
-        })?;
         let mut envelope = Envelope::default();
-        if let Some((value, place)) = members.model {
-            let model: serde_json::Value = parse(value)?;
-            match model {
-                serde_json::Value::String(model) => envelope.model = Some(model),
-                serde_json::Value::Null => {}
-                other => return Err(wrong("model", "a string", &other)),
-            }
-            envelope.places.model = Some(place);
-        }
-        if let Some((value, _)) = members.stream {
-            envelope.stream = match value.get() {
-                "true" => true,
-                "false" | "null" => false,
-                _ => return Err(wrong("stream", "true or false", &parse(value)?)),
+        let mut seen: Vec<&'static str> = Vec::new();
+        let mut members = 0_usize;
+        scan(body, |name, place| {
+            members += 1;
+            let once: &'static str = match &*name {
+                "model" => "model",
+                "stream" => "stream",
+                "stream_options" => "stream_options",
+                "max_tokens" | "max_completion_tokens" => {
+                    envelope.max_tokens = parse(&body[place])?.as_u64().or(envelope.max_tokens);
+                    return Ok(());
+                }
+                "tools" | "functions" => {
+                    envelope.has_tools |= &body[place] != b"null";
+                    return Ok(());
+                }
+                _ => return Ok(()),
             };
-        }
-        if let Some((value, place)) = members.stream_options {
-            if value.get().starts_with('{') {
-                let options: serde_json::Value = parse(value)?;
-                envelope.include_usage = options.get("include_usage").and_then(serde_json::Value::as_bool);
+            if seen.contains(&once) {
+                return Err(GatewayError::invalid(once, format!("the body has `{once}` twice")));
             }
-            envelope.places.stream_options = Some(place);
-        }
-        envelope.max_tokens = members.max_tokens.and_then(|(value, _)| value.get().parse().ok());
-        envelope.has_tools = members.has_tools;
+            seen.push(once);
+            let value = parse(&body[place.clone()])?;
+            match (once, value) {
+                ("model", Value::String(model)) => envelope.model = Some(model),
+                ("model", Value::Null) | ("stream", Value::Null) => {}
+                ("model", other) => return Err(wrong("model", "a string", &other)),
+                ("stream", Value::Bool(stream)) => envelope.stream = stream,
+                ("stream", other) => return Err(wrong("stream", "true or false", &other)),
+                (_, options) => envelope.include_usage = options.get("include_usage").and_then(Value::as_bool),
+            }
+            match once {
+                "model" => envelope.places.model = Some(place),
+                "stream_options" => envelope.places.stream_options = Some(place),
+                _ => {}
+            }
+            Ok(())
+        })?;
         envelope.places.first_member = memchr::memchr(b'{', body).map_or(0, |at| at + 1);
-        envelope.places.empty = members.count == 0;
+        envelope.places.empty = members == 0;
         Ok(envelope)
     }
 
     /// The body with another `model`; `include_usage` adds `stream_options.include_usage: true`.
     pub fn splice(&self, body: &Bytes, model: &str, include_usage: bool) -> Pieces {
         let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(2);
-        let quoted = serde_json::Value::from(model).to_string();
+        let quoted = Value::from(model).to_string();
         let mut front = String::new();
         match &self.places.model {
             Some(place) => edits.push((place.clone(), quoted)),
@@ -115,119 +119,15 @@ impl Envelope {
 /// `stream_options` with `include_usage` set.
 fn with_usage(options: &[u8]) -> String {
     let mut options = match serde_json::from_slice(options) {
-        Ok(serde_json::Value::Object(options)) => options,
+        Ok(Value::Object(options)) => options,
         _ => serde_json::Map::new(),
     };
     options.insert("include_usage".to_owned(), true.into());
-    serde_json::Value::Object(options).to_string()
+    Value::Object(options).to_string()
 }
 
-fn parse(value: &RawValue) -> Result<serde_json::Value, GatewayError> {
-    serde_json::from_str(value.get()).map_err(|error| invalid_body(format!("the body is not valid JSON: {error}")))
-}
-
-/// serde_json's message without its position, which is that of the end of the body.
-fn error_text(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
-}
-
-type Member<'a> = Option<(&'a RawValue, Range<usize>)>;
-
-#[derive(Default)]
-struct Found<'a> {
-    model: Member<'a>,
-    stream: Member<'a>,
-    stream_options: Member<'a>,
-    max_tokens: Member<'a>,
-    has_tools: bool,
-    count: usize,
-}
-
-struct Members<'a> {
-    body: &'a [u8],
-}
-
-impl<'de> Visitor<'de> for Members<'de> {
-    type Value = Found<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = Found::default();
-        while let Some(key) = map.next_key::<Key>()? {
-            found.count += 1;
-            let slot = match key {
-                Key::Model => &mut found.model,
-                Key::Stream => &mut found.stream,
-                Key::StreamOptions => &mut found.stream_options,
-                Key::MaxTokens => &mut found.max_tokens,
-                Key::Tools => {
-                    found.has_tools = map.next_value::<&RawValue>()?.get() != "null";
-                    continue;
-                }
-                Key::Other => {
-                    map.next_value::<&RawValue>()?;
-                    continue;
-                }
-            };
-            if slot.is_some() && key != Key::MaxTokens {
-                return Err(de::Error::custom(format_args!("the body has `{}` twice", key.name())));
-            }
-            let value = map.next_value::<&'de RawValue>()?;
-            let start = value.get().as_ptr() as usize - self.body.as_ptr() as usize;
-            *slot = Some((value, start..start + value.get().len()));
-        }
-        Ok(found)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Key {
-    Model,
-    Stream,
-    StreamOptions,
-    MaxTokens,
-    Tools,
-    Other,
-}
-
-impl Key {
-    fn name(self) -> &'static str {
-        match self {
-            Key::Model => "model",
-            Key::Stream => "stream",
-            Key::StreamOptions => "stream_options",
-            Key::MaxTokens | Key::Tools | Key::Other => "",
-        }
-    }
-}
-
-impl<'de> de::Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl Visitor<'_> for KeyVisitor {
-            type Value = Key;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_str<E: de::Error>(self, key: &str) -> Result<Key, E> {
-                Ok(match key {
-                    "model" => Key::Model,
-                    "stream" => Key::Stream,
-                    "stream_options" => Key::StreamOptions,
-                    "max_tokens" | "max_completion_tokens" => Key::MaxTokens,
-                    "tools" | "functions" => Key::Tools,
-                    _ => Key::Other,
-                })
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
+fn parse(value: &[u8]) -> Result<Value, GatewayError> {
+    serde_json::from_slice(value).map_err(|error| invalid_body(format!("the body is not valid JSON: {error}")))
 }
 
 #[cfg(test)]
@@ -294,7 +194,7 @@ mod tests {
         assert_eq!(message(r#"{"stream":"yes"}"#), "stream must be true or false, got a string");
         assert!(message("[]").contains("JSON object"), "{}", message("[]"));
         assert!(message(r#"{"a":1} x"#).contains("not valid JSON"));
-        assert!(message("").contains("not valid JSON"));
+        assert_eq!(message(""), "the body is empty");
         assert!(Envelope::read(b"{\"a\":\"\xff\"}").is_err());
     }
 

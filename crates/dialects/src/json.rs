@@ -1,58 +1,269 @@
 //! JSON with nothing lost: strict checks before parsing, and reading by taking fields out, so that what was not taken is known.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use gateway_core::Extra;
 use gateway_core::error::GatewayError;
 use gateway_core::limits::JSON_DEPTH;
-use memchr::memchr2;
 use serde_json::{Number, Value};
 
-/// Refuses what a JSON parser may let through and a provider may not: nesting beyond [`JSON_DEPTH`] and escapes of half a
-/// character (`\ud83d` alone). Anything else that is wrong is left for the parser to find.
-pub fn check(body: &[u8]) -> Result<(), GatewayError> {
-    let (mut at, mut depth) = (0, 0_usize);
-    while let Some(&byte) = body.get(at) {
-        at += 1;
-        match byte {
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > JSON_DEPTH {
-                    return Err(invalid_body(format!(
-                        "the JSON is nested deeper than {JSON_DEPTH} levels (byte {at})"
-                    )));
+/// Checks a body in one pass, without building anything: valid UTF-8 and JSON, an object at the top, nested no deeper than
+/// [`JSON_DEPTH`], no escape of half a character (`\ud83d` alone). `member` is told every member of the top level: its name
+/// and where its value stands.
+pub fn scan<'a>(
+    body: &'a [u8],
+    mut member: impl FnMut(Cow<'a, str>, Range<usize>) -> Result<(), GatewayError>,
+) -> Result<(), GatewayError> {
+    if simdutf8::basic::from_utf8(body).is_err() {
+        let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+        return Err(invalid_body(format!("the body is not valid UTF-8 (byte {valid})")));
+    }
+    let mut scan = Scan { body, at: 0, open: 0, depth: 0 };
+    scan.space();
+    if scan.peek() != Some(b'{') {
+        // An error in what is no object is worth less than the hint that it is none.
+        return Err(invalid_body(if scan.peek().is_none() {
+            "the body is empty"
+        } else {
+            "the body must be a JSON object"
+        }));
+    }
+    scan.enter(b'{')?;
+    let mut first = true;
+    while scan.next_item(b'}', &mut first)? {
+        let name = scan.name()?;
+        let start = scan.at;
+        scan.value()?;
+        member(name, start..scan.at)?;
+    }
+    scan.space();
+    if scan.at < body.len() { Err(scan.wrong("the end of the body")) } else { Ok(()) }
+}
+
+/// Where a scan is. `body` is valid UTF-8.
+struct Scan<'a> {
+    body: &'a [u8],
+    at: usize,
+    /// The containers that are open, innermost in the lowest bit: 1 is an object, 0 a list.
+    open: u128,
+    depth: usize,
+}
+
+impl<'a> Scan<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn wrong(&self, expected: &str) -> GatewayError {
+        let before = &self.body[..self.at.min(self.body.len())];
+        let line = 1 + memchr::memchr_iter(b'\n', before).count();
+        let column = 1 + before.len() - memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+        let found = if self.at < self.body.len() { "something else" } else { "its end" };
+        invalid_body(format!(
+            "the body is not valid JSON: expected {expected}, found {found} at line {line} column {column}"
+        ))
+    }
+
+    fn enter(&mut self, bracket: u8) -> Result<(), GatewayError> {
+        if self.depth == JSON_DEPTH {
+            let message = format!("the JSON is nested deeper than {JSON_DEPTH} levels (byte {})", self.at);
+            return Err(invalid_body(message));
+        }
+        self.depth += 1;
+        self.open = self.open << 1 | u128::from(bracket == b'{');
+        self.at += 1;
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+        self.open >>= 1;
+        self.at += 1;
+    }
+
+    /// Goes to the next item of the innermost container, or behind its `end`. `first`: there has been none yet.
+    fn next_item(&mut self, end: u8, first: &mut bool) -> Result<bool, GatewayError> {
+        self.space();
+        if self.peek() == Some(end) {
+            self.leave();
+            return Ok(false);
+        }
+        if !std::mem::take(first) {
+            if self.peek() != Some(b',') {
+                return Err(self.wrong(if end == b'}' { "`,` or `}`" } else { "`,` or `]`" }));
+            }
+            self.at += 1;
+            self.space();
+        }
+        Ok(true)
+    }
+
+    /// The name of a member, up to its value.
+    fn name(&mut self) -> Result<Cow<'a, str>, GatewayError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.wrong("a name in quotes"));
+        }
+        let start = self.at;
+        self.string()?;
+        let quoted = &self.body[start..self.at];
+        self.space();
+        if self.peek() != Some(b':') {
+            return Err(self.wrong("`:`"));
+        }
+        self.at += 1;
+        self.space();
+        let plain = &quoted[1..quoted.len() - 1];
+        if memchr::memchr(b'\\', plain).is_none() {
+            return Ok(String::from_utf8_lossy(plain));
+        }
+        serde_json::from_slice(quoted).map(Cow::Owned).map_err(|_| self.wrong("a name in quotes"))
+    }
+
+    /// Passes one value, whatever is in it.
+    fn value(&mut self) -> Result<(), GatewayError> {
+        let outside = self.depth;
+        loop {
+            // A value begins here.
+            match self.peek() {
+                Some(b'"') => self.string()?,
+                Some(b'{') => {
+                    self.enter(b'{')?;
+                    if self.next_item(b'}', &mut true)? {
+                        self.name()?;
+                        continue;
+                    }
+                }
+                Some(b'[') => {
+                    self.enter(b'[')?;
+                    if self.next_item(b']', &mut true)? {
+                        continue;
+                    }
+                }
+                Some(b't') => self.word(b"true")?,
+                Some(b'f') => self.word(b"false")?,
+                Some(b'n') => self.word(b"null")?,
+                _ => self.number()?,
+            }
+            // A value has ended here: so may the containers around it.
+            loop {
+                if self.depth == outside {
+                    return Ok(());
+                }
+                let object = self.open & 1 == 1;
+                if self.next_item(if object { b'}' } else { b']' }, &mut false)? {
+                    if object {
+                        self.name()?;
+                    }
+                    break;
                 }
             }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => at = check_string(body, at)?,
-            _ => {}
         }
     }
-    Ok(())
-}
 
-/// Returns the offset behind the closing quote of the string that begins at `at`.
-fn check_string(body: &[u8], mut at: usize) -> Result<usize, GatewayError> {
-    while let Some(offset) = memchr2(b'"', b'\\', &body[at..]) {
-        at += offset;
-        if body[at] == b'"' {
-            return Ok(at + 1);
+    fn word(&mut self, word: &[u8]) -> Result<(), GatewayError> {
+        if !self.body[self.at..].starts_with(word) {
+            return Err(self.wrong("a value"));
         }
-        match code_unit(body, at) {
-            Some(0xd800..=0xdbff) if matches!(code_unit(body, at + 6), Some(0xdc00..=0xdfff)) => at += 12,
-            Some(0xd800..=0xdfff) => {
-                return Err(invalid_body(format!(
-                    "a string contains half of a surrogate pair, which is no character (byte {at})"
-                )));
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), GatewayError> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
             }
-            _ => at = (at + 2).min(body.len()),
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), GatewayError> {
+        if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            return Err(self.wrong("a value"));
+        }
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    /// Passes a string, from its opening quote.
+    fn string(&mut self) -> Result<(), GatewayError> {
+        self.at += 1;
+        loop {
+            self.at += plain_length(&self.body[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.wrong("`\"`, or an escape for a control character")),
+            }
         }
     }
-    Ok(body.len())
+
+    fn escape(&mut self) -> Result<(), GatewayError> {
+        match self.body.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => match (self.code_unit(0), self.code_unit(6)) {
+                (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => self.at += 12,
+                (Some(0xd800..=0xdfff), _) => {
+                    let message =
+                        format!("a string contains half of a surrogate pair, which is no character (byte {})", self.at);
+                    return Err(invalid_body(message));
+                }
+                (Some(_), _) => self.at += 6,
+                (None, _) => return Err(self.wrong("four hexadecimal digits")),
+            },
+            _ => return Err(self.wrong("an escape")),
+        }
+        Ok(())
+    }
+
+    /// The code unit of the escape `\uXXXX` that begins so many bytes further on, if there is one.
+    fn code_unit(&self, further: usize) -> Option<u16> {
+        let start = self.at + further;
+        let digits = self.body.get(start..start + 6)?.strip_prefix(b"\\u")?;
+        digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | (digit as char).to_digit(16)? as u16))
+    }
 }
 
-/// The code unit of the escape `\uXXXX` at `at`, if there is one.
-fn code_unit(body: &[u8], at: usize) -> Option<u16> {
-    let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
-    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+/// How many bytes go by before a string's end, an escape or a control character. Looks at a block at a time: the compiler
+/// makes vectors of it.
+fn plain_length(text: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < b' ');
+    let plain_block = |block: &&[u8]| !block.iter().fold(false, |any, &byte| any | special(byte));
+    let start = BLOCK * text.chunks_exact(BLOCK).take_while(plain_block).count();
+    let rest = &text[start..];
+    start + rest.iter().position(|&byte| special(byte)).unwrap_or(rest.len())
+}
+
+/// [`scan`] for those who want no member.
+pub fn check(body: &[u8]) -> Result<(), GatewayError> {
+    scan(body, |_, _| Ok(()))
 }
 
 pub fn invalid_body(message: impl Into<String>) -> GatewayError {
@@ -189,23 +400,84 @@ pub fn wrong(path: &str, expected: &str, got: &Value) -> GatewayError {
 mod tests {
     use super::*;
 
+    use proptest::prelude::*;
+
     #[test]
     fn depth_is_bounded_and_brackets_in_strings_do_not_count() {
-        let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
-        assert!(check(&nested(JSON_DEPTH)).is_ok());
-        assert!(check(&nested(JSON_DEPTH + 1)).is_err());
+        let nested = |depth: usize| [&b"{\"a\":"[..], &vec![b'['; depth], &vec![b']'; depth], b"}"].concat();
+        assert!(check(&nested(JSON_DEPTH - 1)).is_ok());
+        assert!(check(&nested(JSON_DEPTH)).is_err());
         assert!(check(format!(r#"{{"a": "{}"}}"#, "[".repeat(1000)).as_bytes()).is_ok());
-        assert!(check(&[b'['; 1_000_000]).is_err());
+        assert!(check(&nested(1_000_000)).is_err());
     }
 
     #[test]
     fn half_a_character_is_refused() {
-        for good in [r#""\ud83d\ude00""#, r#""\\ud83d""#, r#""\"\u00e9""#, "\"😀\"", r#""\"#, r#""\u12"#] {
-            assert!(check(good.as_bytes()).is_ok(), "{good}");
+        let body = |text: &str| format!("{{\"a\":{text}}}");
+        for good in [r#""\ud83d\ude00""#, r#""\\ud83d""#, r#""\"\u00e9""#, "\"😀\""] {
+            assert!(check(body(good).as_bytes()).is_ok(), "{good}");
         }
-        for bad in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83d\ud83d\ude00""#] {
-            assert!(check(bad.as_bytes()).is_err(), "{bad}");
+        for bad in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83d\ud83d\ude00""#, r#""\"#, r#""\u12"#] {
+            assert!(check(body(bad).as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_error_tells_its_place() {
+        let message = |body: &str| check(body.as_bytes()).unwrap_err().message;
+        assert_eq!(
+            message("{\n  \"a\": 01}"),
+            "the body is not valid JSON: expected `,` or `}`, found something else at line 2 column 9"
+        );
+        assert_eq!(message("{\"a\""), "the body is not valid JSON: expected `:`, found its end at line 1 column 5");
+    }
+
+    #[test]
+    fn members_are_found_under_any_spelling_of_their_names() {
+        let body = br#" { "mod\u0065l" : "x" , "n":[1,{"model":2}] }"#;
+        let mut seen = Vec::new();
+        scan(body, |name, place| {
+            seen.push((name.into_owned(), std::str::from_utf8(&body[place]).unwrap()));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, [("model".to_owned(), "\"x\""), ("n".to_owned(), r#"[1,{"model":2}]"#)]);
+    }
+
+    proptest! {
+        #[test]
+        fn accepts_what_serde_json_accepts(body in r#"\{("[ab\\\\u0e9nt]{0,4}" ?: ?([-0-9.eE+]{1,5}|true|nul|null|\[?[\],0]{0,3}|\{?"x":0\}|"[\\u0041n"]{0,3}"),? ?){0,3}\}?"#) {
+            let known = serde_json::from_str::<serde_json::Map<String, Value>>(&body).is_ok();
+            prop_assert_eq!(check(body.as_bytes()).is_ok(), known, "{}", body);
+        }
+
+        #[test]
+        fn accepts_every_value(value in any_json()) {
+            let body = serde_json::json!({ "v": value }).to_string();
+            prop_assert!(check(body.as_bytes()).is_ok());
+            let pretty = serde_json::to_string_pretty(&serde_json::json!({ "v": value })).unwrap();
+            prop_assert!(check(pretty.as_bytes()).is_ok());
+            for cut in 0..body.len() {
+                prop_assert!(check(&body.as_bytes()[..cut]).is_err());
+            }
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from)
+        ];
+        leaf.prop_recursive(4, 20, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect()))
+            ]
+        })
     }
 
     #[test]

@@ -83,7 +83,8 @@ pub fn plan(gateway: &Gateway, call: &Call) -> Result<RoutePlan, GatewayError> {
     let mut hints = call.hints.clone();
     hints.required = call::needed(call);
     let default = resolved.strategy.unwrap_or(gateway.config.routing.strategy);
-    routing::plan(resolved.candidates, &hints, default, call.estimate()).map_err(|no_route| unroutable(&no_route, call))
+    routing::plan(resolved.candidates, &hints, default, &|| call.estimate())
+        .map_err(|no_route| unroutable(&no_route, call))
 }
 
 fn unroutable(no_route: &NoRoute, call: &Call) -> GatewayError {

@@ -143,7 +143,18 @@ struct Shared {
     open: Arc<AtomicUsize>,
 }
 
+/// A worker's timers are checked at least this often.
+///
+/// A timer that is due before all others makes the runtime wake itself, with a system call. The timers of requests are all
+/// longer than this one, so theirs never do.
+const TICK: Duration = Duration::from_secs(1);
+
 async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<std::net::TcpStream>) {
+    let ticking = tokio::spawn(async {
+        loop {
+            tokio::time::sleep(TICK).await;
+        }
+    });
     let mut tasks = tokio::task::JoinSet::new();
     let mut phase = shared.phase.clone();
     loop {
@@ -164,6 +175,7 @@ async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<std::net::TcpStre
             Some(_) = tasks.join_next() => {}
         }
     }
+    ticking.abort();
     let all = async { while tasks.join_next().await.is_some() {} };
     tokio::select! {
         () = all => {}

@@ -13,7 +13,7 @@ pub mod routes;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt;
 use gateway_core::error::{ErrorKind, GatewayError};
@@ -30,7 +30,7 @@ use crate::pipeline;
 /// Answers any request.
 pub async fn respond(gateway: Arc<Gateway>, request: Request<Incoming>, local: SocketAddr) -> Response<ReplyBody> {
     let started = Instant::now();
-    let request_id = format!("req_{}", uuid::Uuid::now_v7().simple());
+    let request_id = request_id();
     let dialect = routes::dialect_of(request.uri().path());
     // A request whose handling panics fails alone.
     let handled = AssertUnwindSafe(dispatch(&gateway, request, local, started, &request_id)).catch_unwind().await;
@@ -40,6 +40,19 @@ pub async fn respond(gateway: Arc<Gateway>, request: Request<Incoming>, local: S
     let mut reply = result.unwrap_or_else(|error| egress::error(&error, dialect, &request_id));
     egress::identify(&mut reply, dialect, &request_id);
     reply.into_response()
+}
+
+/// Sortable by time, unique in practice. It is a name, not a secret: no system call for its randomness.
+fn request_id() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let random = fastrand::u128(..).to_ne_bytes();
+    let [a, b, c, d, e, f, g, h, i, j, ..] = random;
+    let id =
+        uuid::Builder::from_unix_timestamp_millis(now.as_millis() as u64, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
+    let mut text = String::with_capacity(36);
+    text.push_str("req_");
+    text.push_str(id.simple().encode_lower(&mut uuid::Uuid::encode_buffer()));
+    text
 }
 
 async fn dispatch(

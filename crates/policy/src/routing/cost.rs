@@ -6,7 +6,8 @@
 use super::{Candidate, Ordered, Why};
 use crate::tokens::Estimate;
 
-pub(super) fn order(candidates: Vec<Candidate>, estimate: Estimate) -> Vec<Ordered> {
+pub(super) fn order(candidates: Vec<Candidate>, estimate: &dyn Fn() -> Estimate) -> Vec<Ordered> {
+    let estimate = estimate();
     let mut ordered: Vec<Ordered> = candidates
         .into_iter()
         .map(|candidate| {

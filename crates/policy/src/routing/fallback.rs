@@ -3,7 +3,7 @@
 use super::{Candidate, Ordered, Why};
 use crate::tokens::Estimate;
 
-pub(super) fn order(candidates: Vec<Candidate>, _: Estimate) -> Vec<Ordered> {
+pub(super) fn order(candidates: Vec<Candidate>, _: &dyn Fn() -> Estimate) -> Vec<Ordered> {
     candidates
         .into_iter()
         .map(|candidate| Ordered { target: candidate.target, why: Why::ConfiguredOrder, score: None })

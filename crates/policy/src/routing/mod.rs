@@ -260,12 +260,13 @@ pub const BUILT: [Strategy; 2] = [Strategy::Fallback, Strategy::Cost];
 
 /// Puts `candidates` in the order in which they are to be tried. Equal ones keep their order.
 ///
-/// `default` is the strategy of the alias or of the configuration, for requests that name none.
+/// `default` is the strategy of the alias or of the configuration, for requests that name none. `estimate` is asked by
+/// strategies that need the size of the request; to know it takes a look at every byte.
 pub fn plan(
     candidates: Vec<Candidate>,
     hints: &Hints,
     default: Strategy,
-    estimate: Estimate,
+    estimate: &dyn Fn() -> Estimate,
 ) -> Result<RoutePlan, NoRoute> {
     let strategy = hints.strategy.unwrap_or(default);
     let order = match strategy {

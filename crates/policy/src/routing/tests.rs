@@ -27,7 +27,7 @@ fn names(plan: &RoutePlan) -> Vec<String> {
 }
 
 fn route(candidates: Vec<Candidate>, hints: &Hints) -> RoutePlan {
-    plan(candidates, hints, Strategy::Fallback, SIZE).expect("a plan")
+    plan(candidates, hints, Strategy::Fallback, &|| SIZE).expect("a plan")
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn cost_weighs_the_sizes_of_this_request() {
     let hints = Hints { strategy: Some(Strategy::Cost), ..Hints::default() };
     let both = || vec![priced("cheap-output", 2.0, 1.0), priced("cheap-input", 1.0, 5.0)];
     let order = |input, output| {
-        let plan = plan(both(), &hints, Strategy::Fallback, Estimate { input, output }).expect("a plan");
+        let plan = plan(both(), &hints, Strategy::Fallback, &|| Estimate { input, output }).expect("a plan");
         names(&plan)
     };
     assert_eq!(order(1_000, 100), ["cheap-input/m", "cheap-output/m"]);
@@ -87,7 +87,7 @@ fn every_skip_says_why() {
     let blind = Candidate { capabilities: Capabilities::default().with(Capability::Tools), ..candidate("blind", "m") };
     let down = Candidate { available: Err("circuit open for 12 s more".into()), ..candidate("down", "m") };
     let refusal =
-        plan(vec![candidate("out", "m"), blind, down], &hints, Strategy::Fallback, SIZE).expect_err("no route");
+        plan(vec![candidate("out", "m"), blind, down], &hints, Strategy::Fallback, &|| SIZE).expect_err("no route");
     assert_eq!(
         refusal.to_string(),
         "no target is left for this request: out/m: excluded by the request; blind/m: cannot do what the request needs: \
@@ -99,9 +99,9 @@ fn every_skip_says_why() {
 #[test]
 fn a_request_that_rules_out_everything_is_its_own_fault() {
     let hints = Hints { excluded: vec!["a".into()], pinned: Some("a".into()), ..Hints::default() };
-    let refusal = plan(vec![candidate("a", "m")], &hints, Strategy::Fallback, SIZE).expect_err("excluded wins");
+    let refusal = plan(vec![candidate("a", "m")], &hints, Strategy::Fallback, &|| SIZE).expect_err("excluded wins");
     assert!(refusal.is_by_request());
-    let nobody = plan(vec![], &Hints::default(), Strategy::Fallback, SIZE).expect_err("nobody");
+    let nobody = plan(vec![], &Hints::default(), Strategy::Fallback, &|| SIZE).expect_err("nobody");
     assert!(!nobody.is_by_request());
 }
 
@@ -109,7 +109,7 @@ fn a_request_that_rules_out_everything_is_its_own_fault() {
 fn strategies_that_are_not_built_say_so() {
     for strategy in Strategy::ALL {
         let hints = Hints { strategy: Some(strategy), ..Hints::default() };
-        let planned = plan(vec![candidate("a", "m")], &hints, Strategy::Fallback, SIZE);
+        let planned = plan(vec![candidate("a", "m")], &hints, Strategy::Fallback, &|| SIZE);
         match planned {
             Ok(plan) => assert!(BUILT.contains(&plan.strategy)),
             Err(refusal) => {
@@ -221,7 +221,7 @@ proptest! {
             .map(|c| number(&c.target))
             .collect();
         let all = candidates.len();
-        match plan(candidates, &hints, Strategy::Fallback, SIZE) {
+        match plan(candidates, &hints, Strategy::Fallback, &|| SIZE) {
             Err(NoRoute::NothingLeft(skipped)) => {
                 prop_assert!(allowed.is_empty());
                 prop_assert_eq!(skipped.len(), all);
@@ -246,7 +246,7 @@ proptest! {
     ) {
         let prices: Vec<Option<Price>> = candidates.iter().map(|c| c.price.clone()).collect();
         let cost = hints.strategy == Some(Strategy::Cost);
-        if let Ok(plan) = plan(candidates, &hints, Strategy::Fallback, SIZE) {
+        if let Ok(plan) = plan(candidates, &hints, Strategy::Fallback, &|| SIZE) {
             let keys: Vec<_> = plan.targets.iter().map(|planned| {
                 let provider = &*planned.target.provider;
                 let pinned = hints.pinned.as_deref() == Some(provider);
@@ -265,7 +265,7 @@ proptest! {
 
     #[test]
     fn the_same_question_has_the_same_answer(candidates in candidates(), hints in hints()) {
-        let again = plan(candidates.clone(), &hints, Strategy::Cost, SIZE);
-        prop_assert_eq!(plan(candidates, &hints, Strategy::Cost, SIZE), again);
+        let again = plan(candidates.clone(), &hints, Strategy::Cost, &|| SIZE);
+        prop_assert_eq!(plan(candidates, &hints, Strategy::Cost, &|| SIZE), again);
     }
 }
