@@ -140,9 +140,11 @@ def peer_closed(call):
 
 
 class Gateway(Program):
+    """The gateway on a free port of the loopback address, unless the environment says otherwise."""
+
     def __init__(self, environment, *arguments):
-        port = free_port()
-        environment = {"HOST": "127.0.0.1", "PORT": str(port)} | environment
+        environment = {"HOST": "127.0.0.1", "PORT": str(free_port())} | environment
+        port = int(environment["PORT"])
         super().__init__([binary(), "serve", *arguments], environment, "/health/ready", port)
 
 
