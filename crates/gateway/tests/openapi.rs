@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
+use gateway_core::error::ErrorKind;
 use serde_json::{Map, Value, json};
 
 struct Sandbox {
@@ -426,4 +427,34 @@ fn the_page_is_served_whole_and_takes_nothing_from_elsewhere() {
     assert!(bytes < 40 * 1024, "{bytes} bytes");
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+}
+
+/// After a change, `UPDATE_GOLDEN=1 cargo test -p llm-gateway --test openapi` writes the table again.
+#[test]
+fn the_page_about_the_api_names_every_error_and_every_header() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let mut table = String::from("| native `error` | status | OpenAI `type` | Anthropic `type` |\n|---|---|---|---|\n");
+    for row in ErrorKind::ALL.map(ErrorKind::row) {
+        let status = |own: u16| if own == row.status { String::new() } else { format!(" ({own})") };
+        let (openai, anthropic) = (status(row.openai_status), status(row.anthropic_status));
+        let (code, status, openai_type, anthropic_type) = (row.code, row.status, row.openai_type, row.anthropic_type);
+        table += &format!("| `{code}` | {status} | `{openai_type}`{openai} | `{anthropic_type}`{anthropic} |\n");
+    }
+    let (begin, end) = ("<!-- generated: errors -->\n", "<!-- end: errors -->");
+    let (before, rest) = page.split_once(begin).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    let wanted = format!("{before}{begin}\n{table}\n{end}{after}");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &wanted).unwrap();
+    } else {
+        assert_eq!(page, wanted, "docs/api.md is out of date");
+    }
+    let document = Sandbox::start().document();
+    let components = &document["components"];
+    for name in
+        [&components["headers"], &components["parameters"]].iter().flat_map(|all| all.as_object().unwrap().keys())
+    {
+        assert!(page.contains(&format!("`{name}")), "docs/api.md does not name {name}");
+    }
 }

@@ -196,6 +196,8 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
                 operation["externalDocs"] = json!({"url": url});
             }
             errors(&mut operation, dialect, MADE);
+            operation["responses"]["default"] =
+                error_response(dialect, "A provider's error, with the provider's status.");
         }
         Action::ShowModel => errors(&mut operation, Dialect::OpenAiChat, &[ErrorKind::ModelNotFound]),
         Action::ProviderHealth => errors(&mut operation, Dialect::Native, &[ErrorKind::NotFound]),
@@ -449,10 +451,14 @@ fn errors(operation: &mut Value, dialect: Dialect, kinds: &[ErrorKind]) {
         by_status.entry(status).or_default().push(name);
     }
     for (status, names) in by_status {
-        operation["responses"][status.to_string()] = json!({
-            "description": names.join(", "),
-            "headers": headers(&[On::All, On::Error]),
-            "content": {"application/json": {"schema": reference(&error_name(dialect))}},
-        });
+        operation["responses"][status.to_string()] = error_response(dialect, &names.join(", "));
     }
+}
+
+fn error_response(dialect: Dialect, description: &str) -> Value {
+    json!({
+        "description": description,
+        "headers": headers(&[On::All, On::Completion, On::Error]),
+        "content": {"application/json": {"schema": reference(&error_name(dialect))}},
+    })
 }
