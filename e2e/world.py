@@ -140,11 +140,9 @@ def peer_closed(call):
 
 
 class Gateway(Program):
-    """The gateway on a free port of the loopback address, unless the environment says otherwise."""
-
     def __init__(self, environment, *arguments):
-        environment = {"HOST": "127.0.0.1", "PORT": str(free_port())} | environment
-        port = int(environment["PORT"])
+        port = free_port()
+        environment = {"HOST": "127.0.0.1", "PORT": str(port)} | environment
         super().__init__([binary(), "serve", *arguments], environment, "/health/ready", port)
 
 

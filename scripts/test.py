@@ -75,6 +75,7 @@ TESTS = [
     ),
     Step("rust docs", ["cargo", "test", "--workspace", "--doc"], summary=re.compile(r"test result: ")),
     Step("project", ["pytest", "e2e/project"], summary=PYTEST),
+    Step("examples", ["python3", "scripts/check-docs.py"], summary=re.compile(r"\d+ passed, ")),
     Step("python clients", ["pytest", "e2e/sdk"], summary=PYTEST),
     Step(
         "javascript clients",
