@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-/// A provider key or an admin key: no `Display`, no `Serialize`, a `Debug` that tells nothing.
+use zeroize::Zeroizing;
+
+/// A provider key or an admin key: no `Display`, no `Serialize`, a `Debug` that tells nothing;
+/// its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     pub fn new(value: impl Into<String>) -> Self {
-        Secret(value.into())
+        Secret(Zeroizing::new(value.into()))
     }
 
     /// The secret itself. Call it only where it is put on the wire or compared.

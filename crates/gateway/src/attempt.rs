@@ -85,6 +85,14 @@ impl Failure {
         Failure::Gateway { class, error: GatewayError::new(kind, public).internal(text) }
     }
 
+    /// How long the provider wants to be left alone, where it says so.
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Failure::Upstream(refused) => retry_hint(&refused.headers),
+            Failure::Gateway { .. } => None,
+        }
+    }
+
     /// For the log.
     pub fn text(&self) -> String {
         let text = match self {
@@ -134,15 +142,41 @@ pub async fn run(
         if index + 1 < plan.targets.len() {
             index += 1;
             retried = false;
+        } else if class == FailureClass::Quota
+            && !retried
+            && let Some(wait) = failure.wait().filter(|&wait| wait <= SHORT_WAIT)
+        {
+            // Nobody else can be asked, and it is not long.
+            retried = true;
+            settle.pause(wait).await;
         } else if class.same_target() && !retried {
             retried = true;
             let ceiling =
                 retry.base_delay.mul_f64(retry.exponential_base.powi(attempts as i32 - 1)).min(retry.max_delay);
-            tokio::time::sleep(ceiling.mul_f64(fastrand::f64())).await;
+            settle.pause(ceiling.mul_f64(fastrand::f64())).await;
         } else {
             return (Err(failure), settle);
         }
     }
+}
+
+/// A provider's wish to be left alone for so long is granted within the request.
+const SHORT_WAIT: Duration = Duration::from_secs(2);
+/// Hints beyond a day are no hints.
+const LONGEST_HINT_SECONDS: f64 = 86_400.0;
+
+/// `retry-after-ms`, or `retry-after` in seconds (`1`, `0.5`) or as a date. Zero, negative and absurd values say nothing.
+fn retry_hint(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).map(str::trim);
+    let ms = text("retry-after-ms").and_then(|ms| ms.parse::<f64>().ok()).map(|ms| ms / 1e3);
+    let seconds = ms.or_else(|| {
+        let after = text("retry-after")?;
+        after.parse().ok().or_else(|| {
+            let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(after).ok()?;
+            Some((date.as_millisecond() - jiff::Timestamp::now().as_millisecond()) as f64 / 1e3)
+        })
+    })?;
+    (seconds > 0.0 && seconds <= LONGEST_HINT_SECONDS).then(|| Duration::from_secs_f64(seconds))
 }
 
 /// One attempt at one target.
@@ -350,4 +384,29 @@ fn passed_headers(headers: &HeaderMap, same: bool) -> HeaderMap {
     passed.remove("openai-project");
     passed.remove("anthropic-organization-id");
     passed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(name: &'static str, value: &str) -> Option<Duration> {
+        retry_hint(&HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]))
+    }
+
+    #[test]
+    fn hints_are_read_in_every_spelling_and_junk_is_none() {
+        assert_eq!(hint("retry-after", "2"), Some(Duration::from_secs(2)));
+        assert_eq!(hint("retry-after", "0.5"), Some(Duration::from_millis(500)));
+        assert_eq!(hint("retry-after-ms", "1500"), Some(Duration::from_millis(1500)));
+        let soon = jiff::Timestamp::now() + Duration::from_secs(100);
+        let date = jiff::fmt::rfc2822::to_string(&soon.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
+        assert!(
+            hint("retry-after", &date)
+                .is_some_and(|wait| wait.abs_diff(Duration::from_secs(100)) < Duration::from_secs(2))
+        );
+        for junk in ["", "0", "-1", "NaN", "inf", "1e9", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"] {
+            assert_eq!(hint("retry-after", junk), None, "{junk}");
+        }
+    }
 }

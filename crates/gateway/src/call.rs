@@ -22,7 +22,6 @@ use crate::api::ingress::Inbound;
 #[derive(Debug)]
 pub struct Call {
     pub request_id: String,
-    pub correlation_id: Option<String>,
     pub dialect: Dialect,
     pub started: Instant,
     pub body: Bytes,
@@ -41,17 +40,18 @@ pub struct Call {
 impl Call {
     /// Reads the envelope of an OpenAI or Anthropic request, or the whole of a native one. `streamed`: the route says so.
     pub fn open(inbound: Inbound, dialect: Dialect, streamed: bool) -> Result<Call, GatewayError> {
-        let mut hints = header_hints(&inbound.headers)?;
-        let timeout = timeout_header(&inbound.headers)?;
-        let envelope = Envelope::read(&inbound.body)?;
+        let Inbound { arrival, headers, body, .. } = inbound;
+        let body = body?;
+        let mut hints = header_hints(&headers)?;
+        let timeout = timeout_header(&headers)?;
+        let envelope = Envelope::read(&body)?;
         let mut call = Call {
-            request_id: inbound.request_id,
-            correlation_id: inbound.correlation_id,
+            request_id: arrival.request_id,
             dialect,
-            started: inbound.started,
-            forwarded: forwarded(&inbound.headers, dialect),
-            user: text_header(&inbound.headers, "x-gateway-user"),
-            body: inbound.body,
+            started: arrival.started,
+            forwarded: forwarded(&headers, dialect),
+            user: text_header(&headers, "x-gateway-user"),
+            body,
             stream: envelope.stream || streamed,
             envelope,
             hints: Hints::default(),

@@ -1,8 +1,9 @@
 //! What every request needs, in one place.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::providers::catalog::Catalog;
@@ -22,7 +23,7 @@ pub struct Gateway {
     pub started: Instant,
     draining: AtomicBool,
     /// Streams that are still open are to end now.
-    closing: Arc<AtomicBool>,
+    closing: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -35,7 +36,7 @@ impl Gateway {
             log,
             started: Instant::now(),
             draining: AtomicBool::new(false),
-            closing: Arc::default(),
+            closing: watch::Sender::default(),
         }
     }
 
@@ -49,10 +50,15 @@ impl Gateway {
     }
 
     pub fn close(&self) {
-        self.closing.store(true, Ordering::Relaxed);
+        self.closing.send_replace(true);
     }
 
-    pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+    /// Ends when streams that are still open must.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut closing = self.closing.subscribe();
+        async move {
+            // The sender lives as long as the program.
+            let _ = closing.wait_for(|closing| *closing).await;
+        }
     }
 }

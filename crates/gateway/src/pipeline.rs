@@ -22,8 +22,9 @@ use crate::settle::{Outcome, Record, Settle};
 
 /// Answers one request for a completion, in the dialect of its client.
 pub async fn handle(gateway: Arc<Gateway>, inbound: Inbound, dialect: Dialect, streamed: bool) -> Reply {
-    let mut settle = Settle::open(gateway.clone(), inbound.started, record_of(&inbound, dialect));
-    let request_id = inbound.request_id.clone();
+    let record = Record::new(&inbound.arrival, inbound.route, dialect);
+    let mut settle = Settle::open(gateway.clone(), inbound.arrival.started, record);
+    let request_id = inbound.arrival.request_id.clone();
     let opened = Call::open(inbound, dialect, streamed).and_then(|call| {
         settle.asked(&call);
         let plan = plan(&gateway, &call)?;
@@ -31,7 +32,7 @@ pub async fn handle(gateway: Arc<Gateway>, inbound: Inbound, dialect: Dialect, s
     });
     let (call, plan) = match opened {
         Ok(opened) => opened,
-        Err(error) => return refuse(&error, dialect, &request_id, settle),
+        Err(error) => return refuse(error, dialect, &request_id, settle),
     };
     let mut attempts: Opening = Box::pin(attempt::run(gateway.clone(), call.clone(), plan, settle));
     if !call.stream {
@@ -41,35 +42,7 @@ pub async fn handle(gateway: Arc<Gateway>, inbound: Inbound, dialect: Dialect, s
     // A stream may keep its client waiting for its first content, but not in silence.
     match tokio::time::timeout(KEEP_ALIVE_EVERY, &mut attempts).await {
         Ok((result, settle)) => reply(&gateway, &call, result, settle),
-        Err(_) => egress::opening(&gateway, &call, StreamBody::opening(gateway.clone(), call.clone(), attempts)),
-    }
-}
-
-fn record_of(inbound: &Inbound, dialect: Dialect) -> Record {
-    Record {
-        request_id: inbound.request_id.clone(),
-        correlation_id: inbound.correlation_id.clone(),
-        route: inbound.route,
-        dialect: dialect.name(),
-        stream: false,
-        model_asked: None,
-        user: None,
-        provider: None,
-        model: None,
-        status: 0,
-        outcome: Outcome::Ok,
-        attempts: 0,
-        tried: Vec::new(),
-        upstream_request_id: None,
-        finish_reason: None,
-        usage: None,
-        cost: None,
-        first_content_ms: None,
-        duration_ms: 0.0,
-        overhead_ms: 0.0,
-        dropped: Vec::new(),
-        added: Vec::new(),
-        error: None,
+        Err(_) => egress::opening(StreamBody::opening(gateway.clone(), call.clone(), attempts)),
     }
 }
 
@@ -124,14 +97,13 @@ fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure
     match result {
         Ok(Good::Stream(relay)) => {
             settle.first_content();
-            settle.upstream_done();
-            let mut reply = egress::answered(gateway, call, &settle, &relay.target, relay.headers.clone());
+            let mut reply = egress::answered(call, &settle, &relay.target, relay.headers.clone());
             egress::event_stream(&mut reply);
             reply.with_stream(StreamBody::flowing(gateway.clone(), call.clone(), relay, settle))
         }
         Ok(Good::Whole(whole)) => {
             let (body, streamed) = said(gateway, call, &whole);
-            let mut reply = egress::answered(gateway, call, &settle, &whole.target, whole.headers);
+            let mut reply = egress::answered(call, &settle, &whole.target, whole.headers);
             if streamed {
                 egress::event_stream(&mut reply);
             } else if matches!(whole.body, WholeBody::Translate(_)) {
@@ -140,7 +112,7 @@ fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure
             settle.end(reply.status.as_u16(), Outcome::Ok, None);
             reply.with_bytes(body)
         }
-        Err(failure) => failed(gateway, call, &failure, settle),
+        Err(failure) => failed(call, &failure, settle),
     }
 }
 
@@ -162,16 +134,14 @@ pub fn said(gateway: &Arc<Gateway>, call: &SharedCall, whole: &Whole) -> (Bytes,
     (Bytes::from(text), true)
 }
 
-fn refuse(error: &GatewayError, dialect: Dialect, request_id: &str, mut settle: Settle) -> Reply {
-    let mut reply = egress::error(error, dialect, request_id);
-    egress::timing(&mut reply, &settle);
-    let outcome = if reply.status.is_server_error() { Outcome::UpstreamError } else { Outcome::ClientError };
-    settle.end(reply.status.as_u16(), outcome, Some(error.message.clone()));
+fn refuse(error: GatewayError, dialect: Dialect, request_id: &str, settle: Settle) -> Reply {
+    let reply = egress::error(&error, dialect, request_id);
+    settle.refused(reply.status.as_u16(), error.internal.unwrap_or(error.message));
     reply
 }
 
 /// The answer to a request that no target could serve.
-fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut settle: Settle) -> Reply {
+fn failed(call: &SharedCall, failure: &Failure, mut settle: Settle) -> Reply {
     let mut reply = match failure {
         Failure::Upstream(refused) if failure.class() == FailureClass::Credential => {
             egress::error(&credential_refused(&refused.target), call.dialect, &call.request_id)
@@ -179,10 +149,10 @@ fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut sett
         Failure::Upstream(refused) if Dialect::from(refused.target.dialect) == call.dialect => {
             egress::verbatim(refused)
         }
-        Failure::Upstream(refused) => egress::translated_error(&refused.error, call.dialect, &call.request_id),
+        Failure::Upstream(refused) => egress::translated(refused, call),
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
-    egress::spent(gateway, call, &mut reply, &settle);
+    egress::spent(call, &mut reply, &settle, failure.wait());
     let outcome =
         if failure.class() == FailureClass::ClientFault { Outcome::ClientError } else { Outcome::UpstreamError };
     settle.end(reply.status.as_u16(), outcome, Some(failure.text()));

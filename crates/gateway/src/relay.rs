@@ -323,8 +323,9 @@ impl Relay {
         } else if !self.opened {
             self.broken = Some(why.to_owned());
         } else {
-            let message = format!("the answer from {} broke off: {why}", self.target);
-            self.end_with(&GatewayError::new(ErrorKind::ProviderError, message), Outcome::Truncated);
+            let message = format!("the answer from {} broke off", self.target);
+            let error = GatewayError::new(ErrorKind::ProviderError, message).internal(why);
+            self.end_with(&error, Outcome::Truncated);
         }
         self.over.get_or_insert_with(|| Over { outcome: Outcome::Truncated, error: Some(why.to_owned()) });
     }
@@ -334,7 +335,8 @@ impl Relay {
         self.body = None;
         let body = codec::client(self.call.dialect).encode_error(error, &self.call.request_id);
         self.say_error(&body);
-        self.over = Some(Over { outcome, error: Some(error.message.clone()) });
+        let why = error.internal.as_ref().unwrap_or(&error.message);
+        self.over = Some(Over { outcome, error: Some(why.clone()) });
     }
 
     fn say_error(&mut self, body: &[u8]) {

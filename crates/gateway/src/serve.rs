@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::api::Arrival;
 use crate::api::ingress::Inbound;
 use crate::api::listen::{self, Phase, Workers};
 use crate::call::Call;
@@ -211,14 +212,9 @@ pub fn explain(arguments: &cli::Explain) -> Result<String, Refusal> {
     let path = arguments.request.display();
     let body = std::fs::read(&arguments.request).map_err(|error| format!("{path}: {error}"))?;
     let gateway = assemble(config)?;
-    let inbound = Inbound {
-        route: "explain",
-        request_id: "explain".to_owned(),
-        correlation_id: None,
-        started: Instant::now(),
-        headers: HeaderMap::new(),
-        body: Bytes::from(body),
-    };
+    let arrival =
+        Arrival { started: Instant::now(), request_id: String::new(), correlation_id: None, dialect: Dialect::Native };
+    let inbound = Inbound { arrival, route: "explain", headers: HeaderMap::new(), body: Ok(Bytes::from(body)) };
     let call = Call::open(inbound, Dialect::Native, false).map_err(|error| format!("{path}: {error}"))?;
     let plan = match pipeline::plan(&gateway, &call) {
         Ok(plan) => plan,

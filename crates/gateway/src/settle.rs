@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_core::chat::FinishReason;
+use gateway_core::dialect::Dialect;
 use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
 use gateway_core::usage::{Cost, Usage};
 use gateway_policy::pricing::Price;
 use serde::{Serialize, Serializer};
 
+use crate::api::Arrival;
 use crate::call::Call;
 use crate::gateway::Gateway;
 use crate::telemetry::log::{Level, printable};
@@ -135,6 +137,34 @@ pub struct Record {
 }
 
 impl Record {
+    pub fn new(arrival: &Arrival, route: &'static str, dialect: Dialect) -> Record {
+        Record {
+            request_id: arrival.request_id.clone(),
+            correlation_id: arrival.correlation_id.clone(),
+            route,
+            dialect: dialect.name(),
+            stream: false,
+            model_asked: None,
+            user: None,
+            provider: None,
+            model: None,
+            status: 0,
+            outcome: Outcome::Ok,
+            attempts: 0,
+            tried: Vec::new(),
+            upstream_request_id: None,
+            finish_reason: None,
+            usage: None,
+            cost: None,
+            first_content_ms: None,
+            duration_ms: 0.0,
+            overhead_ms: 0.0,
+            dropped: Vec::new(),
+            added: Vec::new(),
+            error: None,
+        }
+    }
+
     pub fn level(&self) -> Level {
         match self.outcome {
             Outcome::Ok | Outcome::ClientError | Outcome::ClientGone => Level::Info,
@@ -191,10 +221,14 @@ pub struct Settle {
     /// `None` once it has been told.
     record: Option<Box<Record>>,
     price: Option<Price>,
-    /// Time spent waiting for providers.
+    /// Time spent waiting for providers, and between attempts.
     upstream: Duration,
-    /// Since when the request has been waiting for one.
+    /// Since when the request has been waiting.
     waiting: Option<Instant>,
+    /// How long it waited for the latest attempt.
+    waited: Duration,
+    /// Set when the first content of a stream is there: what follows is the provider's time.
+    overhead: Option<Duration>,
 }
 
 impl Settle {
@@ -207,6 +241,8 @@ impl Settle {
             price: None,
             upstream: Duration::ZERO,
             waiting: None,
+            waited: Duration::ZERO,
+            overhead: None,
         }
     }
 
@@ -239,14 +275,22 @@ impl Settle {
     }
 
     /// The provider has had its say: what follows is our own time again.
-    pub fn upstream_done(&mut self) -> Duration {
-        let waited = self.waiting.take().map(|since| since.elapsed()).unwrap_or_default();
-        self.upstream += waited;
-        waited
+    pub fn upstream_done(&mut self) {
+        if let Some(since) = self.waiting.take() {
+            self.waited = since.elapsed();
+            self.upstream += self.waited;
+        }
+    }
+
+    /// A pause before the next attempt.
+    pub async fn pause(&mut self, length: Duration) {
+        self.waiting = Some(Instant::now());
+        tokio::time::sleep(length).await;
+        self.upstream_done();
     }
 
     pub fn attempt_ends(&mut self, target: &Target, failure: Option<(FailureClass, Option<u16>, String)>) {
-        let waited = self.upstream_done();
+        self.upstream_done();
         self.gateway.metrics.attempt(&target.provider, failure.as_ref().map(|(class, ..)| *class));
         let first_and_good = failure.is_none() && self.record.as_ref().is_some_and(|record| record.tried.is_empty());
         if first_and_good {
@@ -256,7 +300,7 @@ impl Settle {
             Some((class, status, error)) => (Some(class), status, Some(error)),
             None => (None, None, None),
         };
-        let attempt = Attempt { target: target.clone(), failure: class, status, error, ms: millis(waited) };
+        let attempt = Attempt { target: target.clone(), failure: class, status, error, ms: millis(self.waited) };
         self.with(|record| record.tried.push(attempt));
     }
 
@@ -280,6 +324,8 @@ impl Settle {
     }
 
     pub fn first_content(&mut self) {
+        self.upstream_done();
+        self.overhead = Some(self.overhead());
         let elapsed = millis(self.started.elapsed());
         self.with(|record| record.first_content_ms = Some(elapsed));
     }
@@ -296,19 +342,25 @@ impl Settle {
         self.with(|record| record.finish_reason = Some(finish_name(finish)));
     }
 
-    /// The time so far that was the gateway's own, in milliseconds.
-    pub fn overhead_ms(&self) -> f64 {
+    /// The time to the answer, or to its first content, that was the gateway's own.
+    pub fn overhead(&self) -> Duration {
         let waiting = self.waiting.map(|since| since.elapsed()).unwrap_or_default();
-        millis(self.started.elapsed().saturating_sub(self.upstream + waiting))
+        self.overhead.unwrap_or_else(|| self.started.elapsed().saturating_sub(self.upstream + waiting))
     }
 
-    pub fn elapsed_ms(&self) -> f64 {
-        millis(self.started.elapsed())
+    /// The end of a request that no target was asked for.
+    pub fn refused(mut self, status: u16, why: String) {
+        let outcome = match status {
+            500 => Outcome::InternalError,
+            501.. => Outcome::UpstreamError,
+            _ => Outcome::ClientError,
+        };
+        self.end(status, outcome, Some(why));
     }
 
     /// Told when the last byte of the answer has been handed out, or when the request has failed.
     pub fn end(&mut self, status: u16, outcome: Outcome, error: Option<String>) {
-        let overhead_ms = self.overhead_ms();
+        let overhead_ms = millis(self.overhead());
         let Some(mut record) = self.record.take() else { return };
         record.status = status;
         record.outcome = outcome;

@@ -62,8 +62,9 @@ pub struct StreamBody {
     gateway: Arc<Gateway>,
     call: SharedCall,
     stage: Stage,
-    /// Set when it is first waited for.
+    /// Both set when they are first waited for.
     timer: Option<Pin<Box<Sleep>>>,
+    closed: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 enum Stage {
@@ -83,13 +84,13 @@ impl std::fmt::Debug for StreamBody {
 impl StreamBody {
     /// A stream whose first content has come.
     pub fn flowing(gateway: Arc<Gateway>, call: SharedCall, relay: Box<Relay>, settle: Settle) -> Self {
-        StreamBody { gateway, call, stage: Stage::Flowing(relay, settle), timer: None }
+        StreamBody { gateway, call, stage: Stage::Flowing(relay, settle), timer: None, closed: None }
     }
 
     /// A stream of which there is nothing yet but a sign of life.
     pub fn opening(gateway: Arc<Gateway>, call: SharedCall, attempts: Opening) -> Self {
         let timer = Some(Box::pin(tokio::time::sleep_until(Instant::now().into())));
-        StreamBody { gateway, call, stage: Stage::Opening(attempts), timer }
+        StreamBody { gateway, call, stage: Stage::Opening(attempts), timer, closed: None }
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -125,16 +126,18 @@ impl StreamBody {
                         self.stage = Stage::Over;
                         continue;
                     }
-                    if self.gateway.is_closing() {
-                        let error = GatewayError::new(ErrorKind::Overloaded, "the gateway is shutting down");
-                        relay.end_with(&error, Outcome::Drained);
-                        continue;
-                    }
                     if relay.poll_step(cx).is_ready() {
                         if relay.is_complete() {
                             // From now on another clock runs.
                             self.timer = None;
                         }
+                        continue;
+                    }
+                    let gateway = &self.gateway;
+                    let closed = self.closed.get_or_insert_with(|| Box::pin(gateway.closed()));
+                    if closed.as_mut().poll(cx).is_ready() {
+                        let error = GatewayError::new(ErrorKind::Overloaded, "the gateway is shutting down");
+                        relay.end_with(&error, Outcome::Drained);
                         continue;
                     }
                     if self.timer.is_some() && self.expired(cx).is_pending() {
@@ -168,7 +171,6 @@ impl StreamBody {
         self.stage = match result {
             Ok(Good::Stream(relay)) => {
                 settle.first_content();
-                settle.upstream_done();
                 Stage::Flowing(relay, settle)
             }
             Ok(Good::Whole(whole)) => {

@@ -1,18 +1,19 @@
 //! What goes out: status, headers and errors in the client's dialect.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_core::dialect::Dialect;
-use gateway_core::error::{ErrorKind, GatewayError, UpstreamError};
+use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::{NAMED_LOSSES_BYTES, RETRY_AFTER_CLIENT};
 use gateway_core::target::Target;
+use gateway_core::usage::NanoUsd;
 use gateway_dialects::codec;
 use gateway_policy::routing::{Hint, UnknownProvider};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+use crate::api::Arrival;
 use crate::api::body::{ReplyBody, StreamBody};
 use crate::attempt::Refused;
 use crate::call::Call;
@@ -79,6 +80,10 @@ pub fn error(error: &GatewayError, dialect: Dialect, request_id: &str) -> Reply 
     };
     let body = codec::client(dialect).encode_error(error, request_id);
     let mut reply = Reply::of(status_of(status), "application/json", body);
+    let allow = error.details.iter().find(|(name, _)| *name == "allow").and_then(|(_, methods)| methods.as_str());
+    if let Some(allow) = allow.and_then(|methods| HeaderValue::from_str(methods).ok()) {
+        reply.headers.insert(header::ALLOW, allow);
+    }
     let wait = error.retry_after.or(matches!(row.status, 429 | 503).then_some(Duration::from_secs(1)));
     if let Some(wait) = wait {
         retry_after(&mut reply, wait);
@@ -105,36 +110,43 @@ pub fn verbatim(refused: &Refused) -> Reply {
 }
 
 /// A provider's error, in the client's dialect.
-pub fn translated_error(error: &UpstreamError, dialect: Dialect, request_id: &str) -> Reply {
-    let status = if error.status >= 400 { status_of(error.status) } else { StatusCode::BAD_GATEWAY };
-    Reply::of(status, "application/json", codec::client(dialect).encode_upstream_error(error, request_id))
+pub fn translated(refused: &Refused, call: &Call) -> Reply {
+    let status = match refused.error.status {
+        status @ 400..=499 => status,
+        // The gateway's own API has one status for what is wrong with a provider.
+        500.. if call.dialect != Dialect::Native => refused.error.status,
+        _ => ErrorKind::ProviderError.row().status,
+    };
+    let body = codec::client(call.dialect).encode_upstream_error(&refused.error, &call.request_id);
+    let mut reply = Reply::of(status_of(status), "application/json", body);
+    for name in ["retry-after", "retry-after-ms"] {
+        if let Some(value) = refused.headers.get(name) {
+            reply.headers.insert(name, value.clone());
+        }
+    }
+    reply
 }
 
 /// The headers of an answer that began well.
-pub fn answered(gateway: &Arc<Gateway>, call: &Call, settle: &Settle, target: &Target, headers: HeaderMap) -> Reply {
+pub fn answered(call: &Call, settle: &Settle, target: &Target, headers: HeaderMap) -> Reply {
     let mut reply = Reply::new(StatusCode::OK);
     reply.headers = headers;
-    about(gateway, call, &mut reply, settle);
+    about(call, &mut reply, settle);
     reply.set("x-gateway-provider", &target.provider);
     reply.set("x-gateway-model", &target.model);
     reply
 }
 
 /// The headers of a stream that has nothing but a sign of life to give yet.
-pub fn opening(gateway: &Arc<Gateway>, call: &Call, stream: StreamBody) -> Reply {
+pub fn opening(stream: StreamBody) -> Reply {
     let mut reply = Reply::new(StatusCode::OK);
     event_stream(&mut reply);
-    sandbox(gateway, &mut reply);
-    if let Some(id) = &call.correlation_id {
-        reply.set("x-correlation-id", id);
-    }
     reply.with_stream(stream)
 }
 
 /// What the gateway did for this request, as far as it is known when the headers leave.
-fn about(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle) {
-    sandbox(gateway, reply);
-    timing(reply, settle);
+fn about(call: &Call, reply: &mut Reply, settle: &Settle) {
+    overhead(reply, settle);
     let Some(record) = settle.record() else { return };
     if record.attempts > 0 {
         reply.headers.insert("x-gateway-attempts", HeaderValue::from(record.attempts));
@@ -143,7 +155,7 @@ fn about(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle) {
         reply.set("x-gateway-upstream-request-id", id);
     }
     if let (Some(cost), false) = (record.cost, call.stream) {
-        reply.set("x-gateway-cost-usd", &format!("{:.9}", cost.total().usd()));
+        reply.set("x-gateway-cost-usd", &usd(cost.total()));
     }
     for (header, names) in [("x-gateway-dropped", &record.dropped), ("x-gateway-added", &record.added)] {
         if !names.is_empty() {
@@ -152,18 +164,13 @@ fn about(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle) {
     }
 }
 
-fn sandbox(gateway: &Gateway, reply: &mut Reply) {
-    if gateway.config.sandbox {
-        reply.headers.insert("x-gateway-sandbox", HeaderValue::from_static("true"));
-    }
+fn overhead(reply: &mut Reply, settle: &Settle) {
+    reply.set("x-gateway-overhead-ms", &millis(settle.overhead(), ""));
 }
 
-pub fn timing(reply: &mut Reply, settle: &Settle) {
-    reply.set("x-response-time", &format!("{:.3}ms", settle.elapsed_ms()));
-    reply.set("x-gateway-overhead-ms", &format!("{:.3}", settle.overhead_ms()));
-    if let Some(id) = settle.record().and_then(|record| record.correlation_id.as_deref()) {
-        reply.set("x-correlation-id", id);
-    }
+/// US dollars, exact to the billionth.
+fn usd(cost: NanoUsd) -> String {
+    format!("{}.{:09}", cost.0 / 1_000_000_000, cost.0 % 1_000_000_000)
 }
 
 /// Names for a header: those that fit, in printable ASCII.
@@ -183,19 +190,23 @@ fn listed(names: &[String]) -> String {
     text
 }
 
-/// All attempts have been made: a client that repeats the request would only multiply them.
-pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle) {
-    about(gateway, call, reply, settle);
-    if settle.record().is_some_and(|record| record.attempts > 0) {
+/// The headers of an answer that says that no target could serve the request.
+pub fn spent(call: &Call, reply: &mut Reply, settle: &Settle, wait: Option<Duration>) {
+    about(call, reply, settle);
+    let Some(record) = settle.record().filter(|record| record.attempts > 0) else { return };
+    if let Some((provider, model)) = record.provider.clone().zip(record.model.clone()) {
+        reply.set("x-gateway-provider", &provider);
+        reply.set("x-gateway-model", &model);
+    }
+    // The attempts have been made: a client that repeats the request would only multiply them. A provider's own "not now,
+    // but soon" is another matter, as long as the official SDKs would wait so long.
+    if wait.is_none_or(|wait| wait > LONGEST_WAIT_OF_CLIENTS) {
         reply.headers.insert("x-should-retry", HeaderValue::from_static("false"));
-        if let Some((provider, model)) =
-            settle.record().and_then(|record| record.provider.clone().zip(record.model.clone()))
-        {
-            reply.set("x-gateway-provider", &provider);
-            reply.set("x-gateway-model", &model);
-        }
     }
 }
+
+/// The Anthropic SDK ignores longer hints and tries again at once.
+const LONGEST_WAIT_OF_CLIENTS: Duration = Duration::from_secs(60);
 
 pub fn event_stream(reply: &mut Reply) {
     reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -204,13 +215,26 @@ pub fn event_stream(reply: &mut Reply) {
     reply.headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
 }
 
-/// The gateway's own id of the request, on every answer.
-pub fn identify(reply: &mut Reply, dialect: Dialect, request_id: &str) {
-    reply.set("x-request-id", request_id);
-    if dialect == Dialect::AnthropicMessages {
+/// What every answer carries: the gateway's id of the request, the client's, the time it took.
+pub fn identify(reply: &mut Reply, gateway: &Gateway, arrival: &Arrival) {
+    reply.set("x-request-id", &arrival.request_id);
+    if arrival.dialect == Dialect::AnthropicMessages {
         // Where the official SDK looks for it.
-        reply.set("request-id", request_id);
+        reply.set("request-id", &arrival.request_id);
     }
+    if let Some(id) = &arrival.correlation_id {
+        reply.set("x-correlation-id", id);
+    }
+    reply.set("x-response-time", &millis(arrival.started.elapsed(), "ms"));
+    if gateway.config.sandbox {
+        reply.headers.insert("x-gateway-sandbox", HeaderValue::from_static("true"));
+    }
+}
+
+/// Milliseconds with three digits behind the point.
+fn millis(duration: Duration, unit: &str) -> String {
+    let micros = duration.as_micros();
+    format!("{}.{:03}{unit}", micros / 1000, micros % 1000)
 }
 
 /// The name of the hint at fault, as the client wrote it.
@@ -228,4 +252,9 @@ pub fn hint_field(dialect: Dialect, unknown: &UnknownProvider) -> String {
 pub fn not_found(path: &str) -> GatewayError {
     let shown: String = path.chars().take(200).collect();
     GatewayError::new(ErrorKind::NotFound, format!("there is nothing at {shown}; GET /docs shows what there is"))
+}
+
+pub fn wrong_method(path: &str, allow: String) -> GatewayError {
+    let shown: String = path.chars().take(200).collect();
+    GatewayError::new(ErrorKind::MethodNotAllowed, format!("{shown} takes {allow}")).detail("allow", allow)
 }

@@ -11,15 +11,16 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-/// A request whose body has come.
+use crate::api::Arrival;
+
+/// A request for an answer, as it came.
 #[derive(Debug)]
 pub struct Inbound {
+    pub arrival: Arrival,
     pub route: &'static str,
-    pub request_id: String,
-    pub correlation_id: Option<String>,
-    pub started: Instant,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    /// Or why it has not come.
+    pub body: Result<Bytes, GatewayError>,
 }
 
 /// Refuses what no honest client of this address sends: too many or too long headers; on a loopback address, a `Host` or an

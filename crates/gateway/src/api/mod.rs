@@ -16,8 +16,9 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt;
+use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, GatewayError};
-use http::{Request, Response, header};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::api::body::ReplyBody;
@@ -26,20 +27,41 @@ use crate::api::ingress::Inbound;
 use crate::api::routes::{Action, Family, Found, Row};
 use crate::gateway::Gateway;
 use crate::pipeline;
+use crate::settle::{Record, Settle};
 
 /// Answers any request.
 pub async fn respond(gateway: Arc<Gateway>, request: Request<Incoming>, local: SocketAddr) -> Response<ReplyBody> {
-    let started = Instant::now();
-    let request_id = request_id();
-    let dialect = routes::dialect_of(request.uri().path());
+    let arrival = Arrival {
+        started: Instant::now(),
+        request_id: request_id(),
+        correlation_id: ingress::correlation_id(request.headers()),
+        dialect: routes::dialect_of(request.uri().path()),
+    };
+    let mut route = "none";
     // A request whose handling panics fails alone.
-    let handled = AssertUnwindSafe(dispatch(&gateway, request, local, started, &request_id)).catch_unwind().await;
+    let handled = AssertUnwindSafe(dispatch(&gateway, request, local, &arrival, &mut route)).catch_unwind().await;
     let result = handled.unwrap_or_else(|_| {
         Err(GatewayError::new(ErrorKind::Internal, "the gateway failed at this request; its log says why"))
     });
-    let mut reply = result.unwrap_or_else(|error| egress::error(&error, dialect, &request_id));
-    egress::identify(&mut reply, dialect, &request_id);
+    let mut reply = result.unwrap_or_else(|error| {
+        let reply = egress::error(&error, arrival.dialect, &arrival.request_id);
+        let settle = Settle::open(gateway.clone(), arrival.started, Record::new(&arrival, route, arrival.dialect));
+        settle.refused(reply.status.as_u16(), error.internal.unwrap_or(error.message));
+        reply
+    });
+    egress::identify(&mut reply, &gateway, &arrival);
     reply.into_response()
+}
+
+/// What is known of a request before anything of it has been understood.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    pub started: Instant,
+    pub request_id: String,
+    /// The client's own name for the request.
+    pub correlation_id: Option<String>,
+    /// In which its errors are told.
+    pub dialect: Dialect,
 }
 
 /// Sortable by time, unique in practice. It is a name, not a secret: no system call for its randomness.
@@ -59,34 +81,21 @@ async fn dispatch(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
     local: SocketAddr,
-    started: Instant,
-    request_id: &str,
+    arrival: &Arrival,
+    route: &mut &'static str,
 ) -> Result<Reply, GatewayError> {
     ingress::check_head(&request, local)?;
     let (head, body) = request.into_parts();
     let (row, family, parameter): (&'static Row, Family, &str) = match routes::find(&head.method, head.uri.path()) {
         Found::Row { row, family, parameter } => (row, family, parameter),
-        Found::WrongMethod(allow) => {
-            let error = GatewayError::new(ErrorKind::MethodNotAllowed, format!("{} takes {allow}", head.uri.path()));
-            let mut reply = egress::error(&error, routes::dialect_of(head.uri.path()), request_id);
-            if let Ok(allow) = allow.parse() {
-                reply.headers.insert(header::ALLOW, allow);
-            }
-            return Ok(reply);
-        }
+        Found::WrongMethod(allow) => return Err(egress::wrong_method(head.uri.path(), allow)),
         Found::Nothing => return Err(egress::not_found(head.uri.path())),
     };
+    *route = row.name;
     match row.action {
         Action::Complete { dialect, streamed } => {
-            let body = ingress::read_body(&head.headers, body, gateway.config.server.body_limit_bytes).await?;
-            let inbound = Inbound {
-                route: row.name,
-                request_id: request_id.to_owned(),
-                correlation_id: ingress::correlation_id(&head.headers),
-                started,
-                headers: head.headers,
-                body,
-            };
+            let body = ingress::read_body(&head.headers, body, gateway.config.server.body_limit_bytes).await;
+            let inbound = Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body };
             Ok(pipeline::handle(gateway.clone(), inbound, dialect, streamed).await)
         }
         Action::ListModels => {

@@ -207,7 +207,12 @@ impl Catalog {
         let vendors: Vec<&str> = self.providers.iter().map(|provider| &*provider.name).collect();
         let aliases =
             self.aliases.iter().map(|alias| &alias.name).filter(|name| strsim::jaro_winkler(model, name) > 0.8);
-        let near: Vec<String> = aliases.cloned().chain(self.models.near(model, &vendors)).take(3).collect();
+        // The provider may be what is misspelt.
+        let bare = model.split_once('/').map_or("", |(_, bare)| bare);
+        let known = self.providers.iter().filter(|provider| self.models.find(&provider.name, bare).is_some());
+        let elsewhere = known.map(|provider| format!("{}/{bare}", provider.name));
+        let near: Vec<String> =
+            aliases.cloned().chain(self.models.near(model, &vendors)).chain(elsewhere).take(3).collect();
         let hint = if near.is_empty() {
             "name it as provider/model; GET /v1/models lists what there is".to_owned()
         } else {

@@ -53,7 +53,7 @@ impl Observed {
         self.note(Some(latency_ms), None);
     }
 
-    /// A fault of the client's or of our own key says nothing about the provider's health.
+    /// A fault of the client's says nothing about the provider's health.
     pub fn failure(&self, class: FailureClass) {
         if class != FailureClass::ClientFault {
             self.note(None, Some(class.name()));
@@ -87,11 +87,11 @@ impl Observed {
         };
         let seen = state.outcomes.len();
         let success_rate = if seen == 0 { 1.0 } else { latencies.len() as f64 / seen as f64 };
-        // A provider that has failed five times in a row, or half of the time, is not well.
+        // A provider that has failed five times in a row, or more than half of at least ten times, is not well.
         let latest = (1..=seen.min(5)).map(|back| state.outcomes[(state.next + WINDOW - back) % WINDOW % seen.max(1)]);
         let all_failed = seen >= 5 && latest.flatten().next().is_none();
         Health {
-            is_healthy: !all_failed && success_rate >= 0.5,
+            is_healthy: !all_failed && (seen < 10 || success_rate >= 0.5),
             latency_ms: state.last_latency.map(|ms| (ms * 1e3).round() / 1e3),
             latency_p50_ms: percentile(50),
             latency_p95_ms: percentile(95),
