@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 /// Longer silence fails a test.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Answer {
     /// 0: the connection ended without an answer.
     pub(crate) status: u16,
@@ -18,6 +18,12 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// The body ended as its framing says.
     pub(crate) complete: bool,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?} complete: {}\n{}\n", self.status, self.headers, self.complete, self.text())
+    }
 }
 
 impl Answer {
@@ -85,14 +91,11 @@ impl Connection {
 
     /// False at the end of the connection.
     async fn more(&mut self) -> bool {
-        let mut buffer = [0; 64 * 1024];
-        match tokio::time::timeout(PATIENCE, self.socket.read(&mut buffer)).await {
+        self.unread.reserve(64 * 1024);
+        match tokio::time::timeout(PATIENCE, self.socket.read_buf(&mut self.unread)).await {
             Err(_) => panic!("silence for {PATIENCE:?} after {:?}", String::from_utf8_lossy(&self.unread)),
             Ok(Ok(0) | Err(_)) => false,
-            Ok(Ok(count)) => {
-                self.unread.extend_from_slice(&buffer[..count]);
-                true
-            }
+            Ok(Ok(_)) => true,
         }
     }
 

@@ -14,7 +14,7 @@ use super::eventually;
 /// A gateway that listens; killed when dropped.
 pub(crate) struct Gateway {
     pub(crate) addr: SocketAddr,
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
     child: Child,
     /// What it wrote on standard output, line by line.
     lines: Arc<Mutex<Vec<String>>>,
@@ -81,7 +81,7 @@ impl Gateway {
                 to_complaints.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        let mut gateway = Gateway { addr: "127.0.0.1:0".parse().unwrap(), folder, child, lines, complaints };
+        let mut gateway = Gateway { addr: "127.0.0.1:0".parse().unwrap(), _folder: folder, child, lines, complaints };
         let began = Instant::now();
         gateway.addr = loop {
             if let Some(line) = gateway.log().iter().find(|line| line["message"] == "listening") {

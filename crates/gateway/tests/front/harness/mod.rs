@@ -7,7 +7,7 @@ pub(crate) mod upstream;
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
 use simulator::{Config, LedgerEntry, Simulator};
 
 pub(crate) use client::{Answer, Connection, get, post};
@@ -24,9 +24,13 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Runs all cases at once and tells of every one that failed.
+/// Cases that run at the same time: enough to hide their waits, few enough to leave each one its share of a small machine.
+const AT_ONCE: usize = 24;
+
+/// Runs all cases and tells of every one that failed.
 pub(crate) async fn all(cases: impl IntoIterator<Item = impl Future<Output = Result<(), String>>>) {
-    let results = join_all(cases).await;
+    let cases = futures_util::stream::iter(cases.into_iter().map(Box::pin));
+    let results: Vec<Result<(), String>> = cases.buffer_unordered(AT_ONCE).collect().await;
     assert!(!results.is_empty(), "a table without cases");
     let (count, failed): (usize, Vec<String>) = (results.len(), results.into_iter().filter_map(Result::err).collect());
     assert!(failed.is_empty(), "{} of {count} cases failed:\n{}", failed.len(), failed.join("\n"));

@@ -94,8 +94,5 @@ async fn read_request(socket: &mut TcpStream, unread: &mut Vec<u8>) -> Option<(S
 }
 
 async fn more(socket: &mut TcpStream, unread: &mut Vec<u8>) -> Option<()> {
-    let mut buffer = [0; 16 * 1024];
-    let count = socket.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
-    unread.extend_from_slice(&buffer[..count]);
-    Some(())
+    socket.read_buf(unread).await.ok().filter(|count| *count > 0).map(drop)
 }
