@@ -96,6 +96,9 @@ impl Provider {
     /// The headers of one attempt: the vendor's own, those of the client that may pass, one credential.
     pub fn headers(&self, forwarded: &HeaderMap) -> HeaderMap {
         let mut headers = self.headers.clone();
+        for name in forwarded.keys() {
+            headers.remove(name);
+        }
         headers.extend(forwarded.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let Some((name, value)) = self.credential() {
             headers.insert(name.clone(), value.clone());
