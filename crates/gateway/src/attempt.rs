@@ -127,7 +127,8 @@ pub async fn run(
         };
         let class = failure.class();
         settle.attempt_ends(target, Some((class, failure.status(), failure.text())));
-        let out_of_time = call.timeout.is_some_and(|timeout| call.started.elapsed() >= timeout);
+        let whole = (!call.stream).then_some(gateway.config.timeouts.request);
+        let out_of_time = call.timeout.or(whole).is_some_and(|timeout| call.started.elapsed() >= timeout);
         if attempts >= retry.max_attempts || !class.other_target() || out_of_time {
             return (Err(failure), settle);
         }
