@@ -176,7 +176,10 @@ fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut sett
         Failure::Upstream(refused) if failure.class() == FailureClass::Credential => {
             egress::error(&credential_refused(&refused.target), call.dialect, &call.request_id)
         }
-        Failure::Upstream(refused) if Dialect::from(refused.target.dialect) == call.dialect => {
+        // An error that came with status 200 is told with the status that it deserves.
+        Failure::Upstream(refused)
+            if Dialect::from(refused.target.dialect) == call.dialect && refused.status >= 400 =>
+        {
             egress::verbatim(refused)
         }
         Failure::Upstream(refused) => egress::translated_error(&refused.error, call.dialect, &call.request_id),
