@@ -299,6 +299,11 @@ async fn open_stream(
 fn whole(target: &Target, headers: &HeaderMap, body: Bytes, same: bool, settle: &mut Settle) -> Result<Whole, Failure> {
     let response = match codec::provider(target.dialect).decode_response(&body) {
         Ok(response) => response,
+        // What is no JSON is no error of the provider's either, and is not quoted: it may be half an answer.
+        Err(_) if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_err() => {
+            let text = format!("an answer of {} bytes that is not JSON", body.len());
+            return Err(Failure::gateway(FailureClass::BadAnswer, target, text));
+        }
         Err(error) => {
             let refused =
                 Refused { target: target.clone(), error, status: 200, headers: passed_headers(headers, true), body };
