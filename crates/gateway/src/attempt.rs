@@ -85,6 +85,20 @@ impl Failure {
         Failure::Gateway { class, error: GatewayError::new(kind, public).internal(text) }
     }
 
+    /// Some providers repeat in an error the key that they were sent.
+    fn without_keys(mut self, gateway: &Gateway) -> Failure {
+        if let Failure::Upstream(refused) = &mut self
+            && let Some(provider) = gateway.catalog.provider(&refused.target.provider)
+        {
+            provider.redact(&mut refused.body);
+            let error = &mut refused.error;
+            for text in [Some(&mut error.message), error.code.as_mut(), error.param.as_mut()].into_iter().flatten() {
+                *text = provider.redacted(text);
+            }
+        }
+        self
+    }
+
     /// For the log.
     pub fn text(&self) -> String {
         let text = match self {
@@ -123,7 +137,7 @@ pub async fn run(
                 settle.attempt_ends(target, None);
                 return (Ok(good), settle);
             }
-            Err(failure) => failure,
+            Err(failure) => failure.without_keys(&gateway),
         };
         let class = failure.class();
         settle.attempt_ends(target, Some((class, failure.status(), failure.text())));
