@@ -12,7 +12,7 @@ const FAULTS: [&str; 9] = [
     "error_after=6",
     "error_after=6,error_type=overloaded_error",
     "garbage=12",
-    "wrong_length=-300",
+    "wrong_length=-2500",
 ];
 
 #[tokio::test]

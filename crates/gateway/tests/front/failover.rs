@@ -35,13 +35,13 @@ const CASES: &[Case] = &[
     both("status=429", "quota"),
     both("retry_after=1", "quota"),
     both("retry_after_ms=200", "quota"),
-    both("spend_cap,status=429", "spend_cap"),
+    both("spend_cap,status=402", "spend_cap"),
     both("status=401", "credential"),
     both("status=403", "credential"),
     both("truncate=0", "bad_answer"),
     both("abort=0", "bad_answer"),
     both("reset_after=0", "bad_answer"),
-    both("garbage=1", "bad_answer"),
+    Case { fault: "garbage=1", whole: Some("bad_answer"), stream: Some("provider_fault") },
     both("empty", "bad_answer"),
     both("html", "bad_answer"),
     both("redirect=http://127.0.0.1:9/elsewhere", "bad_answer"),
@@ -55,7 +55,7 @@ const CASES: &[Case] = &[
     Case { fault: "stall", whole: None, stream: Some("timeout") },
     Case { fault: "stall_after=1", whole: None, stream: Some("timeout") },
     Case { fault: "truncate=1", whole: None, stream: Some("bad_answer") },
-    Case { fault: "error_after=0", whole: None, stream: Some("provider_fault") },
+    Case { fault: "error_after=0,error_type=api_error", whole: None, stream: Some("provider_fault") },
 ];
 
 /// Errors that concern the request itself: no other target would take it either.
@@ -142,6 +142,7 @@ fn expected_status(fault: &str, class: &str) -> u16 {
     let told = fault.split(',').find_map(|part| part.strip_prefix("status="));
     match (class, told) {
         ("credential" | "ambiguous" | "bad_answer", _) => 502,
+        ("provider_fault", None) if fault.starts_with("garbage") => 502,
         ("timeout", _) => 504,
         (_, Some(status)) => status.parse().unwrap(),
         ("quota", None) => 429,
