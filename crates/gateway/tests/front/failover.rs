@@ -124,7 +124,7 @@ async fn told_so(world: &World, (index, path, fault, class): (usize, Path, &str,
     ensure!(answer.header("x-gateway-attempts") == Some(attempts.to_string().as_str()), "{case}: {answer:?}");
     ensure!(answer.header("x-should-retry") == Some("false"), "{case}: {answer:?}");
     ensure!(answer.complete, "{case}: {answer:?}");
-    let status = expected_status(fault, class);
+    let status = expected_status(fault, class, path.provider);
     ensure!(answer.status == status, "{case}: not {status}: {answer:?}");
     ensure!(path.client.error(&answer.json()).is_some(), "{case}: {answer:?}");
     let upstream = world.asked(&mark).len();
@@ -138,14 +138,16 @@ async fn told_so(world: &World, (index, path, fault, class): (usize, Path, &str,
 }
 
 /// A provider's own error keeps its status; what only the gateway noticed has the gateway's.
-fn expected_status(fault: &str, class: &str) -> u16 {
+fn expected_status(fault: &str, class: &str, provider: Provider) -> u16 {
     let told = fault.split(',').find_map(|part| part.strip_prefix("status="));
     match (class, told) {
         ("credential" | "ambiguous" | "bad_answer", _) => 502,
-        ("provider_fault", None) if fault.starts_with("garbage") => 502,
+        // What cannot be read, and a type that OpenAI does not have, tell no status.
+        ("provider_fault", None) if provider == Provider::OpenAi || fault.starts_with("garbage") => 502,
         ("timeout", _) => 504,
         (_, Some(status)) => status.parse().unwrap(),
         ("quota", None) => 429,
+        ("overload", None) if provider == Provider::OpenAi => 503,
         ("overload", None) => 529,
         _ => 500,
     }

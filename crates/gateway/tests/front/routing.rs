@@ -82,12 +82,14 @@ async fn targets_come_in_the_order_that_was_asked_for() {
     assert!(arrived.contains(&Some("org/model/x".to_owned())), "{arrived:?}");
 }
 
+/// Model; the hint natively and in headers; the field at fault natively and in headers; words of the message.
+type Refused = (&'static str, Value, &'static str, &'static str, &'static str, Vec<&'static str>);
+
 #[tokio::test]
 async fn what_cannot_be_routed_is_refused_with_the_field_and_the_reason() {
     let world = World::new(MORE).await;
     let routing = |field: &str, value: Value| json!({"routing": {field: value}});
-    // What it says natively and in headers, the native field, the header, and words of the message.
-    let cases: Vec<(&str, Value, &str, &str, &str, Vec<&str>)> = vec![
+    let cases: Vec<Refused> = vec![
         (
             "both",
             routing("exclude_providers", json!(["openai", "anthropic"])),

@@ -8,10 +8,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+/// Head and body of every request.
+type Requests = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 pub(crate) struct Upstream {
     pub(crate) addr: SocketAddr,
-    /// Head and body of every request.
-    requests: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    requests: Requests,
     /// Bytes that the gateway took.
     pub(crate) taken: Arc<AtomicU64>,
     serving: JoinHandle<()>,
@@ -53,13 +55,7 @@ impl Upstream {
     }
 }
 
-async fn converse(
-    mut socket: TcpStream,
-    begin: Vec<u8>,
-    again: Vec<u8>,
-    seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
-    taken: Arc<AtomicU64>,
-) {
+async fn converse(mut socket: TcpStream, begin: Vec<u8>, again: Vec<u8>, seen: Requests, taken: Arc<AtomicU64>) {
     let mut unread = Vec::new();
     loop {
         let Some(request) = read_request(&mut socket, &mut unread).await else { return };
