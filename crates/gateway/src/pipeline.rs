@@ -186,9 +186,7 @@ fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut sett
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
     egress::spent(gateway, call, &mut reply, &settle);
-    let outcome =
-        if failure.class() == FailureClass::ClientFault { Outcome::ClientError } else { Outcome::UpstreamError };
-    settle.end(reply.status.as_u16(), outcome, Some(failure.text()));
+    settle.end(reply.status.as_u16(), failure.outcome(), Some(failure.text()));
     reply
 }
 

@@ -178,7 +178,7 @@ impl StreamBody {
                 Stage::Last(if streamed { bytes } else { Bytes::from([b"data: ", &bytes[..], b"\n\n"].concat()) })
             }
             Err(failure) => {
-                settle.end(200, Outcome::UpstreamError, Some(failure.text()));
+                settle.end(200, failure.outcome(), Some(failure.text()));
                 let body = pipeline::error_body(&self.call, &failure);
                 Stage::Last(Bytes::from(codec::client(self.call.dialect).error_event(&body)))
             }

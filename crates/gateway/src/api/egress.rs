@@ -186,7 +186,8 @@ fn listed(names: &[String]) -> String {
 /// All attempts have been made: a client that repeats the request would only multiply them.
 pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle) {
     about(gateway, call, reply, settle);
-    if settle.record().is_some_and(|record| record.attempts > 0) {
+    // Another gateway may take what this one could not finish.
+    if !gateway.is_closing() && settle.record().is_some_and(|record| record.attempts > 0) {
         reply.headers.insert("x-should-retry", HeaderValue::from_static("false"));
         if let Some((provider, model)) =
             settle.record().and_then(|record| record.provider.clone().zip(record.model.clone()))
