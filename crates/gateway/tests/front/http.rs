@@ -248,7 +248,6 @@ async fn an_http_2_stream_that_is_reset_takes_its_upstream_request_with_it() {
 }
 
 #[tokio::test]
-#[ignore = "bug: streams over HTTP/2 are not woken when the drain ends, and break off without an error event"]
 async fn an_http_2_stream_that_outlives_the_drain_is_ended_with_an_error() {
     let world = World::new("server: {drain_timeout_seconds: 0.3}\n").await;
     let host = world.gateway.addr.to_string();

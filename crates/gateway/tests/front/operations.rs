@@ -94,16 +94,19 @@ async fn a_stream_that_does_not_end_in_time_is_ended_with_an_error() {
 }
 
 #[tokio::test]
-#[ignore = "bug: what waits for its first content when the drain ends is cut off without an answer"]
 async fn a_request_without_any_answer_yet_is_told_of_the_end_too() {
     let mut world = World::new("server: {drain_timeout_seconds: 0.3}\n").await;
     let begun = begin_all(&world, paths(), "stall").await;
     let all_asked = || (world.simulator.ledger().len() == begun.len()).then_some(());
     eventually("all upstream requests", Duration::from_secs(5), all_asked).await;
     world.gateway.signal("TERM");
+    let gateway = &world.gateway;
     all(begun.into_iter().map(|(path, mut connection)| async move {
         let answer = connection.answer().await;
         ensure!(matches!(answer.status, 503 | 529), "{path:?}: {answer:?}");
+        ensure!(answer.header("x-should-retry").is_none(), "{path:?}: another gateway may answer: {answer:?}");
+        let line = gateway.told(answer.request_id()).await;
+        ensure!(line["outcome"] == "drained" && line["attempts"] == 1, "{path:?}: {line}");
         ensure!(path.client.error(&answer.json()).is_some(), "{path:?}: {answer:?}");
         Ok(())
     }))
