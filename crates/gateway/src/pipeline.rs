@@ -182,7 +182,7 @@ fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut sett
         {
             egress::verbatim(refused)
         }
-        Failure::Upstream(refused) => egress::translated_error(&refused.error, call.dialect, &call.request_id),
+        Failure::Upstream(refused) => egress::translated_error(refused, call.dialect, &call.request_id),
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
     egress::spent(gateway, call, &mut reply, &settle);

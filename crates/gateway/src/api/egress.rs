@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_core::dialect::Dialect;
-use gateway_core::error::{ErrorKind, GatewayError, UpstreamError};
+use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::{NAMED_LOSSES_BYTES, RETRY_AFTER_CLIENT};
 use gateway_core::target::Target;
 use gateway_dialects::codec;
@@ -105,9 +105,17 @@ pub fn verbatim(refused: &Refused) -> Reply {
 }
 
 /// A provider's error, in the client's dialect.
-pub fn translated_error(error: &UpstreamError, dialect: Dialect, request_id: &str) -> Reply {
+pub fn translated_error(refused: &Refused, dialect: Dialect, request_id: &str) -> Reply {
+    let error = &refused.error;
     let status = if error.status >= 400 { status_of(error.status) } else { StatusCode::BAD_GATEWAY };
-    Reply::of(status, "application/json", codec::client(dialect).encode_upstream_error(error, request_id))
+    let body = codec::client(dialect).encode_upstream_error(error, request_id);
+    let mut reply = Reply::of(status, "application/json", body);
+    for name in ["retry-after", "retry-after-ms"] {
+        if let Some(value) = refused.headers.get(name) {
+            reply.headers.insert(name, value.clone());
+        }
+    }
+    reply
 }
 
 /// The headers of an answer that began well.
