@@ -127,6 +127,12 @@ async fn told_so(world: &World, (index, path, fault, class): (usize, Path, &str,
     let status = expected_status(fault, class, path.provider);
     ensure!(answer.status == status, "{case}: not {status}: {answer:?}");
     ensure!(path.client.error(&answer.json()).is_some(), "{case}: {answer:?}");
+    for hint in ["retry_after", "retry_after_ms"] {
+        let told = fault.split(',').find_map(|part| part.strip_prefix(&format!("{hint}=")));
+        if let Some(wait) = told {
+            ensure!(answer.header(&hint.replace('_', "-")) == Some(wait), "{case}: {answer:?}");
+        }
+    }
     let upstream = world.asked(&mark).len();
     // A kept connection that breaks is replaced once, and that is no attempt.
     let most = if class == "ambiguous" { 2 * attempts } else { attempts };
