@@ -3,7 +3,10 @@
 //! The commit point is here and nowhere else. Before the first content of an answer every failure may be followed by
 //! another attempt, and the client never learns of it; after it none is. One budget of attempts covers them all.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,7 +25,7 @@ use crate::gateway::Gateway;
 use crate::providers::catalog::Facts;
 use crate::providers::client::{AnswerBody, BodyError, Payload, SendError};
 use crate::relay::{Relay, Writer};
-use crate::settle::Settle;
+use crate::settle::{Outcome, Settle};
 
 /// An answer that began well.
 #[derive(Debug)]
@@ -93,6 +96,34 @@ impl Failure {
         }
     }
 
+    fn closing() -> Failure {
+        let error = GatewayError::new(ErrorKind::Overloaded, "the gateway is shutting down");
+        Failure::Gateway { class: FailureClass::Timeout, error }
+    }
+
+    /// How a request ends that has failed so.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Failure::Gateway { error, .. } if error.kind == ErrorKind::Overloaded => Outcome::Drained,
+            _ if self.class() == FailureClass::ClientFault => Outcome::ClientError,
+            _ => Outcome::UpstreamError,
+        }
+    }
+
+    /// Some providers repeat in an error the key that they were sent.
+    fn without_keys(mut self, gateway: &Gateway) -> Failure {
+        if let Failure::Upstream(refused) = &mut self
+            && let Some(provider) = gateway.catalog.provider(&refused.target.provider)
+        {
+            provider.redact(&mut refused.body);
+            let error = &mut refused.error;
+            for text in [Some(&mut error.message), error.code.as_mut(), error.param.as_mut()].into_iter().flatten() {
+                *text = provider.redacted(text);
+            }
+        }
+        self
+    }
+
     /// For the log.
     pub fn text(&self) -> String {
         let text = match self {
@@ -117,27 +148,46 @@ pub async fn run(
     plan: RoutePlan,
     mut settle: Settle,
 ) -> (Result<Good, Failure>, Settle) {
+    let result = {
+        let mut tries = pin!(tries(&gateway, &call, &plan, &mut settle));
+        // When the gateway closes, every connection is polled once more, and with it what it waits for.
+        poll_fn(|cx| match tries.as_mut().poll(cx) {
+            Poll::Pending if gateway.is_closing() => Poll::Ready(Err(Failure::closing())),
+            polled => polled,
+        })
+        .await
+    };
+    (result, settle)
+}
+
+async fn tries(
+    gateway: &Arc<Gateway>,
+    call: &SharedCall,
+    plan: &RoutePlan,
+    settle: &mut Settle,
+) -> Result<Good, Failure> {
     let retry = gateway.config.retry;
     let (mut index, mut attempts, mut retried) = (0, 0, false);
     loop {
         let Some(planned) = plan.targets.get(index) else {
             let error = GatewayError::new(ErrorKind::NoProvider, "no provider can take this request");
-            return (Err(Failure::Gateway { class: FailureClass::Transport, error }), settle);
+            return Err(Failure::Gateway { class: FailureClass::Transport, error });
         };
         let target = &planned.target;
         attempts += 1;
-        let failure = match one(&gateway, &call, target, &mut settle).await {
+        let failure = match one(gateway, call, target, settle).await {
             Ok(good) => {
                 settle.attempt_ends(target, None);
-                return (Ok(good), settle);
+                return Ok(good);
             }
-            Err(failure) => failure,
+            Err(failure) => failure.without_keys(gateway),
         };
         let class = failure.class();
         settle.attempt_ends(target, Some((class, failure.status(), failure.text())));
-        let out_of_time = call.timeout.is_some_and(|timeout| call.started.elapsed() >= timeout);
+        let whole = (!call.stream).then_some(gateway.config.timeouts.request);
+        let out_of_time = call.timeout.or(whole).is_some_and(|timeout| call.started.elapsed() >= timeout);
         if attempts >= retry.max_attempts || !class.other_target() || out_of_time {
-            return (Err(failure), settle);
+            return Err(failure);
         }
         if index + 1 < plan.targets.len() {
             index += 1;
@@ -155,7 +205,7 @@ pub async fn run(
                 retry.base_delay.mul_f64(retry.exponential_base.powi(attempts as i32 - 1)).min(retry.max_delay);
             settle.pause(ceiling.mul_f64(fastrand::f64())).await;
         } else {
-            return (Err(failure), settle);
+            return Err(failure);
         }
     }
 }
@@ -332,6 +382,11 @@ async fn open_stream(
 fn whole(target: &Target, headers: &HeaderMap, body: Bytes, same: bool, settle: &mut Settle) -> Result<Whole, Failure> {
     let response = match codec::provider(target.dialect).decode_response(&body) {
         Ok(response) => response,
+        // What is no JSON is no error of the provider's either, and is not quoted: it may be half an answer.
+        Err(_) if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_err() => {
+            let text = format!("an answer of {} bytes that is not JSON", body.len());
+            return Err(Failure::gateway(FailureClass::BadAnswer, target, text));
+        }
         Err(error) => {
             let refused =
                 Refused { target: target.clone(), error, status: 200, headers: passed_headers(headers, true), body };

@@ -3,8 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tokio::sync::watch;
-
 use crate::config::Config;
 use crate::providers::catalog::Catalog;
 use crate::providers::client::Client;
@@ -23,7 +21,7 @@ pub struct Gateway {
     pub started: Instant,
     draining: AtomicBool,
     /// Streams that are still open are to end now.
-    closing: watch::Sender<bool>,
+    closing: AtomicBool,
 }
 
 impl Gateway {
@@ -36,7 +34,7 @@ impl Gateway {
             log,
             started: Instant::now(),
             draining: AtomicBool::new(false),
-            closing: watch::Sender::default(),
+            closing: AtomicBool::new(false),
         }
     }
 
@@ -50,15 +48,11 @@ impl Gateway {
     }
 
     pub fn close(&self) {
-        self.closing.send_replace(true);
+        self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Ends when streams that are still open must.
-    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut closing = self.closing.subscribe();
-        async move {
-            // The sender lives as long as the program.
-            let _ = closing.wait_for(|closing| *closing).await;
-        }
+    /// Seen by whatever is polled once more when the phase of the shutdown changes: see [`crate::api::listen`].
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 }

@@ -112,7 +112,7 @@ fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure
             settle.end(reply.status.as_u16(), Outcome::Ok, None);
             reply.with_bytes(body)
         }
-        Err(failure) => failed(call, &failure, settle),
+        Err(failure) => failed(gateway, call, &failure, settle),
     }
 }
 
@@ -141,7 +141,7 @@ fn refuse(error: GatewayError, dialect: Dialect, request_id: &str, settle: Settl
 }
 
 /// The answer to a request that no target could serve.
-fn failed(call: &SharedCall, failure: &Failure, mut settle: Settle) -> Reply {
+fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut settle: Settle) -> Reply {
     let mut reply = match failure {
         Failure::Upstream(refused) if failure.class() == FailureClass::Credential => {
             egress::error(&credential_refused(&refused.target), call.dialect, &call.request_id)
@@ -152,10 +152,8 @@ fn failed(call: &SharedCall, failure: &Failure, mut settle: Settle) -> Reply {
         Failure::Upstream(refused) => egress::translated(refused, call),
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
-    egress::spent(call, &mut reply, &settle, failure.wait());
-    let outcome =
-        if failure.class() == FailureClass::ClientFault { Outcome::ClientError } else { Outcome::UpstreamError };
-    settle.end(reply.status.as_u16(), outcome, Some(failure.text()));
+    egress::spent(gateway, call, &mut reply, &settle, failure.wait());
+    settle.end(reply.status.as_u16(), failure.outcome(), Some(failure.text()));
     reply
 }
 

@@ -62,9 +62,8 @@ pub struct StreamBody {
     gateway: Arc<Gateway>,
     call: SharedCall,
     stage: Stage,
-    /// Both set when they are first waited for.
+    /// Set when it is first waited for.
     timer: Option<Pin<Box<Sleep>>>,
-    closed: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 enum Stage {
@@ -84,13 +83,13 @@ impl std::fmt::Debug for StreamBody {
 impl StreamBody {
     /// A stream whose first content has come.
     pub fn flowing(gateway: Arc<Gateway>, call: SharedCall, relay: Box<Relay>, settle: Settle) -> Self {
-        StreamBody { gateway, call, stage: Stage::Flowing(relay, settle), timer: None, closed: None }
+        StreamBody { gateway, call, stage: Stage::Flowing(relay, settle), timer: None }
     }
 
     /// A stream of which there is nothing yet but a sign of life.
     pub fn opening(gateway: Arc<Gateway>, call: SharedCall, attempts: Opening) -> Self {
         let timer = Some(Box::pin(tokio::time::sleep_until(Instant::now().into())));
-        StreamBody { gateway, call, stage: Stage::Opening(attempts), timer, closed: None }
+        StreamBody { gateway, call, stage: Stage::Opening(attempts), timer }
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -133,9 +132,7 @@ impl StreamBody {
                         }
                         continue;
                     }
-                    let gateway = &self.gateway;
-                    let closed = self.closed.get_or_insert_with(|| Box::pin(gateway.closed()));
-                    if closed.as_mut().poll(cx).is_ready() {
+                    if self.gateway.is_closing() {
                         let error = GatewayError::new(ErrorKind::Overloaded, "the gateway is shutting down");
                         relay.end_with(&error, Outcome::Drained);
                         continue;
@@ -180,7 +177,7 @@ impl StreamBody {
                 Stage::Last(if streamed { bytes } else { Bytes::from([b"data: ", &bytes[..], b"\n\n"].concat()) })
             }
             Err(failure) => {
-                settle.end(200, Outcome::UpstreamError, Some(failure.text()));
+                settle.end(200, failure.outcome(), Some(failure.text()));
                 let body = pipeline::error_body(&self.call, &failure);
                 Stage::Last(Bytes::from(codec::client(self.call.dialect).error_event(&body)))
             }

@@ -191,7 +191,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// The headers of an answer that says that no target could serve the request.
-pub fn spent(call: &Call, reply: &mut Reply, settle: &Settle, wait: Option<Duration>) {
+pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle, wait: Option<Duration>) {
     about(call, reply, settle);
     let Some(record) = settle.record().filter(|record| record.attempts > 0) else { return };
     if let Some((provider, model)) = record.provider.clone().zip(record.model.clone()) {
@@ -199,8 +199,10 @@ pub fn spent(call: &Call, reply: &mut Reply, settle: &Settle, wait: Option<Durat
         reply.set("x-gateway-model", &model);
     }
     // The attempts have been made: a client that repeats the request would only multiply them. A provider's own "not now,
-    // but soon" is another matter, as long as the official SDKs would wait so long.
-    if wait.is_none_or(|wait| wait > LONGEST_WAIT_OF_CLIENTS) {
+    // but soon" is another matter, as long as the official SDKs would wait so long; and another gateway may take what this
+    // one could not finish.
+    let soon = wait.is_some_and(|wait| wait <= LONGEST_WAIT_OF_CLIENTS);
+    if !soon && !gateway.is_closing() {
         reply.headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
 }

@@ -16,7 +16,7 @@ use gateway_core::limits::{CLIENT_STALL_TIME, REQUEST_HEADER_BYTES, REQUEST_HEAD
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -205,7 +205,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = Front { gateway: shared.gateway.clone(), spoke, local };
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Streams(shared.phase.clone()));
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -232,6 +232,33 @@ where
         if *phase.borrow_and_update() == Phase::Draining {
             connection.as_mut().graceful_shutdown();
         }
+    }
+}
+
+/// Where hyper runs the streams of an HTTP/2 connection, each as a task of its own: these too are polled once more when the
+/// phase changes.
+#[derive(Clone)]
+struct Streams(watch::Receiver<Phase>);
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let mut phase = self.0.clone();
+        tokio::spawn(async move {
+            tokio::pin!(stream);
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = stream.as_mut() => return,
+                    changed = phase.changed() => if changed.is_err() {
+                        stream.await;
+                        return;
+                    },
+                }
+            }
+        });
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::target::{Capabilities, Capability, Strategy, Target};
 use gateway_policy::models::{ModelFacts, ModelTable};
@@ -96,11 +97,28 @@ impl Provider {
     /// The headers of one attempt: the vendor's own, those of the client that may pass, one credential.
     pub fn headers(&self, forwarded: &HeaderMap) -> HeaderMap {
         let mut headers = self.headers.clone();
+        for name in forwarded.keys() {
+            headers.remove(name);
+        }
         headers.extend(forwarded.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let Some((name, value)) = self.credential() {
             headers.insert(name.clone(), value.clone());
         }
         headers
+    }
+
+    /// A text without this provider's keys.
+    pub fn redacted(&self, text: &str) -> String {
+        let keys = self.config.credentials.iter().map(|credential| credential.key.expose());
+        keys.fold(text.to_owned(), |text, key| text.replace(key, "[redacted]"))
+    }
+
+    /// The same for a body; one without keys stays as it is.
+    pub fn redact(&self, body: &mut Bytes) {
+        let mut keys = self.config.credentials.iter().map(|credential| credential.key.expose().as_bytes());
+        if keys.any(|key| memchr::memmem::find(body, key).is_some()) {
+            *body = Bytes::from(self.redacted(&String::from_utf8_lossy(body)));
+        }
     }
 
     fn credential(&self) -> Option<(&HeaderName, &HeaderValue)> {

@@ -1,0 +1,143 @@
+//! The gateway as a process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::eventually;
+
+/// A gateway that listens; killed when dropped.
+pub(crate) struct Gateway {
+    pub(crate) addr: SocketAddr,
+    _folder: TempDir,
+    child: Child,
+    /// What it wrote on standard output, line by line.
+    lines: Arc<Mutex<Vec<String>>>,
+    complaints: Arc<Mutex<String>>,
+}
+
+/// How a start that was refused ended.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) code: Option<i32>,
+    pub(crate) complaint: String,
+}
+
+fn command(folder: &TempDir, env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_llm-gateway"));
+    command.current_dir(folder.path()).env_clear().env("PORT", "0").env("LOG_FORMAT", "json");
+    command.envs(env.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A start that must fail. An empty `yaml` is no file.
+pub(crate) fn refused(yaml: &str, env: &[(&str, &str)]) -> Refused {
+    let folder = TempDir::new().unwrap();
+    if !yaml.is_empty() {
+        std::fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
+    }
+    let mut child = command(&folder, env).spawn().unwrap();
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if began.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+            panic!("the gateway started with {yaml:?} {env:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let mut complaint = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+    Refused { code: status.code(), complaint }
+}
+
+impl Gateway {
+    pub(crate) async fn start(yaml: &str) -> Gateway {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
+        Gateway::start_in(folder, &[]).await
+    }
+
+    pub(crate) async fn start_in(folder: TempDir, env: &[(&str, &str)]) -> Gateway {
+        let mut child = command(&folder, env).spawn().unwrap();
+        let (lines, complaints) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(String::new())));
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (to_lines, to_complaints) = (lines.clone(), complaints.clone());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                to_lines.lock().unwrap().push(line);
+            }
+        });
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                to_complaints.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let mut gateway = Gateway { addr: "127.0.0.1:0".parse().unwrap(), _folder: folder, child, lines, complaints };
+        let began = Instant::now();
+        gateway.addr = loop {
+            if let Some(line) = gateway.log().iter().find(|line| line["message"] == "listening") {
+                break line["address"].as_str().unwrap().parse().unwrap();
+            }
+            let running = gateway.child.try_wait().unwrap().is_none() && began.elapsed() < Duration::from_secs(20);
+            assert!(running, "the gateway does not start: {}", gateway.complaints.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        gateway
+    }
+
+    /// Every line of the log so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    }
+
+    /// Everything that it wrote anywhere.
+    pub(crate) fn output(&self) -> String {
+        self.lines.lock().unwrap().join("\n") + &self.complaints.lock().unwrap()
+    }
+
+    /// The log line of one request; waits until it is written.
+    pub(crate) async fn told(&self, request_id: &str) -> Value {
+        self.told_of(|line| line["request_id"] == request_id).await
+    }
+
+    /// The first line of a request that fits.
+    pub(crate) async fn told_of(&self, fits: impl Fn(&Value) -> bool) -> Value {
+        let find = || self.log().into_iter().find(|line| line["message"] == "request" && fits(line));
+        eventually("a log line of the request", Duration::from_secs(5), find).await
+    }
+
+    /// `TERM`, `INT`, …
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    pub(crate) async fn exited(&mut self, patience: Duration) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the end of the gateway", patience, || child.try_wait().unwrap()).await
+    }
+
+    /// Resident memory.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

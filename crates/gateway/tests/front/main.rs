@@ -1,0 +1,26 @@
+//! The program as its users meet it: the real binary, real sockets, simulated providers.
+
+#[cfg(test)]
+mod broken_streams;
+#[cfg(test)]
+mod chunking;
+#[cfg(test)]
+mod client_gone;
+#[cfg(test)]
+mod failover;
+#[cfg(test)]
+mod fidelity;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod keep_alive;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod routing;
+#[cfg(test)]
+mod secrets;
