@@ -89,7 +89,7 @@ impl Failure {
     }
 
     /// How long the provider wants to be left alone, where it says so.
-    pub fn wait(&self) -> Option<Duration> {
+    fn wait(&self) -> Option<Duration> {
         match self {
             Failure::Upstream(refused) => retry_hint(&refused.headers),
             Failure::Gateway { .. } => None,

@@ -152,7 +152,7 @@ fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut sett
         Failure::Upstream(refused) => egress::translated(refused, call),
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
-    egress::spent(gateway, call, &mut reply, &settle, failure.wait());
+    egress::spent(gateway, call, &mut reply, &settle);
     settle.end(reply.status.as_u16(), failure.outcome(), Some(failure.text()));
     reply
 }

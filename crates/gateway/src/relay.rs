@@ -198,7 +198,7 @@ impl Relay {
         let role = self.decoder.push(&event, &mut self.events);
         let broken = role == EventRole::Error && serde_json::from_str::<serde::de::IgnoredAny>(&event.data).is_err();
         drop(event);
-        if broken && self.opened {
+        if broken {
             // No client could read it: what came so far is all there is.
             self.events.clear();
             return self.fail("an event is not JSON");

@@ -12,9 +12,9 @@ pub(super) fn encode(error: &GatewayError, request_id: &str) -> Vec<u8> {
     body(error.kind, &error.message, request_id, details)
 }
 
-/// A provider's error: its message, the nearest code, and the provider's own words in the details.
-pub(super) fn encode_upstream(error: &UpstreamError, request_id: &str) -> Vec<u8> {
-    let kind = match error.status {
+/// What a provider's error is in the words of this API.
+pub fn kind_of(error: &UpstreamError) -> ErrorKind {
+    match error.status {
         404 => ErrorKind::NotFound,
         413 => ErrorKind::PayloadTooLarge,
         429 => ErrorKind::RateLimitExceeded,
@@ -23,7 +23,12 @@ pub(super) fn encode_upstream(error: &UpstreamError, request_id: &str) -> Vec<u8
         400..=499 => ErrorKind::InvalidRequest,
         503 | 529 => ErrorKind::Overloaded,
         _ => ErrorKind::ProviderError,
-    };
+    }
+}
+
+/// A provider's error: its message, the nearest code, and the provider's own words in the details.
+pub(super) fn encode_upstream(error: &UpstreamError, request_id: &str) -> Vec<u8> {
+    let kind = kind_of(error);
     let words = [
         ("provider_status", Value::from(error.status)),
         ("provider_type", Some(error.kind.as_str()).filter(|kind| !kind.is_empty()).into()),

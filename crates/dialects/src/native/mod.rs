@@ -1,6 +1,6 @@
 //! The gateway's own API: `/v1/completions` with `messages`, and `/v1/completions/stream`.
 
-mod error;
+pub mod error;
 pub mod fields;
 pub mod request;
 mod response;

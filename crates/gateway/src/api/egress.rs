@@ -8,7 +8,7 @@ use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::{NAMED_LOSSES_BYTES, RETRY_AFTER_CLIENT};
 use gateway_core::target::Target;
 use gateway_core::usage::NanoUsd;
-use gateway_dialects::codec;
+use gateway_dialects::{codec, native};
 use gateway_policy::routing::{Hint, UnknownProvider};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -111,11 +111,11 @@ pub fn verbatim(refused: &Refused) -> Reply {
 
 /// A provider's error, in the client's dialect.
 pub fn translated(refused: &Refused, call: &Call) -> Reply {
-    let status = match refused.error.status {
-        status @ 400..=499 => status,
-        // The gateway's own API has one status for what is wrong with a provider.
-        500.. if call.dialect != Dialect::Native => refused.error.status,
-        _ => ErrorKind::ProviderError.row().status,
+    let status = match (refused.error.status, call.dialect) {
+        (status @ 400..=499, _) => status,
+        (_, Dialect::Native) => native::error::kind_of(&refused.error).row().status,
+        (status @ 500.., Dialect::OpenAiChat | Dialect::AnthropicMessages) => status,
+        (..400, _) => ErrorKind::ProviderError.row().status,
     };
     let body = codec::client(call.dialect).encode_upstream_error(&refused.error, &call.request_id);
     let mut reply = Reply::of(status_of(status), "application/json", body);
@@ -191,24 +191,19 @@ fn listed(names: &[String]) -> String {
 }
 
 /// The headers of an answer that says that no target could serve the request.
-pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle, wait: Option<Duration>) {
+pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle) {
     about(call, reply, settle);
     let Some(record) = settle.record().filter(|record| record.attempts > 0) else { return };
     if let Some((provider, model)) = record.provider.clone().zip(record.model.clone()) {
         reply.set("x-gateway-provider", &provider);
         reply.set("x-gateway-model", &model);
     }
-    // The attempts have been made: a client that repeats the request would only multiply them. A provider's own "not now,
-    // but soon" is another matter, as long as the official SDKs would wait so long; and another gateway may take what this
-    // one could not finish.
-    let soon = wait.is_some_and(|wait| wait <= LONGEST_WAIT_OF_CLIENTS);
-    if !soon && !gateway.is_closing() {
+    // The attempts have been made: a client that repeats the request would only multiply them. Another gateway may take what
+    // this one could not finish.
+    if !gateway.is_closing() {
         reply.headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
 }
-
-/// The Anthropic SDK ignores longer hints and tries again at once.
-const LONGEST_WAIT_OF_CLIENTS: Duration = Duration::from_secs(60);
 
 pub fn event_stream(reply: &mut Reply) {
     reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
