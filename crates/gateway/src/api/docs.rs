@@ -70,8 +70,8 @@ const REQUEST_HEADERS: &[(&str, &str)] = &[
 pub const RESPONSE_HEADERS: &[(On, &str, &str)] = &[
     (On::All, "x-request-id", "The gateway's own id of the request."),
     (On::Anthropic, "request-id", "The same id, where the Anthropic SDK looks for it."),
-    (On::Completion, "x-correlation-id", "The id that the client gave, if it did."),
-    (On::Completion, "x-response-time", "From the arrival of the request to these headers: `12.345ms`."),
+    (On::All, "x-correlation-id", "The id that the client gave, if it did."),
+    (On::All, "x-response-time", "From the arrival of the request to these headers: `12.345ms`."),
     (On::Completion, "x-gateway-overhead-ms", "The gateway's own share of it."),
     (On::Completion, "x-gateway-provider", "The provider that answered, or that was tried last."),
     (On::Completion, "x-gateway-model", "The model, as that provider names it."),
@@ -84,7 +84,7 @@ pub const RESPONSE_HEADERS: &[(On, &str, &str)] = &[
         "Fields that the provider's API has no word for, which it was not told: `field, field`.",
     ),
     (On::Completion, "x-gateway-added", "Fields that the provider's API demands and the client did not send."),
-    (On::Completion, "x-gateway-sandbox", "`true`: a simulated provider answered."),
+    (On::All, "x-gateway-sandbox", "`true`: the providers are simulated."),
     (
         On::Error,
         "x-should-retry",
