@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gateway_core::chat::{ChatRequest, ChatResponse, Encoded};
+use gateway_core::chat::{ChatRequest, ChatResponse, Encoded, FinishReason};
 use gateway_core::dialect::{Dialect, ProviderDialect};
 use gateway_core::error::{GatewayError, UpstreamError};
 use gateway_core::event::StreamEvent;
@@ -60,10 +60,21 @@ pub trait ProviderCodec: Send + Sync {
     /// Reads a whole answer of status 200. `Err` where it is an error object, or no answer of this dialect at all.
     fn decode_response(&self, body: &[u8]) -> Result<ChatResponse, UpstreamError>;
 
+    /// What of an answer concerns its account, for traffic that passes unchanged. Fails as
+    /// [`ProviderCodec::decode_response`] does.
+    fn glance(&self, body: &[u8]) -> Result<Glance, UpstreamError>;
+
     fn stream_decoder(&self) -> Box<dyn StreamDecoder>;
 
     /// Reads an error answer in whatever shape a vendor of this dialect may send, HTML and nothing included.
     fn decode_error(&self, status: u16, body: &[u8]) -> UpstreamError;
+}
+
+/// The account of a whole answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glance {
+    pub finish: Option<FinishReason>,
+    pub usage: Option<Usage>,
 }
 
 /// What an encoder of requests needs to know of its target.

@@ -15,7 +15,7 @@ use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError, UpstreamError};
 use gateway_core::limits::{ERROR_BODY_BYTES, RESPONSE_BODY_BYTES};
 use gateway_core::target::Target;
-use gateway_dialects::codec::{self, EncodeTarget};
+use gateway_dialects::codec::{self, EncodeTarget, Glance};
 use gateway_policy::routing::RoutePlan;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 
@@ -242,15 +242,14 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
     settle.attempt_begins(target, facts.price);
 
     let forwarded = if same { &call.forwarded } else { &HeaderMap::new() };
-    let mut headers = provider.headers(forwarded);
-    if call.stream {
-        headers.insert(header::ACCEPT, http::HeaderValue::from_static("text/event-stream"));
-    }
     let request = || {
         let mut request = Request::new(payload.clone());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = provider.chat_uri.clone();
-        *request.headers_mut() = headers.clone();
+        *request.headers_mut() = provider.headers(forwarded);
+        if call.stream {
+            request.headers_mut().insert(header::ACCEPT, http::HeaderValue::from_static("text/event-stream"));
+        }
         request
     };
     let sent =
@@ -380,8 +379,17 @@ async fn open_stream(
 }
 
 fn whole(target: &Target, headers: &HeaderMap, body: Bytes, same: bool, settle: &mut Settle) -> Result<Whole, Failure> {
-    let response = match codec::provider(target.dialect).decode_response(&body) {
-        Ok(response) => response,
+    let codec = codec::provider(target.dialect);
+    let read = if same {
+        codec.glance(&body).map(|glance| (glance, None))
+    } else {
+        codec.decode_response(&body).map(|response| {
+            let glance = Glance { finish: response.finish.clone(), usage: response.usage };
+            (glance, Some(Box::new(response)))
+        })
+    };
+    let (glance, response) = match read {
+        Ok(read) => read,
         // What is no JSON is no error of the provider's either, and is not quoted: it may be half an answer.
         Err(_) if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_err() => {
             let text = format!("an answer of {} bytes that is not JSON", body.len());
@@ -393,19 +401,20 @@ fn whole(target: &Target, headers: &HeaderMap, body: Bytes, same: bool, settle: 
             return Err(Failure::Upstream(Box::new(refused)));
         }
     };
-    if let Some(usage) = response.usage {
+    if let Some(usage) = glance.usage {
         settle.usage(usage);
     }
-    if let Some(finish) = &response.finish {
+    if let Some(finish) = &glance.finish {
         settle.finish_reason(finish);
     }
-    let body = if same {
-        WholeBody::Same(body)
-    } else {
-        for name in &response.dropped {
-            settle.also_dropped(name);
+    let body = match response {
+        None => WholeBody::Same(body),
+        Some(response) => {
+            for name in &response.dropped {
+                settle.also_dropped(name);
+            }
+            WholeBody::Translate(response)
         }
-        WholeBody::Translate(Box::new(response))
     };
     Ok(Whole { target: target.clone(), headers: passed_headers(headers, same), body })
 }

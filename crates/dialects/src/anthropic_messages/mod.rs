@@ -13,7 +13,7 @@ mod wire;
 use gateway_core::chat::{ChatRequest, ChatResponse, Encoded};
 use gateway_core::error::{GatewayError, UpstreamError};
 
-use crate::codec::{Answer, ClientCodec, EncodeTarget, ProviderCodec, StreamDecoder, StreamEncoder};
+use crate::codec::{Answer, ClientCodec, EncodeTarget, Glance, ProviderCodec, StreamDecoder, StreamEncoder};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AnthropicMessages;
@@ -57,6 +57,10 @@ impl ProviderCodec for AnthropicMessages {
 
     fn decode_response(&self, body: &[u8]) -> Result<ChatResponse, UpstreamError> {
         response::decode(body)
+    }
+
+    fn glance(&self, body: &[u8]) -> Result<Glance, UpstreamError> {
+        response::glance(body)
     }
 
     fn stream_decoder(&self) -> Box<dyn StreamDecoder> {

@@ -1,14 +1,17 @@
 //! Whole answers.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use gateway_core::chat::{ChatResponse, Item, Part, PartBody, Place};
 use gateway_core::error::UpstreamError;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::wire::{self, Contents, UsageOut, WireUsage};
 use super::{error, wire::object};
-use crate::codec::Answer;
+use crate::codec::{Answer, Glance};
 use crate::json::{Fields, parse_object};
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
@@ -23,6 +26,29 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
         return Err(error::unreadable(format!("the provider's answer has no `content`: {said}")));
     }
     decode_message(message).map_err(|error| error::unreadable(format!("the provider's answer: {}", error.message)))
+}
+
+/// The account of an answer, without its text.
+pub(super) fn glance(body: &[u8]) -> Result<Glance, UpstreamError> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Option<Cow<'a, str>>,
+        error: Option<IgnoredAny>,
+        content: Option<IgnoredAny>,
+        stop_reason: Option<Cow<'a, str>>,
+        stop_sequence: Option<String>,
+        usage: Option<WireUsage>,
+    }
+    if let Ok(message) = serde_json::from_slice::<Message<'_>>(body)
+        && message.kind.as_deref() != Some("error")
+        && message.error.is_none()
+        && message.content.is_some()
+    {
+        let finish = message.stop_reason.map(|reason| wire::finish_reason(&reason, message.stop_sequence));
+        return Ok(Glance { finish, usage: message.usage.map(|usage| usage.usage()) });
+    }
+    decode(body).map(|response| Glance { finish: response.finish, usage: response.usage })
 }
 
 fn decode_message(mut message: Fields) -> Result<ChatResponse, gateway_core::error::GatewayError> {

@@ -7,11 +7,12 @@ use gateway_core::error::UpstreamError;
 use gateway_core::usage::Usage;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::wire::{self, Body, Message, Said};
 use super::{error, mint_call_id};
-use crate::codec::Answer;
+use crate::codec::{Answer, Glance};
 
 pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
     let Ok(body) = serde_json::from_slice::<Body<'_>>(bytes) else { return Err(error::decode(200, bytes)) };
@@ -49,6 +50,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
         usage,
         dropped: reader.dropped,
     })
+}
+
+/// The account of an answer, without its text.
+pub(super) fn glance(bytes: &[u8]) -> Result<Glance, UpstreamError> {
+    if let Ok(body) = serde_json::from_slice::<Body<'_, IgnoredAny>>(bytes)
+        && !wire::says_something(body.error)
+        && let Some(choice) = body.first_choice()
+    {
+        return Ok(Glance { finish: choice.finish(false), usage: body.usage() });
+    }
+    decode(bytes).map(|response| Glance { finish: response.finish, usage: response.usage })
 }
 
 struct Reader {

@@ -13,18 +13,17 @@ use serde_json::value::RawValue;
 
 pub(super) type Raw<'a> = Option<&'a RawValue>;
 
-/// A chunk of a stream or a whole answer.
+/// A chunk of a stream or a whole answer. `M` is what is read of its messages.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Body<'a> {
+#[serde(default, bound(deserialize = "M: Default + Deserialize<'de>"))]
+pub(super) struct Body<'a, M = Message<'a>> {
     #[serde(borrow)]
     pub(super) id: Raw<'a>,
     #[serde(borrow)]
     pub(super) model: Raw<'a>,
     #[serde(borrow)]
     pub(super) created: Raw<'a>,
-    #[serde(borrow)]
-    pub(super) choices: Option<Vec<Choice<'a>>>,
+    pub(super) choices: Option<Vec<Choice<'a, M>>>,
     #[serde(borrow)]
     pub(super) usage: Raw<'a>,
     #[serde(borrow)]
@@ -35,16 +34,14 @@ pub(super) struct Body<'a> {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Choice<'a> {
+#[serde(default, bound(deserialize = "M: Default + Deserialize<'de>"))]
+pub(super) struct Choice<'a, M = Message<'a>> {
     #[serde(borrow)]
     index: Raw<'a>,
     /// Of a chunk.
-    #[serde(borrow)]
-    pub(super) delta: Option<Message<'a>>,
+    pub(super) delta: Option<M>,
     /// Of a whole answer. Perplexity's chunks have it beside `delta`, with everything said so far.
-    #[serde(borrow)]
-    pub(super) message: Option<Message<'a>>,
+    pub(super) message: Option<M>,
     #[serde(borrow)]
     pub(super) finish_reason: Raw<'a>,
     /// The stop string that was met (vLLM).
@@ -157,9 +154,9 @@ pub(super) fn value(raw: Raw<'_>) -> Value {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
-impl<'a> Body<'a> {
+impl<'a, M> Body<'a, M> {
     /// The only choice that the canonical model knows.
-    pub(super) fn first_choice(&self) -> Option<&Choice<'a>> {
+    pub(super) fn first_choice(&self) -> Option<&Choice<'a, M>> {
         self.choices.iter().flatten().find(|choice| choice.is_first())
     }
 
@@ -171,7 +168,7 @@ impl<'a> Body<'a> {
     }
 }
 
-impl Choice<'_> {
+impl<M> Choice<'_, M> {
     pub(super) fn is_first(&self) -> bool {
         count(self.index).unwrap_or(0) == 0
     }

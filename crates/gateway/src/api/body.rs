@@ -12,6 +12,7 @@ use gateway_dialects::codec;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use crate::api::listen::Busy;
 use crate::attempt::{Failure, Good};
 use crate::call::SharedCall;
 use crate::gateway::Gateway;
@@ -22,8 +23,21 @@ use crate::settle::{Outcome, Settle};
 /// Attempts under way for a stream whose client already has its headers.
 pub type Opening = Pin<Box<dyn Future<Output = (Result<Good, Failure>, Settle)> + Send>>;
 
+/// The body of an answer; while it lives its connection is not idle.
 #[derive(Debug)]
-pub enum ReplyBody {
+pub struct ReplyBody {
+    content: Content,
+    _busy: Busy,
+}
+
+impl ReplyBody {
+    pub fn new(content: Content, busy: Busy) -> Self {
+        ReplyBody { content, _busy: busy }
+    }
+}
+
+#[derive(Debug)]
+pub enum Content {
     /// `None` once it has been sent.
     Bytes(Option<Bytes>),
     Stream(Box<StreamBody>),
@@ -34,25 +48,25 @@ impl Body for ReplyBody {
     type Error = std::convert::Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.get_mut() {
-            ReplyBody::Bytes(bytes) => {
+        match &mut self.get_mut().content {
+            Content::Bytes(bytes) => {
                 Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
             }
-            ReplyBody::Stream(stream) => stream.poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Stream(stream) => stream.poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            ReplyBody::Bytes(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            ReplyBody::Stream(stream) => matches!(stream.stage, Stage::Over),
+        match &self.content {
+            Content::Bytes(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Content::Stream(stream) => matches!(stream.stage, Stage::Over),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            ReplyBody::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            ReplyBody::Stream(_) => SizeHint::default(),
+        match &self.content {
+            Content::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Content::Stream(_) => SizeHint::default(),
         }
     }
 }

@@ -14,23 +14,51 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use crate::api::Arrival;
-use crate::api::body::{ReplyBody, StreamBody};
+use crate::api::body::{Content, ReplyBody, StreamBody};
+use crate::api::listen::Busy;
 use crate::attempt::Refused;
 use crate::call::Call;
 use crate::gateway::Gateway;
 use crate::settle::Settle;
+
+/// Names that are made once, at compile time.
+macro_rules! names {
+    ($($constant:ident $name:literal;)*) => {
+        $(const $constant: HeaderName = HeaderName::from_static($name);)*
+    };
+}
+
+names! {
+    REQUEST_ID "request-id";
+    RETRY_AFTER "retry-after";
+    RETRY_AFTER_MS "retry-after-ms";
+    X_ACCEL_BUFFERING "x-accel-buffering";
+    X_CORRELATION_ID "x-correlation-id";
+    X_GATEWAY_ADDED "x-gateway-added";
+    X_GATEWAY_ATTEMPTS "x-gateway-attempts";
+    X_GATEWAY_COST_USD "x-gateway-cost-usd";
+    X_GATEWAY_DROPPED "x-gateway-dropped";
+    X_GATEWAY_MODEL "x-gateway-model";
+    X_GATEWAY_OVERHEAD_MS "x-gateway-overhead-ms";
+    X_GATEWAY_PROVIDER "x-gateway-provider";
+    X_GATEWAY_SANDBOX "x-gateway-sandbox";
+    X_GATEWAY_UPSTREAM_REQUEST_ID "x-gateway-upstream-request-id";
+    X_REQUEST_ID "x-request-id";
+    X_RESPONSE_TIME "x-response-time";
+    X_SHOULD_RETRY "x-should-retry";
+}
 
 /// An answer on its way out.
 #[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub body: ReplyBody,
+    pub body: Content,
 }
 
 impl Reply {
     pub fn new(status: StatusCode) -> Self {
-        Reply { status, headers: HeaderMap::with_capacity(16), body: ReplyBody::Bytes(None) }
+        Reply { status, headers: HeaderMap::with_capacity(16), body: Content::Bytes(None) }
     }
 
     pub fn json<T: Serialize>(value: &T) -> Self {
@@ -46,24 +74,25 @@ impl Reply {
 
     #[must_use]
     pub fn with_bytes(mut self, bytes: Bytes) -> Self {
-        self.body = ReplyBody::Bytes(Some(bytes));
+        self.body = Content::Bytes(Some(bytes));
         self
     }
 
     #[must_use]
     pub fn with_stream(mut self, stream: StreamBody) -> Self {
-        self.body = ReplyBody::Stream(Box::new(stream));
+        self.body = Content::Stream(Box::new(stream));
         self
     }
 
-    fn set(&mut self, name: &'static str, value: &str) {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(HeaderName::from_static(name), value);
+    fn set(&mut self, name: HeaderName, value: impl TryInto<HeaderValue>) {
+        if let Ok(value) = value.try_into() {
+            self.headers.insert(name, value);
         }
     }
 
-    pub fn into_response(self) -> Response<ReplyBody> {
-        let mut response = Response::new(self.body);
+    /// `busy` lives as long as the body.
+    pub fn into_response(self, busy: Busy) -> Response<ReplyBody> {
+        let mut response = Response::new(ReplyBody::new(self.body, busy));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
@@ -93,8 +122,8 @@ pub fn error(error: &GatewayError, dialect: Dialect, request_id: &str) -> Reply 
 
 fn retry_after(reply: &mut Reply, wait: Duration) {
     let wait = wait.min(RETRY_AFTER_CLIENT);
-    reply.set("retry-after-ms", &wait.as_millis().to_string());
-    reply.set("retry-after", &wait.as_millis().div_ceil(1000).max(1).to_string());
+    reply.set(RETRY_AFTER_MS, wait.as_millis().to_string());
+    reply.set(RETRY_AFTER, wait.as_millis().div_ceil(1000).max(1).to_string());
 }
 
 fn status_of(status: u16) -> StatusCode {
@@ -132,8 +161,8 @@ pub fn answered(call: &Call, settle: &Settle, target: &Target, headers: HeaderMa
     let mut reply = Reply::new(StatusCode::OK);
     reply.headers = headers;
     about(call, &mut reply, settle);
-    reply.set("x-gateway-provider", &target.provider);
-    reply.set("x-gateway-model", &target.model);
+    reply.set(X_GATEWAY_PROVIDER, &*target.provider);
+    reply.set(X_GATEWAY_MODEL, &*target.model);
     reply
 }
 
@@ -149,23 +178,23 @@ fn about(call: &Call, reply: &mut Reply, settle: &Settle) {
     overhead(reply, settle);
     let Some(record) = settle.record() else { return };
     if record.attempts > 0 {
-        reply.headers.insert("x-gateway-attempts", HeaderValue::from(record.attempts));
+        reply.headers.insert(X_GATEWAY_ATTEMPTS, HeaderValue::from(record.attempts));
     }
     if let Some(id) = &record.upstream_request_id {
-        reply.set("x-gateway-upstream-request-id", id);
+        reply.set(X_GATEWAY_UPSTREAM_REQUEST_ID, id.as_str());
     }
     if let (Some(cost), false) = (record.cost, call.stream) {
-        reply.set("x-gateway-cost-usd", &usd(cost.total()));
+        reply.set(X_GATEWAY_COST_USD, usd(cost.total()));
     }
-    for (header, names) in [("x-gateway-dropped", &record.dropped), ("x-gateway-added", &record.added)] {
+    for (header, names) in [(X_GATEWAY_DROPPED, &record.dropped), (X_GATEWAY_ADDED, &record.added)] {
         if !names.is_empty() {
-            reply.set(header, &listed(names));
+            reply.set(header, listed(names));
         }
     }
 }
 
 fn overhead(reply: &mut Reply, settle: &Settle) {
-    reply.set("x-gateway-overhead-ms", &millis(settle.overhead(), ""));
+    reply.set(X_GATEWAY_OVERHEAD_MS, millis(settle.overhead(), ""));
 }
 
 /// US dollars, exact to the billionth.
@@ -195,13 +224,13 @@ pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle)
     about(call, reply, settle);
     let Some(record) = settle.record().filter(|record| record.attempts > 0) else { return };
     if let Some((provider, model)) = record.provider.clone().zip(record.model.clone()) {
-        reply.set("x-gateway-provider", &provider);
-        reply.set("x-gateway-model", &model);
+        reply.set(X_GATEWAY_PROVIDER, &*provider);
+        reply.set(X_GATEWAY_MODEL, &*model);
     }
     // The attempts have been made: a client that repeats the request would only multiply them. Another gateway may take what
     // this one could not finish.
     if !gateway.is_closing() {
-        reply.headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        reply.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
     }
 }
 
@@ -209,22 +238,22 @@ pub fn event_stream(reply: &mut Reply) {
     reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     reply.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx and its kin would gather the stream otherwise.
-    reply.headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    reply.headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
 /// What every answer carries: the gateway's id of the request, the client's, the time it took.
 pub fn identify(reply: &mut Reply, gateway: &Gateway, arrival: &Arrival) {
-    reply.set("x-request-id", &arrival.request_id);
+    reply.set(X_REQUEST_ID, arrival.request_id.as_str());
     if arrival.dialect == Dialect::AnthropicMessages {
         // Where the official SDK looks for it.
-        reply.set("request-id", &arrival.request_id);
+        reply.set(REQUEST_ID, arrival.request_id.as_str());
     }
     if let Some(id) = &arrival.correlation_id {
-        reply.set("x-correlation-id", id);
+        reply.set(X_CORRELATION_ID, id.as_str());
     }
-    reply.set("x-response-time", &millis(arrival.started.elapsed(), "ms"));
+    reply.set(X_RESPONSE_TIME, millis(arrival.started.elapsed(), "ms"));
     if gateway.config.sandbox {
-        reply.headers.insert("x-gateway-sandbox", HeaderValue::from_static("true"));
+        reply.headers.insert(X_GATEWAY_SANDBOX, HeaderValue::from_static("true"));
     }
 }
 

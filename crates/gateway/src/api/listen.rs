@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -188,28 +188,28 @@ async fn serve(shared: &Shared, stream: std::net::TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?;
     let stream = TcpStream::from_std(stream)?;
-    let spoke = Arc::new(AtomicBool::new(false));
-    let guarded = Guarded::new(stream, spoke.clone());
+    let pace = Arc::new(Pace::default());
+    let guarded = Guarded::new(stream, pace.clone());
     match &shared.tls {
-        None => serve_http(shared, guarded, spoke, local).await,
+        None => serve_http(shared, guarded, pace, local).await,
         Some(tls) => {
             let handshake = tokio::time::timeout(REQUEST_HEADERS_TIME, tls.accept(guarded));
             let stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
-            serve_http(shared, stream, spoke, local).await
+            serve_http(shared, stream, pace, local).await
         }
     }
 }
 
-async fn serve_http<S>(shared: &Shared, stream: S, spoke: Arc<AtomicBool>, local: SocketAddr) -> io::Result<()>
+async fn serve_http<S>(shared: &Shared, stream: S, pace: Arc<Pace>, local: SocketAddr) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = Front { gateway: shared.gateway.clone(), spoke, local };
+    let service = Front { gateway: shared.gateway.clone(), pace, local };
     let mut builder = auto::Builder::new(Streams(shared.phase.clone()));
     builder
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIME)
+        // The connection itself keeps watch: see [`Guarded`].
+        .header_read_timeout(None)
         .max_headers(REQUEST_HEADERS)
         .max_buf_size(BUFFER_BYTES)
         .http2()
@@ -265,7 +265,7 @@ where
 /// hyper's way into the program.
 struct Front {
     gateway: Arc<Gateway>,
-    spoke: Arc<AtomicBool>,
+    pace: Arc<Pace>,
     local: SocketAddr,
 }
 
@@ -275,29 +275,87 @@ impl Service<Request<Incoming>> for Front {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.spoke.store(true, Ordering::Relaxed);
-        let (gateway, local) = (self.gateway.clone(), self.local);
-        Box::pin(async move { Ok(super::respond(gateway, request, local).await) })
+        let (gateway, local, busy) = (self.gateway.clone(), self.local, Busy::new(self.pace.clone()));
+        Box::pin(async move { Ok(super::respond(gateway, request, local, busy).await) })
     }
 }
 
-/// A client's connection with two clocks: it must say something soon after it was opened, and must not stop reading for long
-/// while something is being written to it.
+/// What goes on on a connection, for its clocks.
+#[derive(Debug)]
+struct Pace {
+    began: Instant,
+    /// Requests whose answers have not ended.
+    busy: AtomicUsize,
+    /// When the latest of them ended, in milliseconds since the connection began; 0 before the first.
+    idle_since_ms: AtomicU64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { began: Instant::now(), busy: AtomicUsize::new(0), idle_since_ms: AtomicU64::new(0) }
+    }
+}
+
+impl Pace {
+    /// Until when the next request must have come; `None` while one is being answered.
+    fn deadline(&self) -> Option<Instant> {
+        if self.busy.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        Some(match self.idle_since_ms.load(Ordering::Relaxed) {
+            0 => self.began + REQUEST_HEADERS_TIME,
+            ms => self.began + Duration::from_millis(ms) + IDLE_TIME,
+        })
+    }
+}
+
+/// Lives from the head of a request to the end of its answer.
+#[derive(Debug)]
+pub struct Busy(Arc<Pace>);
+
+impl Busy {
+    fn new(pace: Arc<Pace>) -> Self {
+        pace.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(pace)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let now = self.0.began.elapsed().as_millis() as u64;
+        self.0.idle_since_ms.store(now.max(1), Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A client's connection with two clocks: a request, its whole head, must come soon, and the client must not stop reading
+/// for long while something is being written to it.
+///
+/// The first is looked at when it may have run out, not set anew with every request.
 struct Guarded {
     stream: TcpStream,
-    spoke: Arc<AtomicBool>,
-    first_request: Option<Pin<Box<Sleep>>>,
+    pace: Arc<Pace>,
+    quiet: Pin<Box<Sleep>>,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Guarded {
-    fn new(stream: TcpStream, spoke: Arc<AtomicBool>) -> Self {
-        let deadline = Instant::now() + REQUEST_HEADERS_TIME;
-        Guarded {
-            stream,
-            spoke,
-            first_request: Some(Box::pin(tokio::time::sleep_until(deadline.into()))),
-            stalled: None,
+    fn new(stream: TcpStream, pace: Arc<Pace>) -> Self {
+        let quiet = Box::pin(tokio::time::sleep(REQUEST_HEADERS_TIME));
+        Guarded { stream, pace, quiet, stalled: None }
+    }
+
+    /// Ready when a request should have come and has not.
+    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.quiet.as_mut().poll(cx));
+            let now = Instant::now();
+            let next = match self.pace.deadline() {
+                Some(deadline) if deadline <= now => return Poll::Ready(()),
+                Some(deadline) => deadline,
+                None => now + IDLE_TIME,
+            };
+            self.quiet.as_mut().reset(next.into());
         }
     }
 
@@ -315,13 +373,8 @@ impl Guarded {
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if self.first_request.is_some() && self.spoke.load(Ordering::Relaxed) {
-            self.first_request = None;
-        }
-        if read.is_pending()
-            && let Some(deadline) = &mut self.first_request
-        {
-            ready!(deadline.as_mut().poll(cx));
+        if read.is_pending() {
+            ready!(self.poll_quiet(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read

@@ -24,13 +24,19 @@ use hyper::body::Incoming;
 use crate::api::body::ReplyBody;
 use crate::api::egress::Reply;
 use crate::api::ingress::Inbound;
+use crate::api::listen::Busy;
 use crate::api::routes::{Action, Family, Found, Row};
 use crate::gateway::Gateway;
 use crate::pipeline;
 use crate::settle::{Record, Settle};
 
 /// Answers any request.
-pub async fn respond(gateway: Arc<Gateway>, request: Request<Incoming>, local: SocketAddr) -> Response<ReplyBody> {
+pub async fn respond(
+    gateway: Arc<Gateway>,
+    request: Request<Incoming>,
+    local: SocketAddr,
+    busy: Busy,
+) -> Response<ReplyBody> {
     let arrival = Arrival {
         started: Instant::now(),
         request_id: request_id(),
@@ -50,7 +56,7 @@ pub async fn respond(gateway: Arc<Gateway>, request: Request<Incoming>, local: S
         reply
     });
     egress::identify(&mut reply, &gateway, &arrival);
-    reply.into_response()
+    reply.into_response(busy)
 }
 
 /// What is known of a request before anything of it has been understood.

@@ -1,6 +1,8 @@
 //! Prometheus metrics. Every label has a closed set of values: names from the configuration and the model table, enums of
 //! this program, and `other`; nothing that a client sends becomes a label.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -49,6 +51,41 @@ struct AttemptLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LossLabels {
     dialect: &'static str,
+}
+
+const TOKEN_KINDS: [&str; 4] = ["input", "cache_read", "cache_write", "output"];
+
+/// The metrics of one kind of request, found once per thread: to look each of them up for every request would cost more
+/// than to count.
+struct Handles {
+    requests: Counter,
+    duration: Histogram,
+    first_content: Histogram,
+    tokens: [Counter; 4],
+    cost: Counter<f64, AtomicU64>,
+}
+
+thread_local! {
+    static HANDLES: RefCell<HashMap<RequestLabels, Handles>> = RefCell::default();
+}
+
+impl Handles {
+    fn count(&self, record: &Record) {
+        self.requests.inc();
+        self.duration.observe(record.duration_ms / 1e3);
+        if let Some(first_content) = record.first_content_ms {
+            self.first_content.observe(first_content / 1e3);
+        }
+        if let Some(usage) = &record.usage {
+            let fresh = usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write);
+            for (counter, count) in self.tokens.iter().zip([fresh, usage.cache_read, usage.cache_write, usage.output]) {
+                counter.inc_by(count);
+            }
+        }
+        if let Some(cost) = record.cost {
+            self.cost.inc_by(cost.total().usd());
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -137,45 +174,42 @@ impl Metrics {
 
     /// Counts a request that has ended. `model` is the label for its model.
     pub fn request(&self, record: &Record, model: Arc<str>) {
-        let provider = record.provider.clone().unwrap_or_else(|| Arc::from("none"));
-        self.requests
-            .get_or_create(&RequestLabels {
-                route: record.route,
-                dialect: record.dialect,
-                provider: provider.clone(),
-                model: model.clone(),
-                status: record.status,
-                outcome: record.outcome.name(),
-            })
-            .inc();
-        let target = TargetLabels { provider: provider.clone(), model: model.clone() };
-        self.duration.get_or_create(&target).observe(record.duration_ms / 1e3);
-        if let Some(first_content) = record.first_content_ms {
-            self.first_content.get_or_create(&target).observe(first_content / 1e3);
-        }
-        self.overhead.observe(record.overhead_ms / 1e3);
-        if let Some(usage) = &record.usage {
-            let fresh = usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write);
-            let kinds = [
-                ("input", fresh),
-                ("cache_read", usage.cache_read),
-                ("cache_write", usage.cache_write),
-                ("output", usage.output),
-            ];
-            for (kind, count) in kinds {
-                if count > 0 {
-                    let labels = TokenLabels { provider: provider.clone(), model: model.clone(), kind };
-                    self.tokens.get_or_create(&labels).inc_by(count);
-                }
+        let labels = RequestLabels {
+            route: record.route,
+            dialect: record.dialect,
+            provider: record.provider.clone().unwrap_or_else(|| Arc::from("none")),
+            model,
+            status: record.status,
+            outcome: record.outcome.name(),
+        };
+        HANDLES.with_borrow_mut(|known| match known.get(&labels) {
+            Some(handles) => handles.count(record),
+            None => {
+                let handles = self.handles(&labels);
+                handles.count(record);
+                known.insert(labels, handles);
             }
-        }
-        if let Some(cost) = record.cost {
-            self.cost.get_or_create(&target).inc_by(cost.total().usd());
-        }
+        });
+        self.overhead.observe(record.overhead_ms / 1e3);
         if !record.dropped.is_empty() {
             self.dropped_fields
                 .get_or_create(&LossLabels { dialect: record.dialect })
                 .inc_by(record.dropped.len() as u64);
+        }
+    }
+
+    fn handles(&self, labels: &RequestLabels) -> Handles {
+        let target = TargetLabels { provider: labels.provider.clone(), model: labels.model.clone() };
+        let tokens = TOKEN_KINDS.map(|kind| {
+            let TargetLabels { provider, model } = target.clone();
+            self.tokens.get_or_create_owned(&TokenLabels { provider, model, kind })
+        });
+        Handles {
+            requests: self.requests.get_or_create_owned(labels),
+            duration: self.duration.get_or_create_owned(&target),
+            first_content: self.first_content.get_or_create_owned(&target),
+            tokens,
+            cost: self.cost.get_or_create_owned(&target),
         }
     }
 
