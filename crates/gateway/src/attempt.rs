@@ -433,10 +433,11 @@ fn upstream_id(headers: &HeaderMap) -> Option<String> {
 
 /// The headers of an answer that may pass; those of a vendor only to clients of the same dialect.
 fn passed_headers(headers: &HeaderMap, same: bool) -> HeaderMap {
-    let passes = |name: &HeaderName| {
-        let name = name.as_str();
-        let vendors = name.starts_with("openai-") || name.starts_with("anthropic-");
-        matches!(name, "content-type" | "retry-after" | "retry-after-ms") || (same && vendors)
+    let passes = |name: &HeaderName| match name.as_str() {
+        "content-type" | "retry-after" | "retry-after-ms" => true,
+        // Whose account it is concerns the gateway alone.
+        "openai-organization" | "openai-project" | "anthropic-organization-id" => false,
+        name => same && (name.starts_with("openai-") || name.starts_with("anthropic-")),
     };
     let mut passed = HeaderMap::with_capacity(8);
     for (name, value) in headers {
@@ -444,9 +445,6 @@ fn passed_headers(headers: &HeaderMap, same: bool) -> HeaderMap {
             passed.append(name.clone(), value.clone());
         }
     }
-    passed.remove("openai-organization");
-    passed.remove("openai-project");
-    passed.remove("anthropic-organization-id");
     passed
 }
 

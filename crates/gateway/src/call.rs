@@ -115,6 +115,9 @@ fn list_header(headers: &HeaderMap, name: &str) -> Vec<String> {
 
 /// Routing hints in headers, which every dialect may carry.
 fn header_hints(headers: &HeaderMap) -> Result<Hints, GatewayError> {
+    if !headers.keys().any(|name| name.as_str().starts_with("x-gateway-")) {
+        return Ok(Hints::default());
+    }
     let strategy = match text_header(headers, "x-gateway-strategy") {
         None => None,
         Some(name) => Some(Strategy::parse(&name).ok_or_else(|| {
