@@ -192,7 +192,7 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
         Ok(Ok(body)) => body,
     };
     settle.upstream_done();
-    whole(target, &head.headers, body, same, settle).map(Good::Whole)
+    whole(call, target, &head.headers, body, same, settle).map(Good::Whole)
 }
 
 /// Until when the parts of an answer must have come.
@@ -243,7 +243,7 @@ fn encode(
             format!("{target} cannot be asked this: its API has no word for {all}"),
         ));
     }
-    settle.named(&encoded.dropped, &encoded.added);
+    settle.named(&[encoded.dropped, encoded.approximated].concat(), &encoded.added);
     Ok(Payload::new(vec![Bytes::from(encoded.body)]))
 }
 
@@ -295,7 +295,14 @@ async fn open_stream(
     }
 }
 
-fn whole(target: &Target, headers: &HeaderMap, body: Bytes, same: bool, settle: &mut Settle) -> Result<Whole, Failure> {
+fn whole(
+    call: &SharedCall,
+    target: &Target,
+    headers: &HeaderMap,
+    body: Bytes,
+    same: bool,
+    settle: &mut Settle,
+) -> Result<Whole, Failure> {
     let response = match codec::provider(target.dialect).decode_response(&body) {
         Ok(response) => response,
         Err(error) => {
@@ -313,8 +320,8 @@ fn whole(target: &Target, headers: &HeaderMap, body: Bytes, same: bool, settle: 
     let body = if same {
         WholeBody::Same(body)
     } else {
-        for name in &response.dropped {
-            settle.also_dropped(name);
+        for name in codec::client(call.dialect).losses(&response) {
+            settle.also_dropped(&name);
         }
         WholeBody::Translate(Box::new(response))
     };
