@@ -219,6 +219,9 @@ pub struct Encoded {
     pub body: Vec<u8>,
     /// Paths of what the client wrote and the provider does not get.
     pub dropped: Vec<String>,
+    /// Paths of what the provider gets in other words, or need not be told to do what the client wants. Named to the client
+    /// like the dropped ones, but no reason to refuse a request.
+    pub approximated: Vec<String>,
     /// Names of what the provider's dialect demands and the client did not write.
     pub added: Vec<String>,
 }
@@ -265,7 +268,11 @@ impl ChatResponse {
             vec![StreamEvent::Start { id: self.id, model: self.model, created: self.created, usage: self.usage }];
         for part in self.parts {
             let (block, deltas) = match part.body {
-                PartBody::Text(text) => (Block::Text, vec![Delta::Text(text)]),
+                PartBody::Text(text) => {
+                    let lists = ["annotations", "citations"].map(|key| part.extra.get(key).and_then(Value::as_array));
+                    let citations = lists.into_iter().flatten().flatten().cloned().map(Delta::Citation);
+                    (Block::Text, std::iter::once(Delta::Text(text)).chain(citations).collect())
+                }
                 PartBody::Refusal(text) => (Block::Refusal, vec![Delta::Text(text)]),
                 PartBody::Reasoning { text, signature } => (
                     Block::Reasoning,
@@ -285,6 +292,7 @@ impl ChatResponse {
             events.extend(deltas.into_iter().map(StreamEvent::Delta));
             events.push(StreamEvent::BlockEnd);
         }
+        events.extend(self.dropped.into_iter().map(|name| StreamEvent::Dropped(name.into())));
         events.extend(self.usage.map(StreamEvent::Usage));
         events.extend(self.finish.map(StreamEvent::Finish));
         events

@@ -4,6 +4,8 @@
 //! which they may overlap (parallel tool calls in OpenAI chat) are put in order by their decoder, so that every encoder is
 //! a plain state machine.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::chat::FinishReason;
@@ -22,6 +24,8 @@ pub enum StreamEvent {
     BlockStart(Block),
     Delta(Delta),
     BlockEnd,
+    /// The name of something in the answer for which these events have no word.
+    Dropped(Cow<'static, str>),
     /// The latest count; a later one replaces it.
     Usage(Usage),
     /// Once, after the last block.

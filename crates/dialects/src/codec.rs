@@ -38,6 +38,9 @@ pub trait ClientCodec: Send + Sync {
 
     fn encode_response(&self, response: ChatResponse, answer: &Answer) -> Vec<u8>;
 
+    /// Names of what [`ClientCodec::encode_response`] cannot say of this answer. A stream's encoder names them in a comment.
+    fn losses(&self, response: &ChatResponse) -> Vec<String>;
+
     fn stream_encoder(&self, answer: Answer) -> Box<dyn StreamEncoder>;
 
     /// The body of an error that the gateway made. Its status is in [`gateway_core::error::ErrorRow`].

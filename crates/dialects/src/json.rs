@@ -1,11 +1,13 @@
 //! JSON with nothing lost: strict checks before parsing, and reading by taking fields out, so that what was not taken is known.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use gateway_core::Extra;
 use gateway_core::error::GatewayError;
 use gateway_core::limits::JSON_DEPTH;
+use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 /// Checks a body in one pass, without building anything: valid UTF-8 and JSON, an object at the top, nested no deeper than
@@ -391,6 +393,38 @@ impl Fields {
         let path = self.path(key);
         GatewayError::invalid(&path, format!("{path} is required"))
     }
+}
+
+/// The members of an object that a reader takes; whatever else is in it gets a name.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    pub(crate) known: &'static [&'static str],
+    /// Members with a shape of their own; of a list, its first item is looked at.
+    pub(crate) deeper: &'static [(&'static str, &'static Shape)],
+}
+
+/// Adds the paths of what stands in `json` and not in `shape`, unless it says nothing.
+pub(crate) fn unknown(json: &str, shape: &Shape, path: &str, names: &mut Vec<String>) {
+    if let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(json) {
+        if let Some(first) = list.first() {
+            unknown(first.get(), shape, &format!("{path}[0]"), names);
+        }
+        return;
+    }
+    let Ok(members) = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(json) else { return };
+    for (name, value) in members {
+        let here = || if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+        if let Some((_, deeper)) = shape.deeper.iter().find(|(known, _)| *known == name) {
+            unknown(value.get(), deeper, &here(), names);
+        } else if !shape.known.contains(&&*name) && says_something(value) {
+            names.push(here());
+        }
+    }
+}
+
+/// Is there something other than `null`, `false`, zero, an empty string, list or object?
+pub(crate) fn says_something(value: &RawValue) -> bool {
+    !matches!(value.get(), "null" | "false" | "0" | "0.0" | "\"\"" | "[]" | "{}")
 }
 
 /// The error for a value of the wrong type.

@@ -7,6 +7,7 @@ pub mod anthropic_messages;
 pub mod codec;
 pub mod envelope;
 pub mod json;
+mod losses;
 pub mod native;
 pub mod openai_chat;
 pub mod sse;

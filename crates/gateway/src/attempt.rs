@@ -275,7 +275,7 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
         Ok(Ok(body)) => body,
     };
     settle.upstream_done();
-    whole(target, &head.headers, body, same, settle).map(Good::Whole)
+    whole(call, target, &head.headers, body, same, settle).map(Good::Whole)
 }
 
 /// Until when the parts of an answer must have come.
@@ -326,7 +326,7 @@ fn encode(
             format!("{target} cannot be asked this: its API has no word for {all}"),
         ));
     }
-    settle.named(&encoded.dropped, &encoded.added);
+    settle.named(&[encoded.dropped, encoded.approximated].concat(), &encoded.added);
     Ok(Payload::new(vec![Bytes::from(encoded.body)]))
 }
 
@@ -378,7 +378,14 @@ async fn open_stream(
     }
 }
 
-fn whole(target: &Target, headers: &HeaderMap, body: Bytes, same: bool, settle: &mut Settle) -> Result<Whole, Failure> {
+fn whole(
+    call: &SharedCall,
+    target: &Target,
+    headers: &HeaderMap,
+    body: Bytes,
+    same: bool,
+    settle: &mut Settle,
+) -> Result<Whole, Failure> {
     let codec = codec::provider(target.dialect);
     let read = if same {
         codec.glance(&body).map(|glance| (glance, None))
@@ -410,8 +417,8 @@ fn whole(target: &Target, headers: &HeaderMap, body: Bytes, same: bool, settle: 
     let body = match response {
         None => WholeBody::Same(body),
         Some(response) => {
-            for name in &response.dropped {
-                settle.also_dropped(name);
+            for name in codec::client(call.dialect).losses(&response) {
+                settle.also_dropped(&name);
             }
             WholeBody::Translate(response)
         }

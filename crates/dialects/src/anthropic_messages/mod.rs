@@ -14,6 +14,7 @@ use gateway_core::chat::{ChatRequest, ChatResponse, Encoded};
 use gateway_core::error::{GatewayError, UpstreamError};
 
 use crate::codec::{Answer, ClientCodec, EncodeTarget, Glance, ProviderCodec, StreamDecoder, StreamEncoder};
+use crate::losses::Losses;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AnthropicMessages;
@@ -25,6 +26,10 @@ impl ClientCodec for AnthropicMessages {
 
     fn encode_response(&self, response: ChatResponse, answer: &Answer) -> Vec<u8> {
         response::encode(response, answer)
+    }
+
+    fn losses(&self, response: &ChatResponse) -> Vec<String> {
+        Losses::of(response, &response::WORDS)
     }
 
     fn stream_encoder(&self, answer: Answer) -> Box<dyn StreamEncoder> {

@@ -125,16 +125,21 @@ fn decode_tool_choice(fields: &mut Fields) -> Result<(Option<ToolChoice>, Option
 
 fn decode_thinking(fields: &mut Fields) -> Result<Option<Reasoning>, GatewayError> {
     let Some(mut thinking) = fields.object("thinking")? else { return Ok(None) };
-    let enabled = match required(&mut thinking, "type")?.as_str() {
-        "enabled" | "adaptive" => true,
+    let kind = required(&mut thinking, "type")?;
+    let enabled = match kind.as_str() {
+        "enabled" | "adaptive" | "between_tools" => true,
         "disabled" => false,
         other => {
-            let text = format!("thinking.type must be enabled, disabled or adaptive, got {other:?}");
+            let text = format!("thinking.type must be enabled, disabled, adaptive or between_tools, got {other:?}");
             return Err(GatewayError::invalid("thinking.type", text));
         }
     };
     let budget_tokens = thinking.integer("budget_tokens")?;
-    Ok(Some(Reasoning { effort: None, budget_tokens, enabled: Some(enabled), extra: thinking.rest() }))
+    let mut extra = thinking.rest();
+    if kind == "between_tools" {
+        extra.insert(kind, Value::Bool(true));
+    }
+    Ok(Some(Reasoning { effort: None, budget_tokens, enabled: Some(enabled), extra }))
 }
 
 fn decode_format(fields: &mut Fields, key: &str) -> Result<Option<OutputFormat>, GatewayError> {
@@ -144,7 +149,7 @@ fn decode_format(fields: &mut Fields, key: &str) -> Result<Option<OutputFormat>,
         return Ok(Some(OutputFormat::Foreign(whole)));
     }
     let schema = format.value("schema").ok_or_else(|| format.missing("schema"))?;
-    Ok(Some(OutputFormat::JsonSchema { name: None, description: None, schema, strict: None }))
+    Ok(Some(OutputFormat::JsonSchema { name: None, description: None, schema, strict: Some(true) }))
 }
 
 fn decode_stop(fields: &mut Fields) -> Result<Vec<String>, GatewayError> {
@@ -213,7 +218,8 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
     if request.stream {
         body.insert("stream".to_owned(), Value::Bool(true));
     }
-    Encoded { body: Value::Object(body).to_string().into_bytes(), dropped: names.dropped, added: names.added }
+    let Names { dropped, approximated, added, .. } = names;
+    Encoded { body: Value::Object(body).to_string().into_bytes(), dropped, approximated, added }
 }
 
 fn named_field((name, value): (&str, Option<Value>)) -> Option<(String, Value)> {
@@ -224,6 +230,7 @@ fn named_field((name, value): (&str, Option<Value>)) -> Option<(String, Value)> 
 #[derive(Default)]
 pub(super) struct Names {
     dropped: Vec<String>,
+    approximated: Vec<String>,
     added: Vec<String>,
     known: HashSet<String>,
 }
@@ -233,6 +240,14 @@ impl Names {
         let path = path.to_string();
         if self.known.insert(path.clone()) {
             self.dropped.push(path);
+        }
+    }
+
+    /// For what is said in other words, or asks for nothing.
+    pub(super) fn approximate(&mut self, path: impl Display) {
+        let path = path.to_string();
+        if self.known.insert(path.clone()) {
+            self.approximated.push(path);
         }
     }
 
@@ -247,6 +262,9 @@ impl Names {
         for (key, value) in extra {
             if known.contains(&key.as_str()) && (key != "cache_control" || value["type"] == "ephemeral") {
                 block.insert(key.clone(), value.clone());
+            } else if key == "prompt_cache_breakpoint" && known.contains(&"cache_control") {
+                block.insert("cache_control".to_owned(), json!({"type": "ephemeral"}));
+                self.approximate(format_args!("{at}.{key}"));
             } else if says_something(value) && !is_default(key, value) {
                 self.drop(format_args!("{at}.{key}"));
             }
@@ -391,7 +409,7 @@ fn encode_params(params: &Params, is_thinking: bool, body: &mut Map<String, Valu
     let temperature = params.temperature.as_ref().filter(|number| !is_thinking || float(number) == 1.0);
     match temperature {
         Some(number) if float(number) > 1.0 => {
-            names.drop("temperature");
+            names.approximate("temperature");
             put("temperature", json!(1));
         }
         Some(number) => {
@@ -437,14 +455,22 @@ fn encode_output(output: Option<&OutputFormat>, body: &mut Map<String, Value>, n
     match output {
         None | Some(OutputFormat::Text) => {}
         Some(OutputFormat::JsonObject | OutputFormat::Foreign(_)) => names.drop("response_format"),
-        Some(OutputFormat::JsonSchema { schema: Value::Object(schema), description, strict, .. }) => {
+        Some(OutputFormat::JsonSchema { schema: Value::Object(schema), name, description, strict }) => {
             let mut schema = schema.clone();
             if let Some(description) = description.as_deref().filter(|_| !schema.contains_key("description")) {
                 schema.insert("description".to_owned(), json!(description));
             }
-            let schema = schema::enforceable(&Value::Object(schema));
+            if let (Some(name), false) = (name, schema.contains_key("title")) {
+                schema.insert("title".to_owned(), json!(name));
+            }
+            let asked = Value::Object(schema);
+            let schema = schema::enforceable(&asked);
+            if schema != asked {
+                names.approximate("response_format.json_schema.schema");
+            }
+            // The API enforces every schema.
             if *strict == Some(true) {
-                names.drop("response_format.json_schema.strict");
+                names.approximate("response_format.json_schema.strict");
             }
             let format = json!({"type": "json_schema", "schema": schema});
             body.insert("output_config".to_owned(), json!({"format": format}));
@@ -465,7 +491,10 @@ fn encode_extra(extra: &Extra, body: &mut Map<String, Value>, names: &mut Names)
             (key, _) if OWN_FIELDS.contains(&key) => {
                 body.insert(key.to_owned(), value.clone());
             }
-            (key, _) if is_default(key, value) || !says_something(value) => {}
+            (key, _) if value.is_null() || is_default(key, value) => {}
+            ("top_logprobs", _) if value.as_u64() == Some(0) => names.approximate(key),
+            (key, _) if !says_something(value) => names.approximate(key),
+            ("stream_options", _) => names.drop("stream_options.include_obfuscation"),
             (key, _) => names.drop(key),
         }
     }
@@ -478,8 +507,10 @@ fn is_default(key: &str, value: &Value) -> bool {
         "store" | "logprobs" => *value == Value::Bool(false),
         "detail" => value == "auto",
         "modalities" => *value == json!(["text"]),
-        // Answered by the gateway itself.
-        "stream_options" => true,
+        // Streams that the gateway writes have no filler. Only to be asked for some is a wish.
+        "stream_options" => value.as_object().is_some_and(|options| {
+            options.iter().all(|(name, value)| name == "include_usage" || *value == Value::Bool(false))
+        }),
         _ => false,
     }
 }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::wire::{self, Contents, UsageOut, WireUsage};
 use super::{error, wire::object};
 use crate::codec::{Answer, Glance};
-use crate::json::{Fields, parse_object};
+use crate::json::{Fields, parse_object, unknown};
+use crate::losses::Words;
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
     let message = parse_object(body).map_err(|_| {
@@ -25,7 +26,10 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
         let said = error::in_answer(Value::Object(message.rest())).message;
         return Err(error::unreadable(format!("the provider's answer has no `content`: {said}")));
     }
-    decode_message(message).map_err(|error| error::unreadable(format!("the provider's answer: {}", error.message)))
+    let mut unread = Vec::new();
+    unknown(&String::from_utf8_lossy(body), &wire::MESSAGE, "", &mut unread);
+    decode_message(message, unread)
+        .map_err(|error| error::unreadable(format!("the provider's answer: {}", error.message)))
 }
 
 /// The account of an answer, without its text.
@@ -51,31 +55,21 @@ pub(super) fn glance(body: &[u8]) -> Result<Glance, UpstreamError> {
     decode(body).map(|response| Glance { finish: response.finish, usage: response.usage })
 }
 
-fn decode_message(mut message: Fields) -> Result<ChatResponse, gateway_core::error::GatewayError> {
+fn decode_message(
+    mut message: Fields,
+    mut dropped: Vec<String>,
+) -> Result<ChatResponse, gateway_core::error::GatewayError> {
     let content = message.value("content").unwrap_or_default();
     let place = |n: Option<u32>| Place { message: Some(0), item: n.map_or(Item::Whole, Item::Content) };
     let parts = wire::decode_content(content, "content", place)?;
     let stop_sequence = message.string("stop_sequence")?;
     let finish = message.string("stop_reason")?.map(|reason| wire::finish_reason(&reason, stop_sequence));
     let usage = message.value("usage").and_then(|usage| serde_json::from_value::<WireUsage>(usage).ok());
-    let mut dropped = Vec::new();
-    let mut name = |name: &str| {
-        if !dropped.iter().any(|known| known == name) {
-            dropped.push(name.to_owned());
-        }
-    };
-    for part in &parts {
-        match &part.body {
-            PartBody::Foreign { kind, .. } => name(kind),
-            PartBody::Text(_) if citations(part).is_some() => name("citations"),
-            _ => {}
-        }
+    for part in parts.iter().filter(|part| matches!(part.body, PartBody::ToolCall(_))) {
+        unknown(&json!(part.extra).to_string(), &wire::TOOL_USE, "tool_use", &mut dropped);
     }
     let id = message.string("id")?.unwrap_or_default();
     let model = message.string("model")?.unwrap_or_default();
-    message.value("type");
-    message.value("role");
-    message.rest().keys().for_each(|key| name(key));
     let usage = usage.map(|usage| usage.usage());
     Ok(ChatResponse { id, model, created: None, parts, finish, usage, dropped })
 }
@@ -83,6 +77,13 @@ fn decode_message(mut message: Fields) -> Result<ChatResponse, gateway_core::err
 fn citations(part: &Part) -> Option<&Vec<Value>> {
     part.extra.get("citations").and_then(Value::as_array).filter(|citations| !citations.is_empty())
 }
+
+pub(super) const WORDS: Words = Words {
+    sealed_thoughts: true,
+    foreign: wire::is_own_block,
+    citation: wire::is_own_citation,
+    pause_and_sequence: true,
+};
 
 pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
     let mut contents = Contents::default();

@@ -14,6 +14,8 @@ use super::error;
 use super::response::{self, ToolIds};
 use super::wire::{self, Contents, UsageOut, WireUsage};
 use crate::codec::{Answer, Ending, EventRole, StreamDecoder, StreamEncoder};
+use crate::json::{Shape, unknown};
+use crate::losses::Losses;
 use crate::sse::{SseEvent, write_event};
 
 pub(super) const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
@@ -187,6 +189,7 @@ impl Decoder {
             EventKind::MessageStart => {
                 let message = event.message.ok_or("message_start without a message")?;
                 self.start(parse(message.get())?, out)?;
+                lose(data, &wire::MESSAGE_START, "message.", out);
                 EventRole::Lifecycle
             }
             EventKind::ContentBlockStart => {
@@ -203,6 +206,7 @@ impl Decoder {
             }
             EventKind::MessageDelta => {
                 self.end_block(out);
+                lose(data, &wire::MESSAGE_DELTA, "delta.", out);
                 if let Some(usage) = event.usage {
                     self.usage.replace(usage);
                     out.push(StreamEvent::Usage(self.usage.usage()));
@@ -268,6 +272,7 @@ impl Decoder {
             return Ok(EventRole::Content);
         }
         let block: WireBlock<'_> = parse(raw)?;
+        let mut lost = Vec::new();
         let (began, open, first) = match kind {
             BlockKind::Text => (Block::Text, Open::Text, block.text.map(Delta::Text)),
             BlockKind::Thinking => (Block::Reasoning, Open::Reasoning, block.thinking.map(Delta::Reasoning)),
@@ -276,6 +281,7 @@ impl Decoder {
             }
             BlockKind::ToolUse | BlockKind::Foreign => {
                 self.called_tools = true;
+                lost = unread(raw, &wire::TOOL_USE, "tool_use");
                 let input = block.input.map_or("{}", RawValue::get).to_owned();
                 let call = Block::ToolCall { id: block.id.unwrap_or_default(), name: block.name.unwrap_or_default() };
                 (call, Open::ToolCall(Input::AtStart(input)), None)
@@ -285,6 +291,7 @@ impl Decoder {
             Open::Text | Open::Reasoning => EventRole::Lifecycle,
             _ => EventRole::Content,
         };
+        out.extend(lost.into_iter().map(|name| StreamEvent::Dropped(name.into())));
         out.push(StreamEvent::BlockStart(began));
         let signature = block.signature.filter(|_| open == Open::Reasoning).map(Delta::Signature);
         for delta in first.into_iter().chain(signature).filter(says_something) {
@@ -327,7 +334,10 @@ impl Decoder {
                 piece.map(Delta::Arguments)
             }
             // A kind of delta that is newer than this program.
-            (_, DeltaKind::Unknown) => None,
+            (_, DeltaKind::Unknown) => {
+                out.push(StreamEvent::Dropped("content_block_delta".into()));
+                None
+            }
             _ => return Err("content_block_delta of a kind that does not fit its block".to_owned()),
         };
         Ok(match delta.filter(says_something) {
@@ -358,6 +368,18 @@ fn says_something(delta: &Delta) -> bool {
     }
 }
 
+/// Names what an event says and nobody reads, as a whole answer would name it: without the `wrapper` around it.
+fn lose(data: &str, shape: &Shape, wrapper: &str, out: &mut Vec<StreamEvent>) {
+    let names = unread(data, shape, "").into_iter();
+    out.extend(names.map(|name| StreamEvent::Dropped(name.strip_prefix(wrapper).unwrap_or(&name).to_owned().into())));
+}
+
+fn unread(data: &str, shape: &Shape, path: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    unknown(data, shape, path, &mut names);
+    names
+}
+
 fn parse<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Unreadable> {
     serde_json::from_str(data).map_err(|error| format!("an event of the stream cannot be read: {error}"))
 }
@@ -379,6 +401,7 @@ pub(super) struct Encoder {
     usage: Option<Usage>,
     finish: Option<FinishReason>,
     line: Vec<u8>,
+    losses: Losses,
 }
 
 /// What is being written.
@@ -433,6 +456,7 @@ impl Encoder {
             usage: None,
             finish: None,
             line: Vec::new(),
+            losses: Losses::new(&response::WORDS),
         }
     }
 
@@ -564,6 +588,7 @@ impl StreamEncoder for Encoder {
         if self.ended {
             return;
         }
+        self.losses.see(&event);
         match event {
             StreamEvent::Start { id, model, usage, .. } => {
                 self.usage = usage.or(self.usage);
@@ -574,6 +599,7 @@ impl StreamEncoder for Encoder {
             StreamEvent::BlockEnd => self.end_block(out),
             StreamEvent::Usage(usage) => self.usage = Some(usage),
             StreamEvent::Finish(finish) => self.finish = Some(finish),
+            StreamEvent::Dropped(_) => {}
             StreamEvent::Ping => out.extend_from_slice(PING),
             // The relay writes the error event; what follows it would only look like a success.
             StreamEvent::Error(_) => self.ended = true,
@@ -596,6 +622,7 @@ impl StreamEncoder for Encoder {
             "usage": UsageOut::from(self.usage.unwrap_or_default()),
         });
         self.write("message_delta", &delta, out);
+        self.losses.write(out);
         self.write("message_stop", &json!({"type": "message_stop"}), out);
     }
 }

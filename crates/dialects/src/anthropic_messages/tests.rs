@@ -46,6 +46,7 @@ fn refused(change: impl FnOnce(&mut Value)) -> GatewayError {
 struct Asked {
     body: Value,
     dropped: Vec<String>,
+    approximated: Vec<String>,
     added: Vec<String>,
 }
 
@@ -54,8 +55,8 @@ fn encode(request: &ChatRequest) -> Asked {
 }
 
 fn encode_for(request: &ChatRequest, target: &EncodeTarget<'_>) -> Asked {
-    let Encoded { body, dropped, added } = AnthropicMessages.encode_request(request, target);
-    Asked { body: serde_json::from_slice(&body).unwrap(), dropped, added }
+    let Encoded { body, dropped, approximated, added } = AnthropicMessages.encode_request(request, target);
+    Asked { body: serde_json::from_slice(&body).unwrap(), dropped, approximated, added }
 }
 
 fn place(message: u32, item: Item) -> Place {
@@ -140,6 +141,7 @@ fn write(events: impl IntoIterator<Item = StreamEvent>) -> Vec<Value> {
 fn data_of(stream: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(stream).unwrap();
     text.split_terminator("\n\n")
+        .filter(|event| !event.starts_with(':'))
         .map(|event| {
             let (name, data) = event.split_once('\n').unwrap();
             let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
@@ -266,7 +268,11 @@ fn an_error_names_the_field_and_what_was_expected() {
             "an object",
         ),
         (refused(|body| body["tools"] = json!([{"input_schema": {}}])), "tools[0].name", "is required"),
-        (refused(|body| body["thinking"] = json!({"type": "on"})), "thinking.type", "enabled, disabled or adaptive"),
+        (
+            refused(|body| body["thinking"] = json!({"type": "on"})),
+            "thinking.type",
+            "enabled, disabled, adaptive or between_tools",
+        ),
         (refused(|body| body["stop_sequences"] = json!(["a", 1])), "stop_sequences[1]", "a string"),
     ];
     for (error, field, message) in cases {
@@ -380,11 +386,11 @@ fn what_cannot_be_said_is_named() {
             "response_format",
             "seed",
             "stop",
-            "temperature",
             "top_logprobs",
             "user"
         ]
     );
+    assert_eq!(asked.approximated, ["temperature", "metadata"]);
     assert_eq!(asked.body["temperature"], 1);
     assert_eq!(asked.body["stop_sequences"], json!(["END"]));
     assert_eq!(asked.body["service_tier"], "standard_only");
@@ -543,7 +549,8 @@ fn a_schema_for_answers_is_closed_and_its_bounds_become_words() {
     assert_eq!(format["schema"]["additionalProperties"], false);
     assert_eq!(format["schema"]["properties"]["list"]["items"]["additionalProperties"], false);
     assert_eq!(format["schema"]["properties"]["n"], json!({"type": "integer", "description": "count (minimum: 1)"}));
-    assert_eq!(asked.dropped, ["response_format.json_schema.strict"]);
+    let named = ["response_format.json_schema.schema", "response_format.json_schema.strict"];
+    assert_eq!((asked.dropped, asked.approximated), (vec![], named.map(str::to_owned).to_vec()));
 }
 
 // ---- answers ----------------------------------------------------------------------------------------------------------
@@ -561,7 +568,9 @@ fn a_whole_answer_is_read_in_order_and_what_has_no_word_is_named() {
     body["container"] = json!({"id": "c"});
     let response = decode_answer(&body);
     assert_eq!(response.usage, Some(Usage { input: 12, cache_read: 4, cache_write: 5, output: 6, reasoning: 2 }));
-    assert_eq!(response.dropped, ["citations", "server_tool_use", "container"]);
+    let for_openai = crate::openai_chat::OpenAiChat.losses(&response);
+    assert_eq!(for_openai, ["signature", "citations", "server_tool_use", "container"]);
+    assert_eq!(AnthropicMessages.losses(&response), ["container"]);
     assert!(matches!(&response.parts[3].body, PartBody::ToolCall(call) if call.arguments == "{}"));
 }
 

@@ -7,7 +7,7 @@ use gateway_core::usage::Usage;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::json::{Fields, wrong};
+use crate::json::{Fields, Shape, wrong};
 
 pub(super) fn finish_reason(stop_reason: &str, stop_sequence: Option<String>) -> FinishReason {
     match stop_reason {
@@ -50,6 +50,29 @@ pub(super) fn stop_sequence(finish: Option<&FinishReason>) -> Option<&str> {
         _ => None,
     }
 }
+
+/// What is read of an answer.
+pub(super) const MESSAGE: Shape = Shape {
+    known: &["id", "type", "role", "model", "content", "stop_reason", "stop_sequence"],
+    deeper: &[("usage", &USAGE)],
+};
+pub(super) const MESSAGE_START: Shape = Shape { known: &["type"], deeper: &[("message", &MESSAGE)] };
+pub(super) const MESSAGE_DELTA: Shape = Shape { known: &["type"], deeper: &[("delta", &DELTA), ("usage", &USAGE)] };
+const DELTA: Shape = Shape { known: &["stop_reason", "stop_sequence"], deeper: &[] };
+/// `cache_creation` splits the tokens written to the cache by their time to live.
+const USAGE: Shape = Shape {
+    known: &[
+        "input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "cache_creation_input_tokens",
+        "cache_creation",
+    ],
+    deeper: &[("output_tokens_details", &Shape { known: &["thinking_tokens"], deeper: &[] })],
+};
+/// A call's block. Its `caller` says something where it is not the model itself, which has a type alone.
+pub(super) const TOOL_USE: Shape =
+    Shape { known: &["type", "id", "name", "input"], deeper: &[("caller", &Shape { known: &["type"], deeper: &[] })] };
 
 /// A count as a provider wrote it. What is no whole number, or negative, counts nothing.
 #[derive(Debug, Clone, Copy)]

@@ -10,6 +10,7 @@ use gateway_core::chat::{ChatRequest, ChatResponse};
 use gateway_core::error::{GatewayError, UpstreamError};
 
 use crate::codec::{Answer, ClientCodec, StreamEncoder};
+use crate::losses::Losses;
 use crate::sse::write_event;
 
 pub use request::{NativeRequest, Routing, decode};
@@ -24,6 +25,10 @@ impl ClientCodec for Native {
 
     fn encode_response(&self, response: ChatResponse, answer: &Answer) -> Vec<u8> {
         response::encode(response, answer)
+    }
+
+    fn losses(&self, response: &ChatResponse) -> Vec<String> {
+        Losses::of(response, &response::WORDS)
     }
 
     fn stream_encoder(&self, answer: Answer) -> Box<dyn StreamEncoder> {

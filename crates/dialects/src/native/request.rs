@@ -38,6 +38,11 @@ pub const CAPABILITIES: [&str; 7] =
 /// Reads a checked body. Fields that the API does not have stay in `chat.extra`, where encoders name them as dropped.
 pub fn decode(body: &[u8]) -> Result<NativeRequest, GatewayError> {
     let (mut fields, unknown) = parse_object(body)?.split(|name| fields::is_in(fields::REQUEST, name));
+    if unknown.contains_key("prompt") && !fields.has("messages") {
+        let message = "prompt is the legacy completions API, which is not built yet; send messages instead: \
+                       [{\"role\": \"user\", \"content\": ...}]";
+        return Err(GatewayError::invalid("prompt", message));
+    }
     check_ranges(&fields)?;
     let mut chat = read_shared(&mut fields)?;
     chat.params.max_tokens = fields.integer("max_tokens")?;
@@ -170,12 +175,22 @@ mod tests {
             (json!({"model": 1}), "model"),
             (json!({"tools": [{"type": "function", "function": {}}]}), "tools[0].function.name"),
             (json!({"tool_choice": "sometimes"}), "tool_choice"),
+            (json!({"tool_choice": {"function": {"name": "f"}}}), "tool_choice.type"),
+            (json!({"tool_choice": {"type": 1}}), "tool_choice.type"),
             (json!({"response_format": {}}), "response_format.type"),
         ] {
             let error = read(body.clone()).expect_err(&body.to_string());
             assert_eq!(error.field.as_deref(), Some(field), "{body}");
             assert!(error.message.contains(field), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn the_legacy_prompt_is_refused_by_name_and_beside_messages_it_is_an_unknown_field() {
+        let error = decode(br#"{"prompt": "Once upon a time"}"#).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("prompt"));
+        assert!(error.message.contains("not built yet") && error.message.contains("messages"), "{}", error.message);
+        assert!(read(json!({"prompt": "x"})).unwrap().chat.extra.contains_key("prompt"));
     }
 
     #[test]

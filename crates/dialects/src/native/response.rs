@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::codec::Answer;
+use crate::losses::Words;
 use crate::openai_chat::response::{CallOut, finish_word, id_of, to_vec};
 
 /// A whole answer.
@@ -102,6 +103,9 @@ impl From<Cost> for CostOut {
         }
     }
 }
+
+pub(super) const WORDS: Words =
+    Words { sealed_thoughts: false, foreign: |_| false, citation: |_| false, pause_and_sequence: false };
 
 pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
     let (mut content, mut reasoning, mut refusal) = (String::new(), String::new(), String::new());

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::response::{CostOut, UsageOut};
 use crate::codec::{Answer, StreamEncoder};
+use crate::losses::Losses;
 use crate::openai_chat::response::{CallOut, FunctionOut, finish_word, id_of, to_vec};
-use crate::openai_chat::stream::{Open, Unsaid};
+use crate::openai_chat::stream::Open;
 use crate::sse::write_event;
 
 /// Writes chunks. The last one, with finish reason, usage and cost, waits for the end: usage may come after the reason.
@@ -19,7 +20,8 @@ pub(super) struct Encoder {
     model: String,
     calls: usize,
     open: Open,
-    unsaid: Unsaid,
+    losses: Losses,
+    ended: bool,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
 }
@@ -60,7 +62,8 @@ impl Encoder {
             model,
             calls: 0,
             open: Open::Hidden,
-            unsaid: Unsaid::default(),
+            losses: Losses::new(&super::response::WORDS),
+            ended: false,
             usage: None,
             finish: None,
         }
@@ -94,6 +97,10 @@ fn write(chunk: &Chunk<'_>, out: &mut Vec<u8>) {
 
 impl StreamEncoder for Encoder {
     fn push(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        self.losses.see(&event);
         match event {
             StreamEvent::Start { id, model, usage, .. } => {
                 self.id = id_of(&id, &self.answer);
@@ -104,7 +111,6 @@ impl StreamEncoder for Encoder {
             }
             StreamEvent::BlockStart(block) => {
                 self.open = Open::of(&block);
-                self.unsaid.block(&block);
                 if let Block::ToolCall { id, name } = &block {
                     self.calls += 1;
                     self.call(Some(id), Some(name), "", out);
@@ -120,7 +126,6 @@ impl StreamEncoder for Encoder {
                     self.open = Open::Call { has_arguments: true };
                     self.call(None, None, &text, out);
                 }
-                (_, Delta::Citation(_)) => self.unsaid.add("citations"),
                 _ => {}
             },
             StreamEvent::BlockEnd => {
@@ -132,11 +137,16 @@ impl StreamEncoder for Encoder {
             }
             StreamEvent::Usage(usage) => self.usage = Some(usage),
             StreamEvent::Finish(reason) => self.finish = Some(reason),
-            StreamEvent::Error(_) | StreamEvent::Ping => {}
+            // The relay writes the error; what follows it would only look like a success.
+            StreamEvent::Error(_) => self.ended = true,
+            StreamEvent::Ping | StreamEvent::Dropped(_) => {}
         }
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
         let finish = self.finish.take().unwrap_or(FinishReason::STOP);
         let cost = self.usage.and_then(|usage| (self.answer.price)(&usage)).map(CostOut::from);
         let last = Chunk {
@@ -146,7 +156,7 @@ impl StreamEncoder for Encoder {
             ..self.chunk()
         };
         write(&last, out);
-        self.unsaid.write(out);
+        self.losses.write(out);
         write_event(out, None, b"[DONE]");
     }
 }

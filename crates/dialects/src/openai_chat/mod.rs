@@ -10,6 +10,7 @@ use gateway_core::chat::{ChatRequest, ChatResponse, Encoded};
 use gateway_core::error::{GatewayError, UpstreamError};
 
 use crate::codec::{Answer, ClientCodec, EncodeTarget, Glance, ProviderCodec, StreamDecoder, StreamEncoder};
+use crate::losses::Losses;
 use crate::sse::write_event;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +23,10 @@ impl ClientCodec for OpenAiChat {
 
     fn encode_response(&self, response: ChatResponse, answer: &Answer) -> Vec<u8> {
         response::encode(response, answer)
+    }
+
+    fn losses(&self, response: &ChatResponse) -> Vec<String> {
+        Losses::of(response, &response::WORDS)
     }
 
     fn stream_encoder(&self, answer: Answer) -> Box<dyn StreamEncoder> {

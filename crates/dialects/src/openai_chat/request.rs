@@ -21,8 +21,10 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     let mut fields = parse_object(body)?;
     let mut request = read_shared(&mut fields)?;
     fields.value("model");
+    // Of two names for one thing the newer counts; what the older one says else is kept for naming.
     let (old, new) = (fields.integer("max_tokens")?, fields.integer("max_completion_tokens")?);
     request.params.max_tokens = new.or(old);
+    let old_limit = old.filter(|_| old != request.params.max_tokens);
     request.params.seed = fields.number("seed")?;
     request.params.top_k = fields.integer("top_k")?;
     request.params.stop = match fields.value("stop") {
@@ -33,7 +35,8 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     };
     request.parallel_tool_calls = fields.bool("parallel_tool_calls")?;
     let (user, safety_identifier) = (fields.string("user")?, fields.string("safety_identifier")?);
-    request.user = safety_identifier.or(user);
+    request.user = safety_identifier.or_else(|| user.clone());
+    let old_user = user.filter(|old| request.user.as_ref() != Some(old));
     request.reasoning = read_reasoning(&mut fields)?;
     read_legacy_functions(&mut fields, &mut request)?;
     let options = fields.object("stream_options")?.map(|mut options| {
@@ -41,6 +44,8 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
         options.rest()
     });
     request.extra = fields.rest();
+    let replaced = [("max_tokens", old_limit.map(Value::from)), ("user", old_user.map(Value::from))];
+    request.extra.extend(replaced.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     if let Some(options) = options.filter(|options| !options.is_empty()) {
         request.extra.insert("stream_options".to_owned(), Value::Object(options));
     }
@@ -163,7 +168,14 @@ fn read_tool_choice(value: Value) -> Result<ToolChoice, GatewayError> {
                 }
             }
         }
-        Value::Object(_) => Ok(ToolChoice::Foreign(value)),
+        Value::Object(choice) => match choice.get("type") {
+            Some(Value::String(_)) => Ok(ToolChoice::Foreign(value)),
+            None | Some(Value::Null) => Err(GatewayError::invalid(
+                "tool_choice.type",
+                "tool_choice.type is required: {\"type\": \"function\", \"function\": {\"name\": ...}}",
+            )),
+            Some(other) => Err(wrong("tool_choice.type", "a string", other)),
+        },
         other => Err(wrong("tool_choice", WORDS, other)),
     }
 }
@@ -244,15 +256,19 @@ fn read_message(message: Value, n: usize, legacy: &mut LegacyCalls) -> Result<Tu
     let name = fields.string("name")?;
     let mut turn = Turn { role, parts: Vec::new(), name: None, index: Some(index), extra: Extra::new() };
     match role {
-        // A result is known by its call, so its name says nothing more.
         Role::Tool => {
-            let id = match name {
-                Some(name) if said == "function" => legacy.result(&name, n),
+            let id = match &name {
+                Some(name) if said == "function" => legacy.result(name, n),
                 None if said == "function" => return Err(fields.missing("name")),
                 _ => fields.string("tool_call_id")?.ok_or_else(|| fields.missing("tool_call_id"))?,
             };
             let body = PartBody::ToolResult { id, content: content.unwrap_or_default(), is_error: false };
-            turn.parts.push(Part::new(body, place));
+            let mut result = Part::new(body, place);
+            // The old form was known by its name; the new one is known by its call, and a name is the client's own addition.
+            if let Some(name) = name.filter(|_| said == "tool") {
+                result.extra.insert("name".to_owned(), name.into());
+            }
+            turn.parts.push(result);
         }
         Role::Assistant => {
             turn.parts = content.unwrap_or_default();
@@ -335,7 +351,9 @@ fn read_part(value: Value, place: Place, path: String) -> Result<Part, GatewayEr
         _ => {
             let mut file = fields.object("file")?.ok_or_else(|| fields.missing("file"))?;
             let name = file.string("filename")?;
-            let media = match (file.string("file_data")?, file.string("file_id")?) {
+            let (data, id) = (file.string("file_data")?, file.string("file_id")?);
+            let second = id.clone().filter(|_| data.is_some());
+            let media = match (data, id) {
                 (Some(data), _) if data.starts_with("data:") => from_url(data),
                 (Some(data), _) => Media::Base64 { media_type: "application/pdf".to_owned(), data },
                 (None, Some(id)) => Media::FileId(id),
@@ -345,6 +363,7 @@ fn read_part(value: Value, place: Place, path: String) -> Result<Part, GatewayEr
                 }
             };
             extra = file.rest();
+            extra.extend(second.map(|id| ("file_id".to_owned(), id.into())));
             PartBody::File { media, name }
         }
     };
@@ -400,7 +419,7 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
         body.insert("stream".to_owned(), true.into());
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
     }
-    Encoded { body: to_vec(&body), dropped: writer.dropped, added: writer.added }
+    Encoded { body: to_vec(&body), dropped: writer.dropped, approximated: writer.approximated, added: writer.added }
 }
 
 /// OpenAI takes four stop sequences.
@@ -423,6 +442,7 @@ const EXTRAS: [&str; 9] = [
 #[derive(Default)]
 struct Writer {
     dropped: Vec<String>,
+    approximated: Vec<String>,
     added: Vec<String>,
 }
 
@@ -554,7 +574,7 @@ impl Writer {
     /// Writes a `tool` message. It holds text only; what else the tool returned goes to `moved`.
     fn result(&mut self, part: &Part, messages: &mut Vec<Value>, moved: &mut Vec<Value>) {
         let PartBody::ToolResult { id, content, is_error } = &part.body else { return };
-        self.drop_extra(part.place, &part.extra, &[]);
+        self.drop_extra(part.place, &part.extra, &["name"]);
         if *is_error {
             self.drop(part.place, "is_error");
         }
@@ -565,7 +585,11 @@ impl Writer {
             moved.extend(media);
         }
         let content = content_of(texts).unwrap_or_else(|| "".into());
-        messages.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
+        let mut message = json!({"role": "tool", "tool_call_id": id, "content": content});
+        if let Some(name) = part.extra.get("name") {
+            message["name"] = name.clone();
+        }
+        messages.push(message);
     }
 
     fn user_part(&mut self, part: &Part, here: (usize, usize), results: &mut Results<'_>, out: &mut Vec<Value>) {
@@ -587,6 +611,13 @@ impl Writer {
         let mut kept: &[&str] = &[];
         let written = match &part.body {
             PartBody::Text(text) | PartBody::Refusal(text) => Some(text_part(text)),
+            PartBody::File { media: Media::Text(text), name: Some(title) } if !title.is_empty() => {
+                Some(text_part(&format!(
+                    "{title}
+
+{text}"
+                )))
+            }
             PartBody::File { media: Media::Text(text), .. } => Some(text_part(text)),
             PartBody::Image(media) => to_url(media).map(|url| {
                 let mut image = json!({"url": url});
@@ -609,7 +640,8 @@ impl Writer {
             PartBody::File { media: Media::FileId(id), .. } if !id.starts_with("file_") => {
                 Some(json!({"type": "file", "file": {"file_id": id}}))
             }
-            PartBody::Foreign { kind, value } if kind == "search_result" => search_result(value),
+            PartBody::Foreign { kind, value } if kind == "search_result" => titled(value, value.get("content")),
+            PartBody::Foreign { kind, value } if kind == "document" => titled(value, value.pointer("/source/content")),
             _ => None,
         };
         if written.is_none() {
@@ -617,7 +649,7 @@ impl Writer {
         }
         self.drop_extra(part.place, &part.extra, kept);
         if let (Some(_), PartBody::Foreign { value, .. }) = (&written, &part.body) {
-            for key in ["cache_control", "citations"].into_iter().filter(|key| value.get(key).is_some()) {
+            for key in ["cache_control", "citations", "context"].into_iter().filter(|key| value.get(key).is_some()) {
                 self.drop(part.place, key);
             }
         }
@@ -717,15 +749,23 @@ impl Writer {
         self.drop_extra("thinking", &reasoning.extra, &[]);
         let wanted = reasoning.enabled != Some(false);
         if wanted && may_reason(model) {
+            if reasoning.budget_tokens.is_some() {
+                self.approximated.push("thinking.budget_tokens".to_owned());
+            }
             return Some(match (reasoning.effort.as_deref(), reasoning.budget_tokens) {
-                (Some("max"), _) => "high".to_owned(),
+                (Some("max"), _) => {
+                    self.approximated.push("output_config.effort".to_owned());
+                    "high".to_owned()
+                }
                 (Some(effort), _) => effort.to_owned(),
                 (None, Some(..4096)) => "low".to_owned(),
                 (None, Some(4096..16_384) | None) => "medium".to_owned(),
                 (None, Some(_)) => "high".to_owned(),
             });
         }
-        if wanted && (reasoning.budget_tokens.is_some() || reasoning.enabled.is_some()) {
+        // Models that do not reason need not be told to leave it; the word for the others differs from one to the next.
+        let switched = if wanted { reasoning.enabled.is_some() } else { may_reason(model) };
+        if switched || reasoning.budget_tokens.is_some() {
             self.dropped.push("thinking".to_owned());
         }
         if reasoning.effort.is_some() {
@@ -739,6 +779,7 @@ impl Writer {
             OutputFormat::Text => Some(json!({"type": "text"})),
             OutputFormat::JsonObject => Some(json!({"type": "json_object"})),
             OutputFormat::JsonSchema { name, description, schema, strict } => {
+                let foreign_form = name.is_none();
                 let name = name.as_deref().unwrap_or_else(|| {
                     self.added.push("response_format.json_schema.name".to_owned());
                     "answer"
@@ -747,8 +788,13 @@ impl Writer {
                 if let Some(description) = description {
                     format["description"] = description.as_str().into();
                 }
-                if let Some(strict) = strict {
-                    format["strict"] = (*strict).into();
+                // An Anthropic client's format has no name and is always enforced; here only schemas of one form can be.
+                let enforceable = !foreign_form || is_strict(schema);
+                if !enforceable {
+                    self.approximated.push("output_config.format".to_owned());
+                }
+                if let Some(strict) = strict.filter(|_| enforceable) {
+                    format["strict"] = strict.into();
                 }
                 Some(json!({"type": "json_schema", "json_schema": format}))
             }
@@ -780,6 +826,24 @@ impl Writer {
 fn may_reason(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
     !["gpt-3", "gpt-4", "chatgpt-4"].into_iter().any(|old| name.starts_with(old))
+}
+
+/// Can OpenAI enforce this schema: is every object in it closed, and all that it may have required?
+fn is_strict(schema: &Value) -> bool {
+    let closed = match schema.get("properties").and_then(Value::as_object) {
+        None => schema.get("type").is_none_or(|kind| kind != "object"),
+        Some(properties) => {
+            let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
+            schema["additionalProperties"] == false
+                && properties.keys().all(|name| required.iter().any(|it| it == name))
+        }
+    };
+    closed
+        && match schema {
+            Value::Object(fields) => fields.values().all(is_strict),
+            Value::Array(items) => items.iter().all(is_strict),
+            _ => true,
+        }
 }
 
 /// Adds a message, unless it would say nothing.
@@ -819,12 +883,15 @@ fn to_url(media: &Media) -> Option<String> {
     }
 }
 
-/// Anthropic's search result as text: title, source, content.
-fn search_result(value: &Value) -> Option<Value> {
-    let texts = value["content"].as_array()?.iter().map(|part| &part["text"]);
-    let lines: Vec<&str> =
-        [&value["title"], &value["source"]].into_iter().chain(texts).filter_map(Value::as_str).collect();
-    Some(text_part(&lines.join("\n")))
+/// A search result or a document made of blocks, as text: title, source, content. `None` if there is more in it than text.
+fn titled(value: &Value, content: Option<&Value>) -> Option<Value> {
+    let texts = match content? {
+        Value::String(text) => vec![Some(text.as_str())],
+        blocks => blocks.as_array()?.iter().map(|block| block["text"].as_str()).collect(),
+    };
+    let texts: Vec<&str> = texts.into_iter().collect::<Option<_>>()?;
+    let head = [&value["title"], &value["source"]].into_iter().filter_map(Value::as_str);
+    Some(text_part(&head.chain(texts).collect::<Vec<_>>().join("\n")))
 }
 
 fn path_of(turn: &Turn) -> String {

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::wire::{self, Body, Message, Said};
 use super::{error, mint_call_id};
 use crate::codec::{Answer, Glance};
+use crate::json::unknown;
+use crate::losses::Words;
 
 pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
     let Ok(body) = serde_json::from_slice::<Body<'_>>(bytes) else { return Err(error::decode(200, bytes)) };
@@ -37,6 +39,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
     }
     if wire::says_something(choice.logprobs) {
         reader.dropped.push("choices[0].logprobs".to_owned());
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        unknown(text, &wire::BODY, "", &mut reader.dropped);
     }
     for other in 1..body.choices.as_ref().map_or(0, Vec::len) {
         reader.dropped.push(format!("choices[{other}]"));
@@ -109,13 +114,13 @@ impl Reader {
         for (number, call) in message.tool_calls.iter().flatten().enumerate() {
             if let Some(function) = &call.function {
                 calls += 1;
-                let part = self.add(PartBody::ToolCall(ToolCall {
+                self.add(PartBody::ToolCall(ToolCall {
                     id: call_id(call.id, number),
                     name: wire::text(function.name).map(Cow::into_owned).unwrap_or_default(),
                     arguments: wire::arguments(function.arguments).map(Cow::into_owned).unwrap_or_default(),
                 }));
                 if wire::is_object(call.extra_content) {
-                    part.extra.insert("extra_content".to_owned(), wire::value(call.extra_content));
+                    self.dropped.push("choices[0].message.tool_calls.extra_content".to_owned());
                 }
             } else if let Some(custom) = &call.custom {
                 let inner =
@@ -135,6 +140,9 @@ impl Reader {
         calls > 0
     }
 }
+
+pub(super) const WORDS: Words =
+    Words { sealed_thoughts: false, foreign: |_| false, citation: is_annotation, pause_and_sequence: false };
 
 pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
     let (mut text, mut refusal, mut reasoning) = (String::new(), String::new(), String::new());
@@ -259,6 +267,12 @@ pub(crate) struct UsageOut {
 #[derive(Debug, Serialize)]
 struct PromptDetails {
     cached_tokens: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    cache_write_tokens: u64,
+}
+
+fn is_zero(tokens: &u64) -> bool {
+    *tokens == 0
 }
 
 #[derive(Debug, Serialize)]
@@ -272,7 +286,10 @@ impl From<Usage> for UsageOut {
             prompt_tokens: usage.input,
             completion_tokens: usage.output,
             total_tokens: usage.total(),
-            prompt_tokens_details: PromptDetails { cached_tokens: usage.cache_read },
+            prompt_tokens_details: PromptDetails {
+                cached_tokens: usage.cache_read,
+                cache_write_tokens: usage.cache_write,
+            },
             completion_tokens_details: CompletionDetails { reasoning_tokens: usage.reasoning },
         }
     }

@@ -11,9 +11,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::response::{CallOut, FunctionOut, UsageOut, finish_word, id_of, is_annotation};
-use super::wire::{self, Body, Message, Said};
+use super::wire::{self, Body, Choice, Message, Said};
 use super::{error, mint_call_id};
 use crate::codec::{Answer, Ending, EventRole, StreamDecoder, StreamEncoder};
+use crate::json::unknown;
+use crate::losses::Losses;
 use crate::sse::{SseEvent, write_event};
 
 /// Reads chunks. Blocks and the finish reason are closed only at the end of the stream: some vendors send more after they
@@ -26,6 +28,7 @@ pub(crate) struct Decoder {
     usage: Option<Usage>,
     finish: Option<FinishReason>,
     blocks: Sequencer,
+    losses: Vec<String>,
     phase: Phase,
     done: bool,
 }
@@ -68,8 +71,16 @@ impl StreamDecoder for Decoder {
         }
         let Some(choices) = &body.choices else { return self.without_choices(data, out) };
         let usage = body.usage();
+        let first = self.phase == Phase::Waiting;
         if !choices.is_empty() || usage.is_some() {
             self.start(&body, out);
+        }
+        self.note_losses(choices, out);
+        // What vendors add stands in the first chunk and in the last ones; those between are not searched.
+        if first || usage.is_some() || choices.iter().any(|choice| wire::text(choice.finish_reason).is_some()) {
+            let mut names = Vec::new();
+            unknown(data, &wire::BODY, "", &mut names);
+            names.iter().for_each(|name| self.lose(&name.replace("].delta.", "].message."), out));
         }
         for choice in choices.iter().filter(|choice| choice.is_first()) {
             if let Some(delta) = choice.delta.as_ref().or(choice.message.as_ref()) {
@@ -123,6 +134,7 @@ impl Decoder {
             created: self.created,
             usage: None,
         });
+        out.extend(self.losses.iter().map(|name| StreamEvent::Dropped(name.clone().into())));
     }
 
     fn read(&mut self, delta: &Message<'_>, out: &mut Vec<StreamEvent>) {
@@ -166,13 +178,52 @@ impl Decoder {
         }
     }
 
+    fn lose(&mut self, name: &str, out: &mut Vec<StreamEvent>) {
+        if !self.losses.iter().any(|known| known == name) {
+            self.losses.push(name.to_owned());
+            if self.phase == Phase::Started {
+                out.push(StreamEvent::Dropped(name.to_owned().into()));
+            }
+        }
+    }
+
+    /// What no event has a word for, under the names that it has in a whole answer.
+    fn note_losses(&mut self, choices: &[Choice<'_>], out: &mut Vec<StreamEvent>) {
+        for choice in choices {
+            if !choice.is_first() {
+                let index = choice.index().unwrap_or_default();
+                self.lose(&format!("choices[{index}]"), out);
+                continue;
+            }
+            if wire::says_something(choice.logprobs) {
+                self.lose("choices[0].logprobs", out);
+            }
+            let Some(delta) = &choice.delta else { continue };
+            if wire::says_something(delta.audio) {
+                self.lose("choices[0].message.audio", out);
+            }
+            if delta.tool_calls.iter().flatten().any(|call| wire::is_object(call.extra_content)) {
+                self.lose("choices[0].message.tool_calls.extra_content", out);
+            }
+            if wire::says_something(delta.reasoning_details) && delta.thoughts() == (None, None) {
+                self.lose("choices[0].message.reasoning_details", out);
+            }
+        }
+    }
+
     /// An event without `choices` is a vendor's own remark, or an error without an `error` object.
     fn without_choices(&mut self, data: &str, out: &mut Vec<StreamEvent>) -> EventRole {
         let value: Value = serde_json::from_str(data).unwrap_or_default();
         let error = value.get("object").is_some_and(|object| object == "error")
             || value.get("detail").is_some()
             || value.get("message").is_some_and(Value::is_string) && value.get("code").is_some();
-        if error { self.fail(error::read(200, &value), out) } else { EventRole::Lifecycle }
+        if error {
+            return self.fail(error::read(200, &value), out);
+        }
+        let mut names = Vec::new();
+        unknown(data, &wire::BODY, "", &mut names);
+        names.iter().for_each(|name| self.lose(name, out));
+        EventRole::Lifecycle
     }
 
     fn fail(&mut self, error: UpstreamError, out: &mut Vec<StreamEvent>) -> EventRole {
@@ -416,7 +467,8 @@ pub(crate) struct Encoder {
     started: bool,
     calls: usize,
     open: Open,
-    unsaid: Unsaid,
+    losses: Losses,
+    ended: bool,
     usage: Option<Usage>,
 }
 
@@ -431,33 +483,6 @@ pub(crate) enum Open {
     },
     /// A block of another dialect, which is not shown.
     Hidden,
-}
-
-/// What a stream could not say. The headers have left when it is met, so a comment before the end names it.
-#[derive(Debug, Default)]
-pub(crate) struct Unsaid(Vec<String>);
-
-impl Unsaid {
-    pub(crate) fn block(&mut self, block: &Block) {
-        match block {
-            Block::RedactedReasoning(_) => self.add("redacted_thinking"),
-            Block::Foreign { kind, .. } => self.add(kind),
-            Block::Text | Block::Refusal | Block::Reasoning | Block::ToolCall { .. } => {}
-        }
-    }
-
-    pub(crate) fn add(&mut self, kind: &str) {
-        if !self.0.iter().any(|known| known == kind) {
-            self.0.push(kind.to_owned());
-        }
-    }
-
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        if !self.0.is_empty() {
-            let names = self.0.join(", ").replace(['\r', '\n'], " ");
-            out.extend_from_slice(format!(": x-gateway-dropped: {names}\n\n").as_bytes());
-        }
-    }
 }
 
 impl Open {
@@ -519,7 +544,8 @@ impl Encoder {
             started: false,
             calls: 0,
             open: Open::Hidden,
-            unsaid: Unsaid::default(),
+            losses: Losses::new(&super::response::WORDS),
+            ended: false,
             usage: None,
         }
     }
@@ -546,7 +572,6 @@ impl Encoder {
 
     fn open(&mut self, block: &Block, out: &mut Vec<u8>) {
         self.open = Open::of(block);
-        self.unsaid.block(block);
         if let Block::ToolCall { id, name } = block {
             let function = FunctionOut { name: Some(name), arguments: "" };
             let call = CallOut { index: Some(self.calls), id: Some(id), kind: Some("function"), function };
@@ -576,7 +601,6 @@ impl Encoder {
             (Open::Text, Delta::Citation(value)) if is_annotation(&value) => {
                 self.delta(DeltaOut { annotations: Some([value]), ..nothing }, out);
             }
-            (Open::Text, Delta::Citation(_)) => self.unsaid.add("citations"),
             _ => {}
         }
     }
@@ -584,6 +608,10 @@ impl Encoder {
 
 impl StreamEncoder for Encoder {
     fn push(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        self.losses.see(&event);
         match event {
             StreamEvent::Start { id, model, created, usage } => {
                 self.id = id_of(&id, &self.answer);
@@ -607,15 +635,20 @@ impl StreamEncoder for Encoder {
             }
             StreamEvent::Usage(usage) => self.usage = Some(usage),
             StreamEvent::Finish(reason) => self.choice(DeltaOut::default(), Some(finish_word(&reason)), out),
-            StreamEvent::Error(_) | StreamEvent::Ping => {}
+            // The relay writes the error; what follows it would only look like a success.
+            StreamEvent::Error(_) => self.ended = true,
+            StreamEvent::Ping | StreamEvent::Dropped(_) => {}
         }
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
         if let (true, Some(usage)) = (self.answer.include_usage, self.usage) {
             self.chunk(&[], Some(Some(UsageOut::from(usage))), out);
         }
-        self.unsaid.write(out);
+        self.losses.write(out);
         write_event(out, None, b"[DONE]");
     }
 }

@@ -11,7 +11,48 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::json::Shape;
+
 pub(super) type Raw<'a> = Option<&'a RawValue>;
+
+/// What is read of an answer, or is filler (`obfuscation`, and Mistral's `p`).
+pub(super) const BODY: Shape = Shape {
+    known: &["id", "object", "model", "created", "error", "x_groq", "obfuscation", "p"],
+    deeper: &[("choices", &CHOICE), ("usage", &USAGE)],
+};
+const CHOICE: Shape = Shape {
+    known: &["index", "finish_reason", "native_finish_reason", "stop_reason", "logprobs"],
+    deeper: &[("delta", &MESSAGE), ("message", &MESSAGE), ("usage", &USAGE)],
+};
+const MESSAGE: Shape = Shape {
+    known: &[
+        "role",
+        "content",
+        "refusal",
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "tool_calls",
+        "function_call",
+        "annotations",
+        "audio",
+    ],
+    deeper: &[],
+};
+const USAGE: Shape = Shape {
+    known: &[
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "prompt_cache_hit_tokens",
+        "prompt_cache_miss_tokens",
+        "cached_tokens",
+        "reasoning_tokens",
+    ],
+    deeper: &[("prompt_tokens_details", &DETAILS), ("completion_tokens_details", &DETAILS)],
+};
+const DETAILS: Shape =
+    Shape { known: &["cached_tokens", "cache_write_tokens", "reasoning_tokens", "text_tokens"], deeper: &[] };
 
 /// A chunk of a stream or a whole answer. `M` is what is read of its messages.
 #[derive(Debug, Default, Deserialize)]
@@ -169,8 +210,12 @@ impl<'a, M> Body<'a, M> {
 }
 
 impl<M> Choice<'_, M> {
+    pub(super) fn index(&self) -> Option<u64> {
+        count(self.index)
+    }
+
     pub(super) fn is_first(&self) -> bool {
-        count(self.index).unwrap_or(0) == 0
+        self.index().unwrap_or(0) == 0
     }
 
     /// Why the answer ended. Some vendors say `stop` beside tool calls; the better word is `tool_calls`.

@@ -1,0 +1,75 @@
+//! What a translated answer could not say in the client's dialect, by name.
+//!
+//! One rule for whole answers and for streams: both are events, and each event either can be said or has a name here. A
+//! stream's headers have left when a loss is met, so a comment before its end names them.
+
+use std::borrow::Cow;
+
+use gateway_core::chat::{ChatResponse, FinishReason};
+use gateway_core::event::{Block, Delta, StreamEvent};
+use serde_json::Value;
+
+/// What a dialect can say beyond text, refusals, thoughts and tool calls.
+#[derive(Debug)]
+pub(crate) struct Words {
+    /// Thoughts that only their provider reads, and the signatures under the others.
+    pub(crate) sealed_thoughts: bool,
+    /// Blocks that belong to one dialect only, by kind.
+    pub(crate) foreign: fn(&str) -> bool,
+    pub(crate) citation: fn(&Value) -> bool,
+    /// That a server-side loop paused, and which stop sequence was met.
+    pub(crate) pause_and_sequence: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Losses {
+    words: &'static Words,
+    names: Vec<Cow<'static, str>>,
+}
+
+impl Losses {
+    pub(crate) fn new(words: &'static Words) -> Self {
+        Losses { words, names: Vec::new() }
+    }
+
+    /// Names of what a client that knows these words does not get of an answer.
+    pub(crate) fn of(response: &ChatResponse, words: &'static Words) -> Vec<String> {
+        let mut losses = Losses::new(words);
+        response.clone().into_events().iter().for_each(|event| losses.see(event));
+        losses.names.into_iter().map(Cow::into_owned).collect()
+    }
+
+    /// To be told every event.
+    pub(crate) fn see(&mut self, event: &StreamEvent) {
+        let words = self.words;
+        match event {
+            StreamEvent::Dropped(name) => self.add(name.clone()),
+            StreamEvent::BlockStart(Block::RedactedReasoning(_)) if !words.sealed_thoughts => {
+                self.add("redacted_thinking");
+            }
+            StreamEvent::BlockStart(Block::Foreign { kind, .. }) if !(words.foreign)(kind) => self.add(kind.clone()),
+            StreamEvent::Delta(Delta::Signature(_)) if !words.sealed_thoughts => self.add("signature"),
+            StreamEvent::Delta(Delta::Citation(citation)) if !(words.citation)(citation) => self.add("citations"),
+            StreamEvent::Finish(FinishReason::Other(_)) => self.add("stop_reason"),
+            StreamEvent::Finish(FinishReason::Pause) if !words.pause_and_sequence => self.add("stop_reason"),
+            StreamEvent::Finish(FinishReason::Stop { sequence: Some(_) }) if !words.pause_and_sequence => {
+                self.add("stop_sequence");
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, name: impl Into<Cow<'static, str>>) {
+        let name = name.into();
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        if !self.names.is_empty() {
+            let names = self.names.join(", ").replace(['\r', '\n'], " ");
+            out.extend_from_slice(format!(": x-gateway-dropped: {names}\n\n").as_bytes());
+        }
+    }
+}
