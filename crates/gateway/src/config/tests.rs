@@ -132,7 +132,7 @@ providers:
       - {name: spare, api_key: "${ANTHROPIC_SPARE_KEY}", weight: 1}
   local: {dialect: openai_chat, base_url: "http://127.0.0.1:8080/v1", models: [qwen3], price: {input: 0, output: 0}}
 aliases:
-  fast: {strategy: latency, targets: [openai/gpt-5-mini, anthropic/claude-haiku-4-5]}
+  fast: {strategy: cost, targets: [openai/gpt-5-mini, anthropic/claude-haiku-4-5]}
   smart:
     strategy: fallback
     targets: [{model: anthropic/claude-opus-4-5}, {model: openai/gpt-5.2, weight: 2}]
@@ -180,7 +180,7 @@ fn the_example_loads() {
     assert!(local.capabilities.has(Capability::Tools) && !local.capabilities.has(Capability::Embeddings));
     assert_eq!(local.price.map(|price| (price.input, price.output)), Some((0.0, 0.0)));
 
-    assert_eq!(config.aliases[0].strategy, Some(Strategy::Latency));
+    assert_eq!(config.aliases[0].strategy, Some(Strategy::Cost));
     let smart: Vec<String> =
         config.aliases[1].targets.iter().map(|t| format!("{}/{} {}", t.provider, t.model, t.weight)).collect();
     assert_eq!(smart, ["anthropic/claude-opus-4-5 1", "openai/gpt-5.2 2"]);
@@ -328,6 +328,28 @@ fn secrets_can_come_from_files() {
     assert!(named.problems().contains("has characters that a key cannot have"));
     let both = World::default().var("OPENAI_API_KEY", "real").file(".env", "OPENAI_API_KEY_FILE=lost");
     assert_eq!(both.config().providers[0].credentials[0].key.expose(), "real");
+}
+
+#[test]
+fn a_strategy_that_is_not_built_is_refused_at_the_start() {
+    use gateway_policy::routing::BUILT;
+    for strategy in Strategy::ALL {
+        let name = strategy.name();
+        let start = |world: World| world.var("OPENAI_API_KEY", "k").load();
+        let routing = format!("routing: {{strategy: {name}}}");
+        let alias = format!("aliases: {{a: {{strategy: {name}, targets: [gpt-5]}}}}");
+        for said in [
+            start(World::default().var("DEFAULT_ROUTING_STRATEGY", name)),
+            start(World::default().file("gateway.yaml", routing)),
+            start(World::default().file("gateway.yaml", alias)),
+        ] {
+            assert_eq!(said.is_ok(), BUILT.contains(&strategy), "{name}");
+            if let Err(problems) = said {
+                let problems = problems.to_string();
+                assert!(problems.contains("strategy") && problems.contains("there is: fallback, "), "{problems}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -491,7 +513,7 @@ providers:
   local: {dialect: openai_chat, base_url: "http://127.0.0.1:1", models: [gpt-oss, qwen3]}
 aliases:
   outer: {targets: [{model: inner, weight: 3}, openai/some/path]}
-  inner: {strategy: weighted, targets: [{model: gpt-4o, weight: 2}, qwen3]}
+  inner: {strategy: fallback, targets: [{model: gpt-4o, weight: 2}, qwen3]}
   gpt-4o: {targets: [gpt-4o, gpt-oss]}
 "#;
     let config = World::default().file("gateway.yaml", file).config();
