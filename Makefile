@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cov lint fmt bench e2e faults docker-build docker-up docker-down docker-logs clean toolchain
+.PHONY: help setup run test test-cov lint fmt bench e2e faults docker-build docker-up docker-down docker-logs update-models clean toolchain
 
 TOOLS := .cache/tools/bin
 IMAGE ?= llm-gateway
@@ -63,6 +63,9 @@ docker-down: ## stop and remove the containers
 
 docker-logs: ## follow the containers' logs
 	@docker compose logs --follow
+
+update-models: ## rebuild the table of models and prices from the newest release; see docs/models.md
+	@python3 scripts/update-models.py $(ARGS)
 
 clean: ## remove what was built and installed
 	@rm -rf target .cache e2e/sdk/node_modules

@@ -89,6 +89,10 @@ pub struct EncodeTarget<'a> {
     pub max_output_tokens: Option<u64>,
     /// The name under which the vendor takes the limit: `max_completion_tokens` (OpenAI itself) or `max_tokens`.
     pub max_tokens_field: &'static str,
+    /// Whether the vendor of an OpenAI-style API may be asked for the usage of a stream.
+    pub stream_options: bool,
+    /// Whether the vendor of an OpenAI-style API takes Anthropic's `cache_control` marks.
+    pub cache_control: bool,
 }
 
 /// Turns tokens into money.

@@ -637,7 +637,13 @@ fn read(body: &Value) -> ChatRequest {
 }
 
 fn written(request: &ChatRequest) -> (Value, Vec<String>) {
-    let target = EncodeTarget { model: "gpt-5", max_output_tokens: None, max_tokens_field: "max_completion_tokens" };
+    let target = EncodeTarget {
+        model: "gpt-5",
+        max_output_tokens: None,
+        max_tokens_field: "max_completion_tokens",
+        stream_options: true,
+        cache_control: false,
+    };
     let encoded = OpenAiChat.encode_request(request, &target);
     (serde_json::from_slice(&encoded.body).unwrap(), encoded.dropped)
 }
@@ -850,7 +856,13 @@ fn what_chat_completions_cannot_say_is_named_by_its_place() {
     request.tools.push(Tool { body, extra: serde_json::Map::new() });
     request.extra.insert("mcp_servers".to_owned(), json!([{}]));
     request.extra.insert("service_tier".to_owned(), json!("standard_only"));
-    let target = EncodeTarget { model: "gpt-4o", max_output_tokens: None, max_tokens_field: "max_tokens" };
+    let target = EncodeTarget {
+        model: "gpt-4o",
+        max_output_tokens: None,
+        max_tokens_field: "max_tokens",
+        stream_options: true,
+        cache_control: false,
+    };
     let encoded = OpenAiChat.encode_request(&request, &target);
     let body: Value = serde_json::from_slice(&encoded.body).unwrap();
     let mut keys: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
@@ -888,6 +900,36 @@ fn thinking_becomes_effort() {
     assert_eq!(effort(Reasoning { enabled: Some(true), ..Reasoning::default() }), "medium");
     assert_eq!(effort(Reasoning { enabled: Some(false), ..Reasoning::default() }), "-");
     assert_eq!(effort(Reasoning { effort: Some("minimal".to_owned()), ..Reasoning::default() }), "minimal");
+}
+
+#[test]
+fn a_vendor_is_told_only_what_it_takes() {
+    let mark = json!({"type": "ephemeral"});
+    let mut turns = vec![turn(Role::System, 0, vec![text("a")]), turn(Role::User, 1, vec![text("a")])];
+    for turn in &mut turns {
+        turn.parts[0].extra.insert("cache_control".to_owned(), mark.clone());
+    }
+    let request = ChatRequest { turns, stream: true, ..ChatRequest::default() };
+    let target = EncodeTarget {
+        model: "m",
+        max_output_tokens: None,
+        max_tokens_field: "max_tokens",
+        stream_options: false,
+        cache_control: true,
+    };
+    let body = |target: &EncodeTarget<'_>| {
+        let encoded = OpenAiChat.encode_request(&request, target);
+        let body: Value = serde_json::from_slice(&encoded.body).unwrap();
+        (body, encoded.dropped.len())
+    };
+    let (takes_marks, dropped) = body(&target);
+    let content = json!([{"type": "text", "text": "a", "cache_control": mark}]);
+    assert_eq!((&takes_marks["messages"][0]["content"], &takes_marks["messages"][1]["content"]), (&content, &content));
+    assert_eq!((takes_marks.get("stream_options"), dropped), (None, 0));
+
+    let (plain, dropped) = body(&EncodeTarget { stream_options: true, cache_control: false, ..target });
+    assert_eq!((&plain["messages"][0]["content"], &plain["messages"][1]["content"]), (&json!("a"), &json!("a")));
+    assert_eq!((&plain["stream_options"], dropped), (&json!({"include_usage": true}), 2));
 }
 
 #[test]

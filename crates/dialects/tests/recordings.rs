@@ -191,7 +191,13 @@ fn gist(response: &ChatResponse) -> String {
 
 #[test]
 fn every_request_reads_and_is_stable_when_written() {
-    let target = EncodeTarget { model: "o", max_output_tokens: None, max_tokens_field: "max_completion_tokens" };
+    let target = EncodeTarget {
+        model: "o",
+        max_output_tokens: None,
+        max_tokens_field: "max_completion_tokens",
+        stream_options: true,
+        cache_control: false,
+    };
     for (name, exchange) in exchanges(".chat-completions.") {
         let body = &exchange["request"]["body"];
         if body["messages"].is_null() {

@@ -20,7 +20,7 @@ use gateway_policy::routing::RoutePlan;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 
 use crate::call::SharedCall;
-use crate::config::OnUnsupported;
+use crate::config::{OnUnsupported, Quirks};
 use crate::gateway::Gateway;
 use crate::providers::catalog::Facts;
 use crate::providers::client::{AnswerBody, BodyError, Payload, SendError};
@@ -234,10 +234,12 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
     let Some(provider) = gateway.catalog.provider(&target.provider) else {
         return Err(Failure::gateway(FailureClass::Transport, target, "the provider is not configured"));
     };
+    let client_fault = |error| Failure::Gateway { class: FailureClass::ClientFault, error };
     let facts = gateway.catalog.facts(provider, &target.model);
+    let uri = provider.chat_uri(&target.model).map_err(client_fault)?;
     let same = Dialect::from(target.dialect) == call.dialect;
-    let payload = encode(gateway, call, target, &facts, same, settle)
-        .map_err(|error| Failure::Gateway { class: FailureClass::ClientFault, error })?;
+    let quirks = provider.config.quirks;
+    let payload = encode(gateway, call, target, &facts, quirks, same, settle).map_err(client_fault)?;
     let limits = Limits::of(gateway, call, &facts);
     settle.attempt_begins(target, facts.price);
 
@@ -245,7 +247,7 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
     let request = || {
         let mut request = Request::new(payload.clone());
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = provider.chat_uri.clone();
+        *request.uri_mut() = uri.clone();
         *request.headers_mut() = provider.headers(forwarded);
         if call.stream {
             request.headers_mut().insert(header::ACCEPT, http::HeaderValue::from_static("text/event-stream"));
@@ -265,7 +267,13 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
         return Err(refused(target, head.status, &head.headers, body).await);
     }
     if is_event_stream(&head.headers) && call.stream {
-        return open_stream(gateway, call, target, body, passed_headers(&head.headers, same), &limits, same)
+        let writer = if same {
+            Writer::Same { drop_usage: asks_usage(call, quirks) && call.envelope.include_usage != Some(true) }
+        } else {
+            let answer = crate::pipeline::answer(gateway, call, target);
+            Writer::Translate(codec::client(call.dialect).stream_encoder(answer))
+        };
+        return open_stream(gateway, call, target, body, passed_headers(&head.headers, same), &limits, writer)
             .await
             .map(|relay| Good::Stream(Box::new(relay)));
     }
@@ -298,23 +306,30 @@ impl Limits {
     }
 }
 
+/// Whether the gateway asks for the usage of a stream in the client's own request.
+fn asks_usage(call: &SharedCall, quirks: Quirks) -> bool {
+    call.stream && call.dialect == Dialect::OpenAiChat && quirks.stream_options
+}
+
 /// The body for this target: the client's own bytes where the dialect is the same, else a translation.
 fn encode(
     gateway: &Gateway,
     call: &SharedCall,
     target: &Target,
     facts: &Facts,
+    quirks: Quirks,
     same: bool,
     settle: &mut Settle,
 ) -> Result<Payload, GatewayError> {
     if same {
-        let include_usage = call.stream && call.dialect == Dialect::OpenAiChat;
-        return Ok(Payload::new(call.envelope.splice(&call.body, &target.model, include_usage)));
+        return Ok(Payload::new(call.envelope.splice(&call.body, &target.model, asks_usage(call, quirks))));
     }
     let to = EncodeTarget {
         model: &target.model,
         max_output_tokens: facts.max_output,
-        max_tokens_field: if &*target.provider == "openai" { "max_completion_tokens" } else { "max_tokens" },
+        max_tokens_field: quirks.output_limit.field(),
+        stream_options: quirks.stream_options,
+        cache_control: quirks.cache_control,
     };
     let encoded = codec::provider(target.dialect).encode_request(call.chat()?, &to);
     if gateway.config.routing.on_unsupported == OnUnsupported::Reject
@@ -363,13 +378,8 @@ async fn open_stream(
     body: AnswerBody,
     headers: HeaderMap,
     limits: &Limits,
-    same: bool,
+    writer: Writer,
 ) -> Result<Relay, Failure> {
-    let writer = if same {
-        Writer::Same { drop_usage: call.envelope.include_usage != Some(true) }
-    } else {
-        Writer::Translate(codec::client(call.dialect).stream_encoder(crate::pipeline::answer(gateway, call, target)))
-    };
     let mut relay = Relay::new(gateway.config.timeouts, call.clone(), target.clone(), headers, body, writer);
     match tokio::time::timeout_at(limits.first_content.into(), relay.open()).await {
         Err(_) => Err(Failure::gateway(FailureClass::Timeout, target, "no first content in time")),

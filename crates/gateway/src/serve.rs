@@ -72,7 +72,7 @@ fn start_log(config: &Config) -> Result<Log, Refusal> {
     Log::start(format, level, std::io::stdout()).map_err(|error| format!("cannot start the log: {error}"))
 }
 
-fn assemble(mut config: Config) -> Result<Gateway, Refusal> {
+pub(crate) fn assemble(mut config: Config) -> Result<Gateway, Refusal> {
     let models = ModelTable::bundled().map_err(|error| format!("the table of models cannot be read: {error}"))?;
     let catalog = Catalog::new(std::mem::take(&mut config.providers), std::mem::take(&mut config.aliases), models)?;
     let client = Client::new(config.timeouts.connect).map_err(|error| format!("TLS cannot be set up: {error}"))?;

@@ -16,8 +16,13 @@ use crate::sse::{SseDecoder, SseEvent};
 
 // ---- tools of these tests ---------------------------------------------------------------------------------------------
 
-const TARGET: EncodeTarget<'_> =
-    EncodeTarget { model: "claude-sonnet-4-5", max_output_tokens: Some(64_000), max_tokens_field: "max_tokens" };
+const TARGET: EncodeTarget<'_> = EncodeTarget {
+    model: "claude-sonnet-4-5",
+    max_output_tokens: Some(64_000),
+    max_tokens_field: "max_tokens",
+    stream_options: true,
+    cache_control: false,
+};
 
 fn answer() -> Answer {
     Answer {

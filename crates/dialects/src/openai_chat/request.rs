@@ -408,7 +408,7 @@ fn read_arguments(function: &mut Fields) -> Result<String, GatewayError> {
 // ---- Writing ---------------------------------------------------------------------------------------------------------
 
 pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encoded {
-    let mut writer = Writer::default();
+    let mut writer = Writer { cache_control: target.cache_control, ..Writer::default() };
     let mut body = Map::new();
     body.insert("model".to_owned(), target.model.into());
     body.insert("messages".to_owned(), writer.messages(&request.turns).into());
@@ -417,7 +417,9 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
     writer.extra(request, &mut body);
     if request.stream {
         body.insert("stream".to_owned(), true.into());
-        body.insert("stream_options".to_owned(), json!({"include_usage": true}));
+        if target.stream_options {
+            body.insert("stream_options".to_owned(), json!({"include_usage": true}));
+        }
     }
     Encoded { body: to_vec(&body), dropped: writer.dropped, approximated: writer.approximated, added: writer.added }
 }
@@ -441,6 +443,8 @@ const EXTRAS: [&str; 9] = [
 
 #[derive(Default)]
 struct Writer {
+    /// The vendor takes these marks on texts.
+    cache_control: bool,
     dropped: Vec<String>,
     approximated: Vec<String>,
     added: Vec<String>,
@@ -459,6 +463,20 @@ impl Writer {
         for key in extra.keys().filter(|key| !kept.contains(&key.as_str())) {
             self.drop(&path, key);
         }
+    }
+
+    fn kept_marks(&self) -> &'static [&'static str] {
+        if self.cache_control { &["cache_control"] } else { &[] }
+    }
+
+    /// A text with the mark of its part, for vendors that take it.
+    fn marked(&self, mut text: Value, part: &Part) -> Value {
+        if self.cache_control
+            && let Some(mark) = part.extra.get("cache_control")
+        {
+            text["cache_control"] = mark.clone();
+        }
+        text
     }
 
     /// Results stand directly behind the message with their calls, whatever the client said before them.
@@ -513,10 +531,10 @@ impl Writer {
         let mut texts = Vec::new();
         for part in &turn.parts {
             match &part.body {
-                PartBody::Text(text) => texts.push(text_part(text)),
+                PartBody::Text(text) => texts.push(self.marked(text_part(text), part)),
                 other => self.drop(part.place, kind_of(other)),
             }
-            self.drop_extra(part.place, &part.extra, &[]);
+            self.drop_extra(part.place, &part.extra, self.kept_marks());
         }
         texts
     }
@@ -610,13 +628,13 @@ impl Writer {
     fn content_part(&mut self, part: &Part) -> Option<Value> {
         let mut kept: &[&str] = &[];
         let written = match &part.body {
-            PartBody::Text(text) | PartBody::Refusal(text) => Some(text_part(text)),
+            PartBody::Text(text) => {
+                kept = self.kept_marks();
+                Some(self.marked(text_part(text), part))
+            }
+            PartBody::Refusal(text) => Some(text_part(text)),
             PartBody::File { media: Media::Text(text), name: Some(title) } if !title.is_empty() => {
-                Some(text_part(&format!(
-                    "{title}
-
-{text}"
-                )))
+                Some(text_part(&[title, text].map(String::as_str).join("\n\n")))
             }
             PartBody::File { media: Media::Text(text), .. } => Some(text_part(text)),
             PartBody::Image(media) => to_url(media).map(|url| {
@@ -870,7 +888,7 @@ fn content_of(mut parts: Vec<Value>) -> Option<Value> {
     parts.retain(|part| part["text"] != "");
     match parts.as_mut_slice() {
         [] => None,
-        [only] if only["type"] == "text" => Some(only["text"].take()),
+        [only] if only["type"] == "text" && only.get("cache_control").is_none() => Some(only["text"].take()),
         _ => Some(parts.into()),
     }
 }

@@ -49,7 +49,13 @@ pub(crate) fn provider(name: &str) -> ProviderDialect {
 /// The model that is asked in a dialect; both can reason.
 pub(crate) fn target(to: &str) -> EncodeTarget<'static> {
     let model = if to == "chat" { "gpt-5.1" } else { "claude-sonnet-4-5" };
-    EncodeTarget { model, max_output_tokens: Some(64_000), max_tokens_field: "max_completion_tokens" }
+    EncodeTarget {
+        model,
+        max_output_tokens: Some(64_000),
+        max_tokens_field: "max_completion_tokens",
+        stream_options: true,
+        cache_control: false,
+    }
 }
 
 pub(crate) fn request(from: &str, to: &str, body: &Value) -> Result<(Value, Encoded), GatewayError> {

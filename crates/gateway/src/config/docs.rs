@@ -8,7 +8,8 @@ use serde_json::Value as Json;
 
 use super::schema::{Schema, names, range_text};
 use super::tests::{World, golden};
-use super::{Args, load, variables, vendors};
+use super::vendors::Vendor;
+use super::{Args, load, raw, variables, vendors};
 
 fn docs(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
@@ -29,12 +30,24 @@ fn the_tables_say_what_the_program_does() {
 }
 
 #[test]
+fn the_table_of_vendors_says_what_their_rows_say() {
+    let path = docs("providers.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    golden(&path, &between(&page, "vendors", &vendors_table()));
+}
+
+#[test]
 fn the_examples_load() {
-    let page = std::fs::read_to_string(docs("configuration.md")).unwrap();
+    for page in ["configuration.md", "providers.md"] {
+        examples_load(&std::fs::read_to_string(docs(page)).unwrap());
+    }
+}
+
+fn examples_load(page: &str) {
     let blocks = |language| page.split(language).skip(1).map(|rest| rest.split("\n```").next().unwrap());
     let yaml: Vec<&str> = blocks("```yaml\n").collect();
     let dot_env: Vec<&str> = blocks("```sh\n# .env\n").collect();
-    assert!(yaml.len() >= 3 && !dot_env.is_empty(), "the page has lost its examples");
+    assert!(yaml.len() >= 3 && !dot_env.is_empty(), "a page has lost its examples");
     for example in yaml {
         let mut world = World::default().file("gateway.yaml", example).var("GATEWAY_ALLOW_ANONYMOUS", "true");
         for name in example.split("\"${").skip(1).map(|rest| rest.split('}').next().unwrap()) {
@@ -68,25 +81,75 @@ fn variables_table() -> String {
         let (default, meaning) = (default(property), meaning(&schema, property));
         table.push_str(&format!("| `{}` | {default} | `{}` | {meaning}{note} |\n", row.name, row.path.join(".")));
     }
-    for vendor in vendors::all().unwrap() {
-        let rows = [
-            (
-                &vendor.key_variable,
-                "-".to_owned(),
-                "api_key",
-                format!("Key for {}; switches the provider on.", vendor.display_name),
-            ),
-            (&vendor.base_url_variable, format!("`{}`", vendor.base_url), "base_url", "Where it is.".to_owned()),
-            (
-                &vendor.default_model_variable,
-                format!("`{}`", vendor.default_model),
-                "default_model",
-                "Model for requests that name none.".to_owned(),
-            ),
-        ];
-        for (variable, default, key, meaning) in rows {
-            table.push_str(&format!("| `{variable}` | {default} | `providers.{}.{key}` | {meaning} |\n", vendor.name));
+    let vendors = vendors::all().unwrap();
+    for vendor in &vendors {
+        let shown = |value: &Option<String>| value.as_ref().map_or("-".to_owned(), |value| format!("`{value}`"));
+        let mut row = |variable: &str, default: &str, field: &str, meaning: &str| {
+            table
+                .push_str(&format!("| `{variable}` | {default} | `providers.{}.{field}` | {meaning} |\n", vendor.name));
+        };
+        if let Some(key) = &vendor.key_variable {
+            let effect = if is_switch(&vendors, vendor) {
+                "switches the provider on"
+            } else {
+                "read if the file names the provider"
+            };
+            row(key, "-", "api_key", &format!("Key for {}; {effect}.", vendor.display_name));
         }
+        for (variable, field) in vendor.settings() {
+            match field {
+                "base_url" => row(variable, &shown(&vendor.base_url), field, "Where it is."),
+                _ => row(variable, &shown(&vendor.default_model), field, "Model for requests that name none."),
+            }
+        }
+    }
+    table
+}
+
+/// Whether the variable of its key alone switches a vendor on.
+fn is_switch(vendors: &[Vendor], vendor: &Vendor) -> bool {
+    vendors.iter().find(|other| other.shares_key_with(vendor)).is_some_and(|first| first.name == vendor.name)
+}
+
+fn vendors_table() -> String {
+    let mut table =
+        String::from("| name | | dialect | base URL | key | auth | quirks |\n|---|---|---|---|---|---|---|\n");
+    let vendors = vendors::all().unwrap();
+    for vendor in &vendors {
+        let code = |text: &str| format!("`{text}`");
+        let base_url = match (&vendor.base_url, &vendor.base_url_variable, &vendor.base_url_example) {
+            (Some(url), ..) => code(url),
+            (None, Some(variable), Some(example)) => format!("in `{variable}`, as `{example}`"),
+            (None, None, Some(example)) => format!("yours, as `{example}`"),
+            (None, _, None) => panic!("{} has neither a base URL nor an example of one", vendor.name),
+        };
+        let key = match (&vendor.key_variable, is_switch(&vendors, vendor)) {
+            (Some(variable), true) => code(variable),
+            (Some(variable), false) => format!("`{variable}`, if the file names it"),
+            (None, _) => "none needed".to_owned(),
+        };
+        let auth = match &vendor.auth {
+            raw::Auth::Bearer => "bearer".to_owned(),
+            raw::Auth::None => "none".to_owned(),
+            raw::Auth::Header(name) => code(name),
+        };
+        let mut quirks = match serde_json::to_value(&vendor.quirks) {
+            Ok(Json::Object(quirks)) => {
+                let said =
+                    |(name, value): (&String, &Json)| format!("`{name}: {}`", value.to_string().replace('"', ""));
+                quirks.iter().map(said).collect()
+            }
+            _ => Vec::new(),
+        };
+        if vendor.paths.chat.as_ref().is_some_and(|path| path.contains("{model}")) {
+            quirks.push("the model in the path".to_owned());
+        }
+        quirks.extend(vendor.query.iter().map(|(name, value)| format!("`?{name}={value}`")));
+        let (name, display_name, dialect) = (&vendor.name, &vendor.display_name, vendor.dialect.name());
+        let quirks = quirks.join(", ");
+        table.push_str(&format!(
+            "| `{name}` | {display_name} | `{dialect}` | {base_url} | {key} | {auth} | {quirks} |\n"
+        ));
     }
     table
 }

@@ -23,6 +23,8 @@ mod vendors;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod on_the_wire;
+#[cfg(test)]
 mod tests;
 
 use std::io;
@@ -37,6 +39,7 @@ use environment::Variables;
 use problem::Report;
 use schema::Schema;
 use tree::{Node, Value};
+use vendors::Vendor;
 
 const DEFAULT_FILE: &str = "gateway.yaml";
 
@@ -83,7 +86,10 @@ struct Resolved {
 }
 
 fn resolve(args: &Args, environment: &dyn Environment) -> Result<Resolved, Problems> {
-    let vendors = vendors::all()?;
+    resolve_with(&vendors::all()?, args, environment)
+}
+
+fn resolve_with(vendors: &[Vendor], args: &Args, environment: &dyn Environment) -> Result<Resolved, Problems> {
     let schema = Schema::of_file();
     let mut report = Report::default();
 
@@ -102,7 +108,7 @@ fn resolve(args: &Args, environment: &dyn Environment) -> Result<Resolved, Probl
         }
     }
     tree::interpolate::interpolate(&mut tree, &variables, &mut report);
-    let overlaid_vendors = if args.sandbox { &[] } else { vendors.as_slice() };
+    let overlaid_vendors = if args.sandbox { &[] } else { vendors };
     variables::overlay(&mut tree, &variables, overlaid_vendors, &mut report);
     if let Some(host) = &args.host {
         tree.set(&["server", "host"], Value::Loose(host.clone()), &Origin::Flag("--host"));
@@ -111,14 +117,14 @@ fn resolve(args: &Args, environment: &dyn Environment) -> Result<Resolved, Probl
         tree.set(&["server", "port"], Value::Loose(port.to_string()), &Origin::Flag("--port"));
     }
     if !args.sandbox {
-        variables::warn_of_typing_errors(&variables, &vendors, &mut report);
+        variables::warn_of_typing_errors(&variables, vendors, &mut report);
     }
 
     schema.validate(&mut tree, &mut report);
     let mut file = deserialize(&tree, &mut report);
     let situation = check::Situation {
         environment,
-        vendors: &vendors,
+        vendors,
         tree: &tree,
         sandbox: args.sandbox,
         folder: folder.as_deref(),

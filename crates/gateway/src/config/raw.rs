@@ -114,6 +114,10 @@ pub struct Tls {
 #[derive(Debug, Default, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Provider {
+    /// Known vendor behind a provider of another name; left out, the provider's own name is looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub vendor: Option<String>,
     /// Name for people; the provider's name if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
@@ -137,12 +141,18 @@ pub struct Provider {
     /// Paths of the provider's operations, relative to `base_url`.
     #[serde(skip_serializing_if = "Paths::is_empty")]
     pub paths: Paths,
+    /// Query parameters that are sent with every request to this provider, as `api-version`.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub query: IndexMap<String, String>,
     /// Headers that are sent with every request to this provider.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub headers: IndexMap<String, String>,
     /// Models to list, and to find by their bare names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// A bare model name that begins so belongs to this provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_prefixes: Option<Vec<String>>,
     /// Model for requests that name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_model: Option<String>,
@@ -150,6 +160,9 @@ pub struct Provider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "capabilities_schema")]
     pub capabilities: Option<Vec<Capability>>,
+    /// Where the provider departs from its dialect.
+    #[serde(skip_serializing_if = "Quirks::is_empty")]
+    pub quirks: Quirks,
     /// Price of all models of this provider, in place of the price table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
@@ -184,7 +197,7 @@ pub enum Auth {
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Paths {
-    /// Path of chat completions (OpenAI) or messages (Anthropic).
+    /// Path of chat completions (OpenAI) or messages (Anthropic); `{model}` in it stands for the model's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat: Option<String>,
     /// Path of the list of models.
@@ -196,6 +209,65 @@ pub struct Paths {
 impl Paths {
     fn is_empty(&self) -> bool {
         *self == Paths::default()
+    }
+}
+
+// A closed set: for each of them there is a place in the program that does something else. Which vendor has which, and who
+// says so, is written in `providers/providers.yaml`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quirks {
+    /// Field that takes the limit of the answer's length, where a request is translated; `max_tokens` if left out.
+    // OpenAI's reasoning models refuse `max_tokens`, Mistral refuses `max_completion_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_limit: Option<OutputLimit>,
+    /// Whether `stream_options.include_usage` may be sent; `true` if left out. Without it the gateway counts what the
+    /// provider tells by itself.
+    // Mistral refuses it and tells the usage without being asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_options: Option<bool>,
+    /// Whether the provider takes Anthropic's `cache_control` marks on texts; `false` if left out, and then they are named
+    /// in `x-gateway-dropped`.
+    // OpenRouter passes them on to Anthropic and Google.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<bool>,
+    /// Whether models have names of the operator's own; `false` if left out. Then only `models` and `default_model` are
+    /// listed and found by their bare names, and the model table is asked for prices alone.
+    // Azure: a deployment has any name, most often that of its model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployments: Option<bool>,
+}
+
+impl Quirks {
+    fn is_empty(&self) -> bool {
+        *self == Quirks::default()
+    }
+
+    /// What is said here, and for the rest what `other` says.
+    pub fn or(self, other: Quirks) -> Quirks {
+        Quirks {
+            output_limit: self.output_limit.or(other.output_limit),
+            stream_options: self.stream_options.or(other.stream_options),
+            cache_control: self.cache_control.or(other.cache_control),
+            deployments: self.deployments.or(other.deployments),
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputLimit {
+    #[default]
+    MaxTokens,
+    MaxCompletionTokens,
+}
+
+impl OutputLimit {
+    pub fn field(self) -> &'static str {
+        match self {
+            OutputLimit::MaxTokens => "max_tokens",
+            OutputLimit::MaxCompletionTokens => "max_completion_tokens",
+        }
     }
 }
 
@@ -598,8 +670,9 @@ fn dialect_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ProviderDialect::ALL.map(ProviderDialect::name)})
 }
 
+/// Only those that this version has: another one would fail at the first request instead of at the start.
 fn strategy_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "enum": Strategy::ALL.map(Strategy::name)})
+    json_schema!({"type": "string", "enum": gateway_policy::routing::BUILT.map(Strategy::name)})
 }
 
 fn capabilities_schema(_: &mut SchemaGenerator) -> Schema {

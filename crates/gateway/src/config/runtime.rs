@@ -10,7 +10,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-pub use super::raw::{Cache, Key, Limits, LogFormat, LogLevel, OnUnsupported, Price};
+pub use super::raw::{Cache, Key, Limits, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price};
 
 /// One whole configuration. Immutable; share it in an `Arc`.
 #[derive(Debug)]
@@ -75,6 +75,8 @@ pub struct Tls {
 pub struct Provider {
     pub name: String,
     pub display_name: String,
+    /// The vendor under which the model table knows its models; None if it does not.
+    pub model_table: Option<String>,
     pub dialect: ProviderDialect,
     pub base_url: BaseUrl,
     pub auth: Auth,
@@ -83,17 +85,25 @@ pub struct Provider {
     /// Sent with every request, unless the client sent one of the same name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub paths: Paths,
+    /// Names and values, both as they are before they are escaped.
+    pub query: Vec<(String, String)>,
     /// As the operator listed them; empty for "ask the model table".
     pub models: Vec<String>,
     pub default_model: Option<String>,
     /// A bare model name that starts so belongs to this provider.
     pub model_prefixes: Vec<String>,
     pub capabilities: Capabilities,
+    pub quirks: Quirks,
     /// Of every model of this provider, in place of the price table; US dollars per 1,000,000 tokens.
     pub price: Option<Price>,
 }
 
 impl Provider {
+    /// The part of the model table whose names this provider's models have.
+    pub fn listed_table(&self) -> Option<&str> {
+        self.model_table.as_deref().filter(|_| !self.quirks.deployments)
+    }
+
     /// Whether a bare model name belongs here, by the operator's list or the vendor's prefixes.
     pub fn serves(&self, model: &str) -> bool {
         self.lists(model) || self.model_prefixes.iter().any(|prefix| model.starts_with(prefix.as_str()))
@@ -177,9 +187,19 @@ pub struct Credential {
     pub weight: u32,
 }
 
+/// Where a provider departs from its dialect; see [`super::raw::Quirks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quirks {
+    pub output_limit: OutputLimit,
+    pub stream_options: bool,
+    pub cache_control: bool,
+    pub deployments: bool,
+}
+
 /// Relative to the base URL, each with a leading slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
+    /// `{model}` in it stands for the model's name.
     pub chat: String,
     pub models: String,
 }

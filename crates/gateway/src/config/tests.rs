@@ -132,7 +132,7 @@ providers:
       - {name: spare, api_key: "${ANTHROPIC_SPARE_KEY}", weight: 1}
   local: {dialect: openai_chat, base_url: "http://127.0.0.1:8080/v1", models: [qwen3], price: {input: 0, output: 0}}
 aliases:
-  fast: {strategy: latency, targets: [openai/gpt-5-mini, anthropic/claude-haiku-4-5]}
+  fast: {strategy: cost, targets: [openai/gpt-5-mini, anthropic/claude-haiku-4-5]}
   smart:
     strategy: fallback
     targets: [{model: anthropic/claude-opus-4-5}, {model: openai/gpt-5.2, weight: 2}]
@@ -180,7 +180,7 @@ fn the_example_loads() {
     assert!(local.capabilities.has(Capability::Tools) && !local.capabilities.has(Capability::Embeddings));
     assert_eq!(local.price.map(|price| (price.input, price.output)), Some((0.0, 0.0)));
 
-    assert_eq!(config.aliases[0].strategy, Some(Strategy::Latency));
+    assert_eq!(config.aliases[0].strategy, Some(Strategy::Cost));
     let smart: Vec<String> =
         config.aliases[1].targets.iter().map(|t| format!("{}/{} {}", t.provider, t.model, t.weight)).collect();
     assert_eq!(smart, ["anthropic/claude-opus-4-5 1", "openai/gpt-5.2 2"]);
@@ -331,6 +331,28 @@ fn secrets_can_come_from_files() {
 }
 
 #[test]
+fn a_strategy_that_is_not_built_is_refused_at_the_start() {
+    use gateway_policy::routing::BUILT;
+    for strategy in Strategy::ALL {
+        let name = strategy.name();
+        let start = |world: World| world.var("OPENAI_API_KEY", "k").load();
+        let routing = format!("routing: {{strategy: {name}}}");
+        let alias = format!("aliases: {{a: {{strategy: {name}, targets: [gpt-5]}}}}");
+        for said in [
+            start(World::default().var("DEFAULT_ROUTING_STRATEGY", name)),
+            start(World::default().file("gateway.yaml", routing)),
+            start(World::default().file("gateway.yaml", alias)),
+        ] {
+            assert_eq!(said.is_ok(), BUILT.contains(&strategy), "{name}");
+            if let Err(problems) = said {
+                let problems = problems.to_string();
+                assert!(problems.contains("strategy") && problems.contains("there is: fallback, "), "{problems}");
+            }
+        }
+    }
+}
+
+#[test]
 fn dot_env_lines() {
     let value = |line: &str| {
         let mut report = Report::default();
@@ -371,7 +393,7 @@ fn mistyped_variables_get_a_warning() {
     ] {
         assert_eq!(warnings(name), [format!("{name} is not read; did you mean {meant}?")]);
     }
-    for innocent in ["PATH", "HOSTNAME", "HOME", "PORTS", "AZURE_OPENAI_API_KEY", "GROQ_API_KEY", "PWD", "LANG"] {
+    for innocent in ["PATH", "HOSTNAME", "HOME", "PORTS", "COHERE_API_KEY", "GITHUB_TOKEN", "PWD", "LANG"] {
         assert_eq!(warnings(innocent), [""; 0], "{innocent}");
     }
 }
@@ -491,7 +513,7 @@ providers:
   local: {dialect: openai_chat, base_url: "http://127.0.0.1:1", models: [gpt-oss, qwen3]}
 aliases:
   outer: {targets: [{model: inner, weight: 3}, openai/some/path]}
-  inner: {strategy: weighted, targets: [{model: gpt-4o, weight: 2}, qwen3]}
+  inner: {strategy: fallback, targets: [{model: gpt-4o, weight: 2}, qwen3]}
   gpt-4o: {targets: [gpt-4o, gpt-oss]}
 "#;
     let config = World::default().file("gateway.yaml", file).config();
@@ -609,14 +631,88 @@ fn base_urls() {
 }
 
 #[test]
-fn every_vendor_row_loads_with_only_its_key() {
+fn every_vendor_row_loads_with_what_only_the_operator_knows() {
     for vendor in vendors::all().unwrap() {
-        let config = World::default().var(&vendor.key_variable, "k").config();
-        assert_eq!(config.providers.len(), 1);
-        assert_eq!(config.providers[0].default_model.as_ref(), Some(&vendor.default_model));
-        assert!(config.providers[0].serves(&vendor.default_model));
-        assert_eq!(config.warnings, [""; 0]);
+        let mut world = World::default().file("gateway.yaml", format!("providers: {{{}: }}", vendor.name));
+        if let Some(key) = &vendor.key_variable {
+            world = world.var(key, "k");
+        }
+        if let (None, Some(example)) = (&vendor.base_url, &vendor.base_url_example) {
+            world = match &vendor.base_url_variable {
+                Some(variable) => world.var(variable, example),
+                None => {
+                    world.file("gateway.yaml", format!("providers: {{{}: {{base_url: '{example}'}}}}", vendor.name))
+                }
+            };
+        }
+        let config = world.config();
+        let [provider] = &config.providers[..] else { panic!("{} is not alone", vendor.name) };
+        assert_eq!(provider.name, vendor.name);
+        assert_eq!(provider.default_model, vendor.default_model, "{}", vendor.name);
+        assert_eq!(provider.auth == Auth::None, vendor.key_variable.is_none(), "{}", vendor.name);
+        assert_eq!(config.warnings, [""; 0], "{}", vendor.name);
     }
+}
+
+#[test]
+fn every_vendor_row_agrees_with_the_table_of_models() {
+    let models = gateway_policy::models::ModelTable::bundled().unwrap();
+    let mut names = std::collections::HashSet::new();
+    for vendor in vendors::all().unwrap() {
+        let name = &vendor.name;
+        assert!(names.insert(name.clone()), "two rows are named {name}");
+        let Some(table) = &vendor.model_table else { continue };
+        assert!(models.vendors().any(|known| known == table), "{name}: no vendor is named {table}");
+        if let Some(default) = &vendor.default_model {
+            let facts = models.find(table, default).unwrap_or_else(|| panic!("{name}: {default} is unknown"));
+            assert!(facts.price.is_some() && !facts.deprecated, "{name}: {default}");
+        }
+    }
+}
+
+#[test]
+fn a_key_goes_where_the_file_puts_it() {
+    let names = |file: &str| -> Vec<String> {
+        let world = World::default().file("gateway.yaml", file);
+        let world = world.var("AZURE_OPENAI_API_KEY", "k").var("AZURE_OPENAI_ENDPOINT", "https://a.example");
+        world.config().providers.into_iter().map(|provider| provider.name).collect()
+    };
+    assert_eq!(names(""), ["azure"], "the first row with this variable");
+    assert_eq!(names("providers: {azure-deployments: }"), ["azure-deployments"]);
+    assert_eq!(names("providers: {azure-deployments: , azure: }"), ["azure-deployments", "azure"]);
+    let own = "{vendor: azure, base_url: 'https://b.example', api_key: \"${AZURE_OPENAI_API_KEY}\"}";
+    assert_eq!(names(&format!("providers: {{east: {own}}}")), ["east"]);
+}
+
+#[test]
+fn a_vendor_without_an_address_says_what_to_set() {
+    let azure = World::default().var("AZURE_OPENAI_API_KEY", "k").problems();
+    assert!(azure.contains("providers.azure.base_url: is missing"), "{azure}");
+    assert!(azure.contains("https://RESOURCE.openai.azure.com, here or in AZURE_OPENAI_ENDPOINT"), "{azure}");
+    let vllm = World::default().file("gateway.yaml", "providers: {vllm: {models: [qwen3]}}").problems();
+    assert!(
+        vllm.contains("providers.vllm.base_url: is missing") && vllm.contains("http://127.0.0.1:8001/v1"),
+        "{vllm}"
+    );
+}
+
+#[test]
+fn a_provider_of_any_name_may_be_of_a_known_vendor() {
+    let file = |provider: &str| World::default().file("gateway.yaml", format!("providers: {{{provider}}}"));
+    let config =
+        file("main: {vendor: openai, api_key: k, quirks: {stream_options: false}, model_prefixes: [x-]}").config();
+    let main = &config.providers[0];
+    assert_eq!((main.name.as_str(), main.model_table.as_deref()), ("main", Some("openai")));
+    assert_eq!(main.base_url.to_string(), "https://api.openai.com/v1");
+    assert_eq!(main.quirks.output_limit, OutputLimit::MaxCompletionTokens, "what is not said is the vendor's");
+    assert!(!main.quirks.stream_options && main.serves("x-1") && !main.serves("gpt-4o"), "what is said is not");
+
+    let wrong = file("main: {vendor: opnai}").problems();
+    assert!(wrong.contains("\"opnai\" is not a known vendor") && wrong.contains("did you mean `openai`?"), "{wrong}");
+    let other = file("groq: {vendor: openai, api_key: k}").problems();
+    assert!(other.contains("providers.groq.vendor: is not the vendor of this name"), "{other}");
+    let no_key = file("main: {vendor: groq}").problems();
+    assert!(no_key.contains("write it as \"${GROQ_API_KEY}\""), "{no_key}");
 }
 
 proptest! {

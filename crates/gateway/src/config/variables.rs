@@ -54,7 +54,7 @@ pub fn overlay(tree: &mut Node, variables: &Variables<'_>, vendors: &[Vendor], r
         set(tree, row.path, row.name, variables, report);
     }
     for vendor in vendors {
-        overlay_vendor(tree, vendor, variables, report);
+        overlay_vendor(tree, vendor, vendors, variables, report);
     }
 }
 
@@ -66,30 +66,41 @@ fn set(tree: &mut Node, path: &[&str], name: &str, variables: &Variables<'_>, re
     }
 }
 
-/// A vendor is on when the file names it or its key variable is set.
-fn overlay_vendor(tree: &mut Node, vendor: &Vendor, variables: &Variables<'_>, report: &mut Report) {
-    let provider = ["providers", vendor.name.as_str()];
-    let key = vendor.key_variable.as_str();
-    let others = [(&vendor.base_url_variable, "base_url"), (&vendor.default_model_variable, "default_model")];
-    if tree.get(&provider).is_none() && !variables.is_set(key) {
-        variables.expect(key);
-        for (name, _) in others {
-            variables.expect(name);
-            if variables.is_set(name) {
-                report.warn(format!("{name} is set, but {key} is not: the provider `{}` is off", vendor.name));
+/// A vendor is on when the file names it or its key variable is set. A variable that the file puts somewhere itself switches
+/// nothing on, and of vendors with the same variable only those that are named are, or else the first.
+fn overlay_vendor(
+    tree: &mut Node,
+    vendor: &Vendor,
+    vendors: &[Vendor],
+    variables: &Variables<'_>,
+    report: &mut Report,
+) {
+    let at = |field| ["providers", vendor.name.as_str(), field];
+    let is_named = |vendor: &Vendor| tree.get(&["providers", &vendor.name]).is_some();
+    if !is_named(vendor) {
+        let key = vendor.key_variable.as_deref().filter(|key| !variables.was_asked(key));
+        let other_is_named = vendors.iter().any(|other| other.shares_key_with(vendor) && is_named(other));
+        if other_is_named || !key.is_some_and(|key| variables.is_set(key)) {
+            if let Some(key) = key.filter(|_| !other_is_named) {
+                for (name, _) in vendor.settings().filter(|(name, _)| variables.is_set(name)) {
+                    report.warn(format!("{name} is set, but {key} is not: the provider `{}` is off", vendor.name));
+                }
             }
+            vendor.variables().for_each(|name| variables.expect(name));
+            return;
         }
-        return;
     }
-    // The keys that a file lists belong together, with their names and weights: a variable does not take their place.
-    if tree.get(&["providers", &vendor.name, "credentials"]).is_none() {
-        set(tree, &["providers", &vendor.name, "api_key"], key, variables, report);
-    } else if variables.is_set(key) && !variables.was_asked(key) {
-        variables.expect(key);
-        report.warn(format!("{key} is set, but not used: providers.{}.credentials lists the keys", vendor.name));
+    if let Some(key) = &vendor.key_variable {
+        // The keys that a file lists belong together, with their names and weights: a variable does not take their place.
+        if tree.get(&at("credentials")).is_none() {
+            set(tree, &at("api_key"), key, variables, report);
+        } else if variables.is_set(key) && !variables.was_asked(key) {
+            variables.expect(key);
+            report.warn(format!("{key} is set, but not used: providers.{}.credentials lists the keys", vendor.name));
+        }
     }
-    for (name, field) in others {
-        set(tree, &["providers", &vendor.name, field], name, variables, report);
+    for (name, field) in vendor.settings() {
+        set(tree, &at(field), name, variables, report);
     }
 }
 
@@ -108,8 +119,6 @@ pub fn warn_of_typing_errors(variables: &Variables<'_>, vendors: &[Vendor], repo
 
 fn known_names(vendors: &[Vendor]) -> Vec<String> {
     let own = ROWS.iter().map(|row| row.name);
-    let vendors = vendors.iter().flat_map(|vendor| {
-        [&vendor.key_variable, &vendor.base_url_variable, &vendor.default_model_variable].map(String::as_str)
-    });
+    let vendors = vendors.iter().flat_map(Vendor::variables);
     own.chain(vendors).flat_map(|name| [name.to_owned(), format!("{name}_FILE")]).collect()
 }

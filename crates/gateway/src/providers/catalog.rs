@@ -22,12 +22,21 @@ pub struct Provider {
     pub name: Arc<str>,
     pub config: config::Provider,
     pub origin: Arc<Origin>,
-    pub chat_uri: Uri,
     pub price: Option<Price>,
     pub observed: Observed,
+    chat: ChatUri,
     /// `Host` and what the vendor wants with every request; the credential is added per attempt.
     headers: HeaderMap,
     credentials: Vec<(HeaderName, HeaderValue, u32)>,
+}
+
+/// Where chat requests of a provider go.
+#[derive(Debug)]
+enum ChatUri {
+    /// The same for all models.
+    Fixed(Uri),
+    /// What stands before and behind the model's name.
+    OfModel(String, String),
 }
 
 /// What the gateway knows of one model at one provider.
@@ -58,7 +67,14 @@ impl Provider {
         let base = &config.base_url;
         let wrong = |error: &dyn std::fmt::Display| format!("provider {}: {error}", config.name);
         let origin = Origin::new(base.scheme.clone(), base.authority.clone()).map_err(|error| wrong(&error))?;
-        let chat_uri = format!("{}{}", base.path, config.paths.chat).parse().map_err(|error| wrong(&error))?;
+        let query: Vec<String> =
+            config.query.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+        let chat = format!("{}{}{query}", base.path, config.paths.chat);
+        let chat = match chat.split_once("{model}") {
+            Some((before, behind)) => ChatUri::OfModel(before.to_owned(), behind.to_owned()),
+            None => ChatUri::Fixed(chat.parse().map_err(|error| wrong(&error))?),
+        };
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(header::HOST, HeaderValue::from_str(base.authority.as_str()).map_err(|error| wrong(&error))?);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -85,13 +101,25 @@ impl Provider {
         Ok(Provider {
             name,
             origin: Arc::new(origin),
-            chat_uri,
+            chat,
             price,
             observed: Observed::default(),
             headers,
             credentials,
             config,
         })
+    }
+
+    /// Where to ask `model`, relative to the origin. Fails where the name has a place in the path and cannot stand there.
+    pub fn chat_uri(&self, model: &str) -> Result<Uri, GatewayError> {
+        match &self.chat {
+            ChatUri::Fixed(uri) => Ok(uri.clone()),
+            ChatUri::OfModel(before, behind) => {
+                let leads_elsewhere = matches!(model, "" | "." | "..");
+                let uri = format!("{before}{}{behind}", escape(model)).parse().ok().filter(|_| !leads_elsewhere);
+                uri.ok_or_else(|| GatewayError::invalid("model", format!("{} has no such model", self.name)))
+            }
+        }
     }
 
     /// The headers of one attempt: the vendor's own, those of the client that may pass, one credential.
@@ -134,6 +162,18 @@ impl Provider {
     }
 }
 
+/// Percent-encodes what is not unreserved: no part of it can end the place in which it stands.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(byte.into()),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
 /// The operator's own price, for prompts of any length.
 fn list_price(price: &config::Price) -> Result<Price, InvalidPrice> {
     let tier = Tier {
@@ -160,8 +200,17 @@ impl Catalog {
         self.providers.iter().find(|provider| &*provider.name == name)
     }
 
+    fn known(&self, provider: &Provider, model: &str) -> Option<&ModelFacts> {
+        self.models.find(provider.config.model_table.as_deref()?, model)
+    }
+
+    /// Whether the table lists a model for this provider, whatever the operator has listed.
+    fn lists(&self, provider: &Provider, model: &str) -> bool {
+        provider.config.listed_table().is_some_and(|table| self.models.find(table, model).is_some())
+    }
+
     pub fn facts(&self, provider: &Provider, model: &str) -> Facts {
-        let known: Option<&ModelFacts> = self.models.find(&provider.name, model);
+        let known = self.known(provider, model);
         Facts {
             price: provider.price.clone().or_else(|| known.and_then(|facts| facts.price.clone())),
             max_output: known.and_then(|facts| facts.max_output),
@@ -210,8 +259,7 @@ impl Catalog {
         {
             return Ok(plain(vec![self.candidate(provider, rest, 1)]));
         }
-        let listed =
-            |provider: &&Provider| provider.config.lists(model) || self.models.find(&provider.name, model).is_some();
+        let listed = |provider: &&Provider| provider.config.lists(model) || self.lists(provider, model);
         let mut candidates: Vec<Candidate> =
             self.providers.iter().filter(listed).map(|provider| self.candidate(provider, model, 1)).collect();
         if candidates.is_empty() {
@@ -222,15 +270,19 @@ impl Catalog {
     }
 
     fn unknown(&self, model: &str) -> GatewayError {
-        let vendors: Vec<&str> = self.providers.iter().map(|provider| &*provider.name).collect();
+        let tables: Vec<&str> = self.providers.iter().filter_map(|provider| provider.config.listed_table()).collect();
+        let models = self.models.near(model, &tables).into_iter().filter_map(|near| {
+            let (table, model) = near.split_once('/')?;
+            let provider = self.providers.iter().find(|provider| provider.config.listed_table() == Some(table))?;
+            Some(format!("{}/{model}", provider.name))
+        });
         let aliases =
             self.aliases.iter().map(|alias| &alias.name).filter(|name| strsim::jaro_winkler(model, name) > 0.8);
         // The provider may be what is misspelt.
         let bare = model.split_once('/').map_or("", |(_, bare)| bare);
-        let known = self.providers.iter().filter(|provider| self.models.find(&provider.name, bare).is_some());
+        let known = self.providers.iter().filter(|provider| self.lists(provider, bare));
         let elsewhere = known.map(|provider| format!("{}/{bare}", provider.name));
-        let near: Vec<String> =
-            aliases.cloned().chain(self.models.near(model, &vendors)).chain(elsewhere).take(3).collect();
+        let near: Vec<String> = aliases.cloned().chain(models).chain(elsewhere).take(3).collect();
         let hint = if near.is_empty() {
             "name it as provider/model; GET /v1/models lists what there is".to_owned()
         } else {
@@ -244,10 +296,9 @@ impl Catalog {
     /// The models of a provider, as it names them: those that the operator listed, else those that the model table knows.
     pub fn models(&self, provider: &Provider) -> Vec<String> {
         let listed = &provider.config.models;
-        let mut names: Vec<String> = if listed.is_empty() {
-            self.models.names(&provider.name).map(str::to_owned).collect()
-        } else {
-            listed.clone()
+        let mut names: Vec<String> = match provider.config.listed_table() {
+            Some(table) if listed.is_empty() => self.models.names(table).map(str::to_owned).collect(),
+            _ => listed.clone(),
         };
         if let Some(default) = &provider.config.default_model
             && !names.contains(default)

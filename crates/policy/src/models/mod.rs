@@ -110,7 +110,7 @@ impl ModelTable {
         self.vendors.iter().filter(move |vendor| vendor.find(model).is_some()).map(|vendor| vendor.name)
     }
 
-    /// The names of a vendor's models, for listings, without those whose end is announced.
+    /// The names of a vendor's models, for listings: those that chat (see [`chats`]), without those whose end is announced.
     pub fn names(&self, vendor: &str) -> impl Iterator<Item = &str> {
         self.vendor(vendor).into_iter().flat_map(Vendor::current).map(|facts| facts.name)
     }
@@ -179,8 +179,28 @@ impl Vendor {
 
     fn current(&self) -> impl Iterator<Item = &ModelFacts> {
         let listed = |&(place, facts): &(usize, &ModelFacts)| self.exact.get(&lower_case(facts.name)) == Some(&place);
-        self.facts.iter().enumerate().filter(listed).map(|(_, facts)| facts).filter(|facts| !facts.deprecated)
+        self.facts
+            .iter()
+            .enumerate()
+            .filter(listed)
+            .map(|(_, facts)| facts)
+            .filter(|facts| !facts.deprecated && chats(facts.name))
     }
+}
+
+/// Whether a name of the table is one that a chat request may carry. It is not
+/// - if it is a pattern of fine-tuned models, which have names of their own: `ft:...`, `....ft-`, anything that ends in `-`;
+/// - if one of its words names another use: pictures, speech, vectors, live connections, moderation;
+/// - if one of its words names a model that only continues a text.
+///
+/// Words are what stands between signs. The rule is for listings and suggestions alone: any name may be asked for.
+fn chats(name: &str) -> bool {
+    const OTHER_USES: [&str; 10] =
+        ["embed", "embedding", "embeddings", "image", "live", "moderation", "realtime", "transcribe", "tts", "whisper"];
+    const CONTINUE_TEXT: [&str; 4] = ["ada", "babbage", "curie", "davinci"];
+    let pattern = name.starts_with("ft:") || name.contains(".ft-") || name.ends_with('-');
+    let word = |word: &str| OTHER_USES.iter().chain(&CONTINUE_TEXT).any(|not| word.eq_ignore_ascii_case(not));
+    !pattern && !name.split(|c: char| !c.is_alphanumeric()).any(word)
 }
 
 /// Vendors' names differ in case only by mistake.

@@ -82,6 +82,35 @@ fn listings_have_each_current_model_once() {
 }
 
 #[test]
+fn listings_leave_out_patterns_and_what_cannot_chat() {
+    for name in [
+        "ft:gpt-3.5-turbo-",
+        "ft:gpt-4o",
+        "gpt-4o-mini-2024-07-18.ft-",
+        "gpt-image-2",
+        "gpt-realtime",
+        "gpt-4o-mini-tts",
+        "text-embedding-3-large",
+        "whisper-1",
+        "omni-moderation-latest",
+        "gemini-live-2.5-flash",
+        "openai/gpt-5-image",
+        "mistral-embed",
+        "davinci-002",
+        "togethercomputer/GPT-JT-Moderation-6B",
+    ] {
+        assert!(!chats(name), "{name}");
+    }
+    for name in ["gpt-5.4-mini", "gpt-audio", "claude-opus-4-5", "GLM-4.5V", "accounts/fireworks/models/glm-5p3", "o3"]
+    {
+        assert!(chats(name), "{name}");
+    }
+    let listed: Vec<&str> = TABLE.names("openai").collect();
+    assert!(listed.contains(&"gpt-5.4-mini") && listed.iter().all(|name| chats(name)), "{listed:?}");
+    assert!(TABLE.find("openai", "text-embedding-3-small").is_some(), "what is not listed is known all the same");
+}
+
+#[test]
 fn makers_come_before_resellers() {
     assert_eq!(small().vendors_of("big-1").collect::<Vec<_>>(), ["maker", "shop"]);
     assert_eq!(TABLE.vendors_of("gpt-4o").next(), Some("openai"));

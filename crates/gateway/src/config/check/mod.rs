@@ -17,7 +17,7 @@ use super::runtime::{
     Alias, CircuitBreaker, Config, Log, LogFormat, Provider, Retry, Routing, Server, Storage, Timeouts,
 };
 use super::tree::Node;
-use super::vendors::Vendor;
+use super::vendors::{self, Vendor};
 
 pub use provider::sandbox_providers;
 
@@ -195,9 +195,9 @@ impl Checker<'_, '_> {
             self.situation.tree.get(&["providers"]).is_some_and(|node| node.to_json() != serde_json::json!({}));
         if !sandbox && providers.is_empty() && !some_named {
             let variables: Vec<&str> =
-                self.situation.vendors.iter().map(|vendor| vendor.key_variable.as_str()).collect();
+                vendors::makers(self.situation.vendors).filter_map(|vendor| vendor.key_variable.as_deref()).collect();
             let hint = format!(
-                "set {}, or name a provider in gateway.yaml; `llm-gateway serve --sandbox` answers from simulated ones",
+                "set {} or the key of another vendor, or name a provider in gateway.yaml; `llm-gateway serve --sandbox` answers from simulated ones",
                 variables.join(" or ")
             );
             self.problem(&["providers"], "there is none", hint);

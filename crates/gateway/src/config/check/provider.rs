@@ -8,11 +8,11 @@ use indexmap::IndexMap;
 
 use super::{Checker, Situation, is_model_name, is_visible_ascii};
 use crate::config::environment::System;
-use crate::config::problem::{Report, nearest};
+use crate::config::problem::{Report, nearest, suggest};
 use crate::config::raw;
-use crate::config::runtime::{Auth, BaseUrl, Credential, Paths, Provider};
+use crate::config::runtime::{Auth, BaseUrl, Credential, Paths, Provider, Quirks};
 use crate::config::tree::Node;
-use crate::config::vendors::Vendor;
+use crate::config::vendors::{self, Vendor};
 
 /// The program sets these itself; a key belongs into `api_key`.
 const OWN_HEADERS: &[&str] = &[
@@ -29,7 +29,7 @@ const OWN_HEADERS: &[&str] = &[
     "x-api-key",
 ];
 
-/// Every vendor, answered by the simulator at `addr`.
+/// The vendors that made the dialects, answered by the simulator at `addr`.
 pub fn sandbox_providers(vendors: &[Vendor], addr: SocketAddr) -> Vec<Provider> {
     let tree = Node::empty();
     let situation =
@@ -37,7 +37,7 @@ pub fn sandbox_providers(vendors: &[Vendor], addr: SocketAddr) -> Vec<Provider> 
     let mut report = Report::default();
     let mut checker = Checker { situation: &situation, report: &mut report };
     let simulated = |vendor: &Vendor| {
-        let base_url = BaseUrl::parse(&vendor.base_url).ok()?;
+        let base_url = BaseUrl::parse(vendor.base_url.as_deref()?).ok()?;
         let mut said = raw::Provider {
             display_name: Some(format!("{} (simulated)", vendor.display_name)),
             base_url: Some(format!("http://{addr}{}", base_url.path)),
@@ -47,14 +47,14 @@ pub fn sandbox_providers(vendors: &[Vendor], addr: SocketAddr) -> Vec<Provider> 
         };
         checker.provider(&vendor.name, &mut said)
     };
-    vendors.iter().filter_map(simulated).collect()
+    vendors::makers(vendors).filter_map(simulated).collect()
 }
 
-impl Checker<'_, '_> {
+impl<'a> Checker<'a, '_> {
     /// Completes what was said from the vendor's row or the dialect.
     pub(super) fn provider(&mut self, name: &str, said: &mut raw::Provider) -> Option<Provider> {
         let at = |field| ["providers", name, field];
-        let vendor = self.situation.vendors.iter().find(|vendor| vendor.name == name);
+        let vendor = self.vendor(name, said.vendor.as_deref());
         let well_named = name.len() <= 64
             && name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte));
@@ -93,7 +93,14 @@ impl Checker<'_, '_> {
                 }
             },
             None => {
-                self.problem(&at("base_url"), "is missing", "write the provider's address: http://127.0.0.1:8080/v1");
+                let example = vendor.and_then(|vendor| vendor.base_url_example.as_deref());
+                let hint = format!("write its address: {}", example.unwrap_or("http://127.0.0.1:8080/v1"));
+                let variable = vendor.filter(|vendor| vendor.name == name);
+                let hint = match variable.and_then(|vendor| vendor.base_url_variable.as_deref()) {
+                    Some(variable) => format!("{hint}, here or in {variable}"),
+                    None => hint,
+                };
+                self.problem(&at("base_url"), "is missing", hint);
                 None
             }
         };
@@ -102,9 +109,15 @@ impl Checker<'_, '_> {
             raw::Auth::None => Auth::None,
             _ if credentials.is_empty() => {
                 let listed = self.report.is_refused(&at("credentials"));
-                if let Some(vendor) = vendor.filter(|_| !listed) {
-                    let hint = format!("set {}, or write `auth: none` if it needs no key", vendor.key_variable);
-                    self.problem(&at("api_key"), "is missing", hint);
+                if let Some(key) = vendor.filter(|_| !listed).and_then(|vendor| vendor.key_variable.as_deref()) {
+                    // The variable belongs to the provider of the vendor's name.
+                    let named = vendor.is_some_and(|vendor| vendor.name == name);
+                    let set = if named { format!("set {key}") } else { format!("write it as \"${{{key}}}\"") };
+                    self.problem(
+                        &at("api_key"),
+                        "is missing",
+                        format!("{set}, or write `auth: none` if it needs no key"),
+                    );
                 }
                 Auth::None
             }
@@ -123,6 +136,7 @@ impl Checker<'_, '_> {
             chat: self.path(&["providers", name, "paths", "chat"], said.paths.chat.as_ref()?),
             models: self.path(&["providers", name, "paths", "models"], said.paths.models.as_ref()?),
         };
+        self.query(name, &said.query);
         self.model_names(&at("models"), &said.models);
         if said.default_model.as_ref().is_some_and(|model| !is_model_name(model)) {
             self.problem(&at("default_model"), "is not the name of a model", "write it as the provider does");
@@ -130,18 +144,55 @@ impl Checker<'_, '_> {
         Some(Provider {
             name: name.to_owned(),
             display_name: said.display_name.clone()?,
+            // A vendor without a row may still be one of the table.
+            model_table: vendor.map_or_else(|| Some(name.to_owned()), |vendor| vendor.model_table.clone()),
             dialect,
             base_url: base_url?,
             auth,
             credentials,
             headers,
             paths,
+            query: said.query.clone().into_iter().collect(),
             models: said.models.clone(),
             default_model: said.default_model.clone().or_else(|| said.models.first().cloned()),
-            model_prefixes: vendor.map(|vendor| vendor.model_prefixes.clone()).unwrap_or_default(),
+            model_prefixes: said.model_prefixes.clone().unwrap_or_default(),
             capabilities: said.capabilities.iter().flatten().copied().collect(),
+            quirks: Quirks {
+                output_limit: said.quirks.output_limit.unwrap_or_default(),
+                stream_options: said.quirks.stream_options.unwrap_or(true),
+                cache_control: said.quirks.cache_control.unwrap_or(false),
+                deployments: said.quirks.deployments.unwrap_or(false),
+            },
             price: said.price,
         })
+    }
+
+    /// The row for a provider: of the vendor that was said, else of the one with the provider's name.
+    fn vendor(&mut self, provider: &str, said: Option<&str>) -> Option<&'a Vendor> {
+        let vendors = self.situation.vendors;
+        let row = |name: &str| vendors.iter().find(|vendor| vendor.name == name);
+        let Some(said) = said else { return row(provider) };
+        let path = ["providers", provider, "vendor"];
+        match (row(said), row(provider)) {
+            (None, _) => {
+                let names: Vec<&str> = vendors.iter().map(|vendor| vendor.name.as_str()).collect();
+                self.problem(&path, &format!("{said:?} is not a known vendor"), suggest(said, &names));
+            }
+            (Some(said), Some(own)) if said.name != own.name => {
+                self.problem(&path, "is not the vendor of this name", "give the provider another name");
+            }
+            _ => {}
+        }
+        row(said)
+    }
+
+    fn query(&mut self, provider: &str, query: &IndexMap<String, String>) {
+        for (name, value) in query {
+            if !is_visible_ascii(name) || !is_visible_ascii(value) {
+                let path = ["providers", provider, "query", name.as_str()];
+                self.problem(&path, "is not a query parameter", "use visible ASCII for its name and its value");
+            }
+        }
     }
 
     fn credentials(&mut self, provider: &str, said: &raw::Provider) -> Vec<Credential> {
@@ -205,11 +256,13 @@ impl Checker<'_, '_> {
     }
 
     fn path(&mut self, path: &[&str], said: &str) -> String {
-        let valid =
-            said.starts_with('/') && !said.contains(['?', '#']) && said.parse::<http::uri::PathAndQuery>().is_ok();
+        let plain = said.replace("{model}", "model");
+        let valid = plain.starts_with('/')
+            && !plain.contains(['?', '#', '{', '}'])
+            && plain.parse::<http::uri::PathAndQuery>().is_ok();
         if !valid {
             let message = format!("{said:?} is not a path");
-            self.problem(path, &message, "write it as /chat/completions, without a query");
+            self.problem(path, &message, "write it as /chat/completions, and a query in `query`");
         }
         said.to_owned()
     }
@@ -227,13 +280,16 @@ impl Checker<'_, '_> {
     }
 }
 
-/// Fills in what was not said. Headers of both are sent; a header that was said wins.
+/// Fills in what was not said. Headers and query parameters of both are sent; one that was said wins.
 fn complete(said: &mut raw::Provider, pattern: raw::Provider, name: &str) {
     let fill = std::mem::take(said);
     let mut headers = pattern.headers;
     headers.retain(|header, _| !fill.headers.keys().any(|said| said.eq_ignore_ascii_case(header)));
     headers.extend(fill.headers);
+    let mut query = pattern.query;
+    query.extend(fill.query);
     *said = raw::Provider {
+        vendor: fill.vendor,
         display_name: fill.display_name.or(pattern.display_name).or_else(|| Some(name.to_owned())),
         dialect: fill.dialect.or(pattern.dialect),
         base_url: fill.base_url.or(pattern.base_url),
@@ -244,10 +300,13 @@ fn complete(said: &mut raw::Provider, pattern: raw::Provider, name: &str) {
             chat: fill.paths.chat.or(pattern.paths.chat),
             models: fill.paths.models.or(pattern.paths.models),
         },
+        query,
         headers,
         models: fill.models,
+        model_prefixes: fill.model_prefixes.or(pattern.model_prefixes),
         default_model: fill.default_model.or(pattern.default_model),
         capabilities: fill.capabilities.or(pattern.capabilities),
+        quirks: fill.quirks.or(pattern.quirks),
         price: fill.price,
     };
 }
