@@ -15,6 +15,7 @@ use super::tests::World;
 use super::{Args, resolve_with, vendors};
 use crate::api::Arrival;
 use crate::api::ingress::Inbound;
+use crate::gateway::Gateway;
 
 /// One request, as it arrived.
 struct Seen {
@@ -62,15 +63,18 @@ fn server() -> (SocketAddr, JoinHandle<Seen>) {
     (addr, std::thread::spawn(serve))
 }
 
+/// A gateway with these providers, of the known vendors and those of `rows`.
+fn gateway(rows: &str, providers: &str) -> Gateway {
+    let vendors = vendors::parse(&format!("{}\n{rows}", vendors::ROWS)).unwrap_or_else(|problems| panic!("{problems}"));
+    let world = World::default().file("gateway.yaml", format!("log: {{level: error}}\nproviders: {{{providers}}}"));
+    let resolved = resolve_with(&vendors, &Args::default(), &world).unwrap_or_else(|problems| panic!("{problems}"));
+    crate::serve::assemble(resolved.config).unwrap()
+}
+
 /// Sends a request through a gateway with `provider` at the server's address, the known vendors and those of `rows`.
 fn seen(rows: &str, provider: &str, dialect: Dialect, body: &Value) -> Seen {
     let (addr, server) = server();
-    let vendors = vendors::parse(&format!("{}\n{rows}", vendors::ROWS)).unwrap_or_else(|problems| panic!("{problems}"));
-    let file =
-        format!("log: {{level: error}}\nproviders: {{{}}}", provider.replace("SERVER", &format!("http://{addr}")));
-    let world = World::default().file("gateway.yaml", file);
-    let resolved = resolve_with(&vendors, &Args::default(), &world).unwrap_or_else(|problems| panic!("{problems}"));
-    let gateway = Arc::new(crate::serve::assemble(resolved.config).unwrap());
+    let gateway = Arc::new(gateway(rows, &provider.replace("SERVER", &format!("http://{addr}"))));
     let arrival = Arrival { started: Instant::now(), request_id: "test".to_owned(), correlation_id: None, dialect };
     let inbound =
         Inbound { arrival, route: "test", headers: http::HeaderMap::new(), body: Ok(Bytes::from(body.to_string())) };
@@ -164,4 +168,47 @@ fn a_server_of_ones_own_needs_no_key_and_may_have_one() {
     assert!(!told.headers.contains_key("authorization"));
     let told = seen("", "vllm: {base_url: 'SERVER/v1', api_key: k}", Dialect::OpenAiChat, &openai("vllm/m", false));
     assert_eq!(told.headers["authorization"], "Bearer k");
+}
+
+#[test]
+fn the_table_of_models_is_asked_by_the_vendors_name() {
+    let gateway =
+        gateway("", "main: {vendor: openai, api_key: k}, cohere: {dialect: openai_chat, base_url: 'http://h'}");
+    let catalog = &gateway.catalog;
+    let asked = |model: &str| catalog.resolve(Some(model)).map(|found| found.candidates);
+    let found = asked("gpt-5.4-mini").unwrap();
+    assert_eq!(found[0].target.to_string(), "main/gpt-5.4-mini");
+    assert!(found[0].price.is_some());
+    assert!(asked("command-a").unwrap()[0].price.is_some(), "a vendor without a row, by the provider's name");
+    let unknown = asked("gtp-5.4-mini").unwrap_err().message;
+    assert!(unknown.contains("did you mean main/gpt-5.4-mini"), "{unknown}");
+    let names = catalog.names();
+    assert!(names.contains(&"main/gpt-5.4-mini".to_owned()) && names.iter().all(|name| !name.contains("whisper")));
+}
+
+#[test]
+fn deployments_are_known_by_the_names_that_the_operator_lists() {
+    let azure = "azure: {base_url: 'http://h', api_key: k, models: [ours, gpt-5.4-mini]}";
+    let gateway = gateway("", azure);
+    assert_eq!(gateway.catalog.names(), ["azure/ours", "azure/gpt-5.4-mini"]);
+    let price = |model: &str| gateway.catalog.resolve(Some(model)).unwrap().candidates[0].price.is_some();
+    assert!(price("gpt-5.4-mini") && !price("ours"), "a price by the name of the model, if the deployment has it");
+    assert!(gateway.catalog.resolve(Some("gpt-5.2")).is_err(), "nobody has deployed it");
+    let azure = gateway.catalog.provider("azure").unwrap();
+    assert!(azure.chat_uri("..").is_ok(), "the path is the same for all models");
+}
+
+#[test]
+fn no_model_name_leads_out_of_its_place_in_the_path() {
+    let gateway = gateway("", "azure-deployments: {base_url: 'http://h', api_key: k}");
+    let provider = gateway.catalog.provider("azure-deployments").unwrap();
+    for (model, place) in
+        [("a/../b", "a%2F..%2Fb"), ("a?b=c#d", "a%3Fb%3Dc%23d"), ("%2e%2e", "%252e%252e"), ("é", "%C3%A9")]
+    {
+        let uri = provider.chat_uri(model).unwrap().to_string();
+        assert_eq!(uri, format!("/openai/deployments/{place}/chat/completions?api-version=2024-10-21"));
+    }
+    for model in ["", ".", "..", &"x".repeat(100_000)] {
+        assert_eq!(provider.chat_uri(model).unwrap_err().field.as_deref(), Some("model"));
+    }
 }
