@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Compares the gateway with nginx: builds the release binaries, installs nginx where it is missing, prints the table.
 # Options are those of `bench run`: --quick for a look, --full for ten thousand idle streams, --rounds N.
 set -eu

@@ -172,7 +172,7 @@ def test_what_the_client_sets_reaches_the_provider(client, ledger, provider):
     assert request["model"] == NAMES[provider]
     assert (request["temperature"], request["max_tokens"]) == (0.25, 77)
     # Anthropic's models take one of the two, and what is left out must be named.
-    assert request.get("top_p") == 0.5 or raw.headers["x-gateway-dropped"] == "top_p"
+    assert request.get("top_p") == 0.5 or "top_p" in raw.headers["x-gateway-dropped"].split(", ")
     if provider == "openai":
         assert request["stop"] == ["Berlin", "Rome"]
         assert request["messages"][0] == {"role": "system", "content": "You are a geographer."}

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_load_never_runs_on_the_proxys_cores() {
+    fn the_load_never_runs_on_the_cores_of_the_proxy() {
         let cores = |one: &str, two: Option<&str>, load: &str| {
             Some(Cores { one: one.to_owned(), two: two.map(str::to_owned), load: load.to_owned() })
         };
