@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TARGETS = "setup run test test-cov lint fmt bench e2e faults docker-build docker-up docker-down docker-logs clean help".split()
+TARGETS = "setup run test test-cov lint fmt bench e2e fuzz faults docker-build docker-up docker-down docker-logs clean help".split()
 
 VARIABLES = """
     HOST PORT LOG_LEVEL LOG_FORMAT OPENAI_API_KEY OPENAI_BASE_URL OPENAI_DEFAULT_MODEL ANTHROPIC_API_KEY ANTHROPIC_BASE_URL
