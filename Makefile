@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cov lint fmt bench e2e faults docker-build docker-up docker-down docker-logs update-models clean toolchain
+.PHONY: help setup run test test-cov lint fmt bench e2e fuzz faults docker-build docker-up docker-down docker-logs update-models clean toolchain
 
 TOOLS := .cache/tools/bin
 IMAGE ?= llm-gateway
@@ -48,6 +48,9 @@ e2e: toolchain ## real tokens through the gateway, from a llama.cpp server with 
 	@scripts/setup.sh llama
 	@cargo build --package llm-gateway
 	@$(TOOLS)/pytest -rs e2e/llama
+
+fuzz: toolchain ## random bytes against the wire formats, FUZZ_SECONDS (60) for each target
+	@scripts/fuzz.sh
 
 faults: ## the fault marathon (not built yet)
 	@echo "make faults: not built yet" >&2; exit 1
