@@ -107,16 +107,17 @@ fn stream(from: ProviderDialect, data: &[u8]) {
     let (rest, mut pieces) = in_pieces(data);
     let (events, ending) = decode(from, &mut std::iter::once(rest));
     assert!(decode(from, &mut pieces) == (events.clone(), ending), "a cut changes what is read");
-    let (mut open, mut finished, mut failed) = (false, false, false);
-    for (n, event) in events.iter().enumerate() {
+    let (mut started, mut open, mut finished, mut failed) = (false, false, false, false);
+    for event in &events {
         match event {
-            StreamEvent::Start { .. } => assert!(n == 0, "a start in the middle"),
+            StreamEvent::Start { .. } => assert!(!std::mem::replace(&mut started, true), "a second start"),
+            StreamEvent::Ping | StreamEvent::Error(_) => failed |= matches!(event, StreamEvent::Error(_)),
+            _ if !started => panic!("{event:?} before the start"),
             StreamEvent::BlockStart(_) => assert!(!std::mem::replace(&mut open, true) && !finished, "blocks overlap"),
             StreamEvent::Delta(_) => assert!(open, "a delta outside of a block"),
             StreamEvent::BlockEnd => assert!(std::mem::replace(&mut open, false), "the end of no block"),
             StreamEvent::Finish(_) => assert!(!open && !std::mem::replace(&mut finished, true), "a wrong finish"),
-            StreamEvent::Error(_) => failed = true,
-            StreamEvent::Usage(_) | StreamEvent::Ping | StreamEvent::Dropped(_) => {}
+            StreamEvent::Usage(_) | StreamEvent::Dropped(_) => {}
         }
     }
     assert!(ending == Ending::Truncated || finished && !failed, "complete without a finish");

@@ -14,7 +14,7 @@ use crate::usage::Usage;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamEvent {
-    /// First of all, once.
+    /// First of all but pings and errors, once.
     Start {
         id: String,
         model: String,

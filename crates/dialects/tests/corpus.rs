@@ -1,6 +1,6 @@
 //! Runs what the fuzzer's targets do over their seeds, without a fuzzer.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(unreachable_pub, reason = "the file is shared with the fuzzer's targets")]
 
 mod common;

@@ -533,6 +533,14 @@ fn an_error_event_ends_a_stream_without_a_success() {
 }
 
 #[test]
+fn an_answer_whose_start_never_came_begins_all_the_same() {
+    let (seen, _) = events("messages", &[(text_block("Hi") + &stop("end_turn")).as_bytes()]);
+    assert!(matches!(seen[0], StreamEvent::Start { .. }), "{seen:?}");
+    let late = events("messages", &[(text_block("Hi") + &start()).as_bytes()]).0;
+    assert!(matches!(late.last(), Some(StreamEvent::Error(_))), "{late:?}");
+}
+
+#[test]
 fn two_starts_are_one_answer() {
     assert_eq!(
         messages(&[start(), text_block("Hi"), stop("end_turn")]),

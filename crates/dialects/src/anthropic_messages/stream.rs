@@ -206,6 +206,7 @@ impl Decoder {
             }
             EventKind::MessageDelta => {
                 self.end_block(out);
+                self.must_have_started(out);
                 lose(data, &wire::MESSAGE_DELTA, "delta.", out);
                 if let Some(usage) = event.usage {
                     self.usage.replace(usage);
@@ -221,6 +222,7 @@ impl Decoder {
             }
             EventKind::MessageStop => {
                 self.end_block(out);
+                self.must_have_started(out);
                 // Not before: whoever sees a finish reason takes the answer for complete.
                 let implied = || if self.called_tools { FinishReason::ToolCalls } else { FinishReason::STOP };
                 let finish = self.finish.take().unwrap_or_else(implied);
@@ -236,6 +238,14 @@ impl Decoder {
         };
         self.content |= role == EventRole::Content;
         Ok(role)
+    }
+
+    /// An answer of which the start never came begins all the same, without a name.
+    fn must_have_started(&mut self, out: &mut Vec<StreamEvent>) {
+        if self.started.is_none() {
+            self.started = Some(String::new());
+            out.push(StreamEvent::Start { id: String::new(), model: String::new(), created: None, usage: None });
+        }
     }
 
     /// Some gateways send `message_start` twice. Another answer's, in the middle of this one, is a splice of two.
@@ -264,6 +274,7 @@ impl Decoder {
     ) -> Result<EventRole, Unreadable> {
         self.end_block(out);
         let kind = parse::<BlockHead>(raw)?.kind;
+        self.must_have_started(out);
         if let BlockKind::Foreign = kind {
             let value: Value = parse(raw)?;
             let kind = value.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
