@@ -416,15 +416,20 @@ pub(crate) fn unknown(json: &str, shape: &Shape, path: &str, names: &mut Vec<Str
         let here = || if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
         if let Some((_, deeper)) = shape.deeper.iter().find(|(known, _)| *known == name) {
             unknown(value.get(), deeper, &here(), names);
-        } else if !shape.known.contains(&&*name) && says_something(value) {
+        } else if !shape.known.contains(&&*name) && says_something(&name, value) {
             names.push(here());
         }
     }
 }
 
-/// Is there something other than `null`, `false`, zero, an empty string, list or object?
-pub(crate) fn says_something(value: &RawValue) -> bool {
-    !matches!(value.get(), "null" | "false" | "0" | "0.0" | "\"\"" | "[]" | "{}")
+/// Is there something other than `null`, `false`, zero, an empty string, list or object? The usual tier of service, which
+/// stands in every answer, says nothing either: a header that is always there is read by nobody.
+fn says_something(name: &str, value: &RawValue) -> bool {
+    match value.get() {
+        "null" | "false" | "0" | "0.0" | "\"\"" | "[]" | "{}" => false,
+        "\"default\"" | "\"standard\"" => name != "service_tier",
+        _ => true,
+    }
 }
 
 /// The error for a value of the wrong type.

@@ -469,7 +469,7 @@ fn usage_that_is_said_again_is_not_added() {
 fn details_of_the_stop_container_and_context_are_told_in_streams_and_whole_answers() {
     let delta = event(
         json!({"type": "message_delta", "delta": {"stop_reason": "refusal", "stop_details": {"type": "refusal"},
-        "container": {"id": "c"}}, "context_management": {"applied_edits": [1]}, "usage": {"output_tokens": 1, "service_tier": "standard",
+        "container": {"id": "c"}}, "context_management": {"applied_edits": [1]}, "usage": {"output_tokens": 1, "service_tier": "priority",
         "server_tool_use": {"web_search_requests": 1}, "inference_geo": "us", "iterations": [1], "output_tokens_details": {"thinking_tokens": 1}}}),
     );
     let seen = messages(&[delta, event(json!({"type": "message_stop"}))]);

@@ -15,9 +15,9 @@ use crate::json::Shape;
 
 pub(super) type Raw<'a> = Option<&'a RawValue>;
 
-/// What is read of an answer, or is filler (`obfuscation`, and Mistral's `p`).
+/// What is read of an answer, or is no part of it: filler (`obfuscation`, and Mistral's `p`), the name of the provider's build.
 pub(super) const BODY: Shape = Shape {
-    known: &["id", "object", "model", "created", "error", "x_groq", "obfuscation", "p"],
+    known: &["id", "object", "model", "created", "error", "x_groq", "obfuscation", "p", "system_fingerprint"],
     deeper: &[("choices", &CHOICE), ("usage", &USAGE)],
 };
 const CHOICE: Shape = Shape {

@@ -1,6 +1,6 @@
 //! Rows for answers.
 
-use super::{Approximated, Carried, Dropped, Row};
+use super::{Approximated, Carried, Dropped, Nothing, Row};
 
 pub(super) const CHAT_TO_MESSAGES: &[Row] = &[
     ("id", r#"{"id": "c1"}"#, Approximated("with the prefix that clients expect", r#"{"id": "msg_c1"}"#, &[])),
@@ -81,9 +81,9 @@ pub(super) const CHAT_TO_MESSAGES: &[Row] = &[
     ),
     ("created", r#"{"created": 5}"#, Approximated("there is no place for it", "{}", &[])),
     (
-        "service_tier, system_fingerprint, moderation, metadata",
-        r#"{"service_tier": "default", "system_fingerprint": "fp", "moderation": {"input": {}}, "metadata": {"k": "v"}}"#,
-        Dropped(&["metadata", "moderation", "service_tier", "system_fingerprint"]),
+        "service_tier, moderation, metadata",
+        r#"{"service_tier": "flex", "moderation": {"input": {}}, "metadata": {"k": "v"}}"#,
+        Dropped(&["metadata", "moderation", "service_tier"]),
     ),
     (
         "usage",
@@ -98,6 +98,11 @@ pub(super) const CHAT_TO_MESSAGES: &[Row] = &[
         Dropped(&["usage.prompt_tokens_details.audio_tokens"]),
     ),
     ("(anything else)", r#"{"x_new": 1}"#, Dropped(&["x_new"])),
+    (
+        "service_tier (default), system_fingerprint",
+        r#"{"service_tier": "default", "system_fingerprint": "fp"}"#,
+        Nothing("the tier that everybody gets, the name of the provider's build"),
+    ),
 ];
 
 pub(super) const MESSAGES_TO_CHAT: &[Row] = &[
@@ -184,7 +189,7 @@ pub(super) const MESSAGES_TO_CHAT: &[Row] = &[
     ),
     (
         "usage: server_tool_use, service_tier, inference_geo, speed, …",
-        r#"{"usage": {"server_tool_use": {"web_search_requests": 1}, "service_tier": "standard"}}"#,
+        r#"{"usage": {"server_tool_use": {"web_search_requests": 1}, "service_tier": "priority"}}"#,
         Dropped(&["usage.server_tool_use", "usage.service_tier"]),
     ),
     ("(anything else)", r#"{"x_new": 1}"#, Dropped(&["x_new"])),
@@ -233,7 +238,12 @@ pub(super) const CHAT_TO_NATIVE: &[Row] = &[
             r#"{"usage": {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14, "cached_tokens": 6, "reasoning_tokens": 2}}"#,
         ),
     ),
-    ("service_tier, system_fingerprint, …", r#"{"service_tier": "default"}"#, Dropped(&["service_tier"])),
+    ("service_tier, …", r#"{"service_tier": "flex"}"#, Dropped(&["service_tier"])),
+    (
+        "service_tier (default), system_fingerprint",
+        r#"{"service_tier": "default", "system_fingerprint": "fp"}"#,
+        Nothing("the tier that everybody gets, the name of the provider's build"),
+    ),
 ];
 
 pub(super) const MESSAGES_TO_NATIVE: &[Row] = &[
