@@ -77,7 +77,13 @@ pub fn requests(data: &[u8]) {
     for from in CLIENTS {
         let Ok(request) = codec::client(from).decode_request(data) else { continue };
         for to in PROVIDERS {
-            let target = EncodeTarget { model: "m", max_output_tokens: None, max_tokens_field: "max_tokens" };
+            let target = EncodeTarget {
+                model: "m",
+                max_output_tokens: None,
+                max_tokens_field: "max_tokens",
+                cache_control: false,
+                stream_options: true,
+            };
             let encoded = codec::provider(to).encode_request(&request, &target);
             json::check(&encoded.body).expect("an encoded request is JSON");
             if let Err(error) = codec::client(Dialect::from(to)).decode_request(&encoded.body) {
