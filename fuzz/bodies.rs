@@ -81,8 +81,8 @@ pub fn requests(data: &[u8]) {
                 model: "m",
                 max_output_tokens: None,
                 max_tokens_field: "max_tokens",
-                stream_options: true,
                 cache_control: false,
+                stream_options: true,
             };
             let encoded = codec::provider(to).encode_request(&request, &target);
             json::check(&encoded.body).expect("an encoded request is JSON");
