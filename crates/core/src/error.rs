@@ -175,6 +175,8 @@ impl UpstreamError {
         let says = |word: &str| self.kind == word || self.code.as_deref() == Some(word);
         match self.status {
             402 => FailureClass::SpendCap,
+            // Anthropic has no status for an empty purse: it says so in words.
+            400 if self.message.contains("credit balance is too low") => FailureClass::SpendCap,
             429 if SPENT.into_iter().any(says) => FailureClass::SpendCap,
             401 | 403 => FailureClass::Credential,
             429 => FailureClass::Quota,
@@ -289,5 +291,8 @@ mod tests {
         );
         assert_eq!(upstream(429, "rate_limit_error", None).class(), FailureClass::Quota);
         assert_eq!(upstream(200, "overloaded_error", None).class(), FailureClass::Overload);
+        let message = "Your credit balance is too low to access the Anthropic API.".to_owned();
+        let broke = UpstreamError { message, ..upstream(400, "invalid_request_error", None) };
+        assert_eq!(broke.class(), FailureClass::SpendCap);
     }
 }
