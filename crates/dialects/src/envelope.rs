@@ -84,7 +84,7 @@ impl Envelope {
     /// The body with another `model`; `include_usage` adds `stream_options.include_usage: true`.
     pub fn splice(&self, body: &Bytes, model: &str, include_usage: bool) -> Pieces {
         let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(2);
-        let quoted = Value::from(model).to_string();
+        let quoted = serde_json::to_string(model).unwrap_or_default();
         let mut front = String::new();
         match &self.places.model {
             Some(place) => edits.push((place.clone(), quoted)),

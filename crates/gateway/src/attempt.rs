@@ -19,13 +19,14 @@ use gateway_dialects::codec::{self, EncodeTarget, Glance};
 use gateway_policy::routing::RoutePlan;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 
+use crate::api::egress::REPLY_HEADERS;
 use crate::call::SharedCall;
 use crate::config::{OnUnsupported, Quirks};
 use crate::gateway::Gateway;
 use crate::providers::catalog::Facts;
 use crate::providers::client::{AnswerBody, BodyError, Payload, SendError};
 use crate::relay::{Relay, Writer};
-use crate::settle::{Outcome, Settle};
+use crate::settle::{Outcome, Settle, shortened};
 
 /// An answer that began well.
 #[derive(Debug)]
@@ -130,7 +131,7 @@ impl Failure {
             Failure::Upstream(refused) => &refused.error.message,
             Failure::Gateway { error, .. } => error.internal.as_ref().unwrap_or(&error.message),
         };
-        text.chars().take(500).collect()
+        shortened(text, 500)
     }
 
     fn status(&self) -> Option<u16> {
@@ -275,7 +276,7 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
         };
         return open_stream(gateway, call, target, body, passed_headers(&head.headers, same), &limits, writer)
             .await
-            .map(|relay| Good::Stream(Box::new(relay)));
+            .map(Good::Stream);
     }
     let body = match tokio::time::timeout_at(limits.whole.into(), body.collect(RESPONSE_BODY_BYTES)).await {
         Err(_) => return Err(Failure::gateway(FailureClass::Timeout, target, "the answer did not end in time")),
@@ -379,8 +380,8 @@ async fn open_stream(
     headers: HeaderMap,
     limits: &Limits,
     writer: Writer,
-) -> Result<Relay, Failure> {
-    let mut relay = Relay::new(gateway.config.timeouts, call.clone(), target.clone(), headers, body, writer);
+) -> Result<Box<Relay>, Failure> {
+    let mut relay = Box::new(Relay::new(gateway.config.timeouts, call.clone(), target.clone(), headers, body, writer));
     match tokio::time::timeout_at(limits.first_content.into(), relay.open()).await {
         Err(_) => Err(Failure::gateway(FailureClass::Timeout, target, "no first content in time")),
         Ok(Err(failure)) => Err(failure),
@@ -444,8 +445,9 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 fn upstream_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get("x-request-id").or_else(|| headers.get("request-id"))?;
-    id.to_str().ok().map(|id| id.chars().take(200).collect())
+    const NAMES: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
+    let id = NAMES.iter().find_map(|name| headers.get(name))?;
+    id.to_str().ok().map(|id| shortened(id, 200))
 }
 
 /// The headers of an answer that may pass; those of a vendor only to clients of the same dialect.
@@ -456,7 +458,7 @@ fn passed_headers(headers: &HeaderMap, same: bool) -> HeaderMap {
         "openai-organization" | "openai-project" | "anthropic-organization-id" => false,
         name => same && (name.starts_with("openai-") || name.starts_with("anthropic-")),
     };
-    let mut passed = HeaderMap::with_capacity(8);
+    let mut passed = HeaderMap::with_capacity(REPLY_HEADERS);
     for (name, value) in headers {
         if passes(name) {
             passed.append(name.clone(), value.clone());

@@ -21,7 +21,7 @@ use crate::api::ingress::Inbound;
 /// What a client asks, and how.
 #[derive(Debug)]
 pub struct Call {
-    pub request_id: String,
+    pub request_id: Arc<str>,
     pub dialect: Dialect,
     pub started: Instant,
     pub body: Bytes,
@@ -34,7 +34,7 @@ pub struct Call {
     pub timeout: Option<Duration>,
     /// Headers that pass to a provider of the same dialect.
     pub forwarded: HeaderMap,
-    chat: OnceLock<Result<ChatRequest, Box<GatewayError>>>,
+    chat: OnceLock<Result<Box<ChatRequest>, Box<GatewayError>>>,
 }
 
 impl Call {
@@ -42,15 +42,14 @@ impl Call {
     pub fn open(inbound: Inbound, dialect: Dialect, streamed: bool) -> Result<Call, GatewayError> {
         let Inbound { arrival, headers, body, .. } = inbound;
         let body = body?;
-        let mut hints = header_hints(&headers)?;
-        let timeout = timeout_header(&headers)?;
+        let Asked { mut hints, timeout, user } = Asked::read(&headers)?;
         let envelope = Envelope::read(&body)?;
         let mut call = Call {
             request_id: arrival.request_id,
             dialect,
             started: arrival.started,
             forwarded: forwarded(&headers, dialect),
-            user: text_header(&headers, "x-gateway-user"),
+            user,
             body,
             stream: envelope.stream || streamed,
             envelope,
@@ -73,7 +72,7 @@ impl Call {
             call.metadata = Some(Value::Object(request.metadata));
             let mut chat = request.chat;
             chat.stream = call.stream;
-            call.chat = OnceLock::from(Ok(chat));
+            call.chat = OnceLock::from(Ok(Box::new(chat)));
         } else if call.envelope.model.as_deref().unwrap_or_default().is_empty() {
             return Err(GatewayError::invalid(
                 "model",
@@ -90,7 +89,7 @@ impl Call {
 
     /// The request in canonical form; decoded when first asked for.
     pub fn chat(&self) -> Result<&ChatRequest, GatewayError> {
-        let decode = || codec::client(self.dialect).decode_request(&self.body).map_err(Box::new);
+        let decode = || codec::client(self.dialect).decode_request(&self.body).map(Box::new).map_err(Box::new);
         match self.chat.get_or_init(decode) {
             Ok(chat) => Ok(chat),
             Err(error) => Err((**error).clone()),
@@ -113,11 +112,28 @@ fn list_header(headers: &HeaderMap, name: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
-/// Routing hints in headers, which every dialect may carry.
-fn header_hints(headers: &HeaderMap) -> Result<Hints, GatewayError> {
-    if !headers.keys().any(|name| name.as_str().starts_with("x-gateway-")) {
-        return Ok(Hints::default());
+/// What a client asks of the gateway in headers, which every dialect may carry.
+#[derive(Default)]
+struct Asked {
+    hints: Hints,
+    timeout: Option<Duration>,
+    user: Option<String>,
+}
+
+impl Asked {
+    fn read(headers: &HeaderMap) -> Result<Asked, GatewayError> {
+        if !headers.keys().any(|name| name.as_str().starts_with("x-gateway-")) {
+            return Ok(Asked::default());
+        }
+        Ok(Asked {
+            hints: header_hints(headers)?,
+            timeout: timeout_header(headers)?,
+            user: text_header(headers, "x-gateway-user"),
+        })
     }
+}
+
+fn header_hints(headers: &HeaderMap) -> Result<Hints, GatewayError> {
     let strategy = match text_header(headers, "x-gateway-strategy") {
         None => None,
         Some(name) => Some(Strategy::parse(&name).ok_or_else(|| {

@@ -48,9 +48,8 @@ pub async fn handle(gateway: Arc<Gateway>, inbound: Inbound, dialect: Dialect, s
 
 /// Which targets are tried, in which order.
 pub fn plan(gateway: &Gateway, call: &Call) -> Result<RoutePlan, GatewayError> {
-    let names: Vec<&str> = gateway.catalog.providers().iter().map(|provider| &*provider.name).collect();
     call.hints
-        .check(&names)
+        .check(gateway.catalog.providers().iter().map(|provider| &*provider.name))
         .map_err(|unknown| GatewayError::invalid(egress::hint_field(call.dialect, &unknown), unknown.to_string()))?;
     let resolved = gateway.catalog.resolve(call.model())?;
     let mut hints = call.hints.clone();
@@ -81,7 +80,7 @@ pub fn answer(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target) -> Ans
         .provider(&target.provider)
         .and_then(|provider| gateway.catalog.facts(provider, &target.model).price);
     Answer {
-        request_id: call.request_id.clone(),
+        request_id: call.request_id.to_string(),
         provider: target.provider.clone(),
         model: target.model.clone(),
         created: u64::try_from(now.as_second()).unwrap_or_default(),

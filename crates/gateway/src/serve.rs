@@ -213,7 +213,7 @@ pub fn explain(arguments: &cli::Explain) -> Result<String, Refusal> {
     let body = std::fs::read(&arguments.request).map_err(|error| format!("{path}: {error}"))?;
     let gateway = assemble(config)?;
     let arrival =
-        Arrival { started: Instant::now(), request_id: String::new(), correlation_id: None, dialect: Dialect::Native };
+        Arrival { started: Instant::now(), request_id: "".into(), correlation_id: None, dialect: Dialect::Native };
     let inbound = Inbound { arrival, route: "explain", headers: HeaderMap::new(), body: Ok(Bytes::from(body)) };
     let call = Call::open(inbound, Dialect::Native, false).map_err(|error| format!("{path}: {error}"))?;
     let plan = match pipeline::plan(&gateway, &call) {

@@ -94,7 +94,7 @@ fn maybe_rounded<S: Serializer>(ms: &Option<f64>, serializer: S) -> Result<S::Ok
 /// What is known of a request: the fields of its log line.
 #[derive(Debug, Serialize)]
 pub struct Record {
-    pub request_id: String,
+    pub request_id: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
     pub route: &'static str,
@@ -259,7 +259,7 @@ impl Settle {
     pub fn asked(&mut self, call: &Call) {
         self.with(|record| {
             record.stream = call.stream;
-            record.model_asked = call.model().map(|model| model.chars().take(200).collect());
+            record.model_asked = call.model().map(|model| shortened(model, 200));
             record.user = call.user.clone();
         });
     }
@@ -344,8 +344,12 @@ impl Settle {
 
     /// The time to the answer, or to its first content, that was the gateway's own.
     pub fn overhead(&self) -> Duration {
-        let waiting = self.waiting.map(|since| since.elapsed()).unwrap_or_default();
-        self.overhead.unwrap_or_else(|| self.started.elapsed().saturating_sub(self.upstream + waiting))
+        self.overhead_at(Instant::now())
+    }
+
+    fn overhead_at(&self, now: Instant) -> Duration {
+        let waiting = self.waiting.map(|since| now - since).unwrap_or_default();
+        self.overhead.unwrap_or_else(|| (now - self.started).saturating_sub(self.upstream + waiting))
     }
 
     /// The end of a request that no target was asked for.
@@ -360,12 +364,13 @@ impl Settle {
 
     /// Told when the last byte of the answer has been handed out, or when the request has failed.
     pub fn end(&mut self, status: u16, outcome: Outcome, error: Option<String>) {
-        let overhead_ms = millis(self.overhead());
+        let now = Instant::now();
+        let overhead_ms = millis(self.overhead_at(now));
         let Some(mut record) = self.record.take() else { return };
         record.status = status;
         record.outcome = outcome;
         record.error = error;
-        record.duration_ms = millis(self.started.elapsed());
+        record.duration_ms = millis(now - self.started);
         record.overhead_ms = overhead_ms;
         let gateway = &self.gateway;
         gateway.metrics.in_flight.dec();
@@ -388,6 +393,12 @@ impl Drop for Settle {
             self.end(499, Outcome::ClientGone, None);
         }
     }
+}
+
+/// The first `most` characters.
+pub fn shortened(text: &str, most: usize) -> String {
+    let end = if text.len() <= most { None } else { text.char_indices().nth(most) };
+    text[..end.map_or(text.len(), |(at, _)| at)].to_owned()
 }
 
 fn millis(duration: Duration) -> f64 {

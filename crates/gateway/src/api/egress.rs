@@ -48,6 +48,9 @@ names! {
     X_SHOULD_RETRY "x-should-retry";
 }
 
+/// So many headers an answer has as a rule, those of its provider included.
+pub const REPLY_HEADERS: usize = 12;
+
 /// An answer on its way out.
 #[derive(Debug)]
 pub struct Reply {
@@ -58,7 +61,11 @@ pub struct Reply {
 
 impl Reply {
     pub fn new(status: StatusCode) -> Self {
-        Reply { status, headers: HeaderMap::with_capacity(16), body: Content::Bytes(None) }
+        Reply::with_headers(status, HeaderMap::with_capacity(REPLY_HEADERS))
+    }
+
+    fn with_headers(status: StatusCode, headers: HeaderMap) -> Self {
+        Reply { status, headers, body: Content::Bytes(None) }
     }
 
     pub fn json<T: Serialize>(value: &T) -> Self {
@@ -132,8 +139,7 @@ fn status_of(status: u16) -> StatusCode {
 
 /// A provider's error, as it came.
 pub fn verbatim(refused: &Refused) -> Reply {
-    let mut reply = Reply::new(status_of(refused.status));
-    reply.headers = refused.headers.clone();
+    let mut reply = Reply::with_headers(status_of(refused.status), refused.headers.clone());
     reply.headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     reply.with_bytes(refused.body.clone())
 }
@@ -158,8 +164,7 @@ pub fn translated(refused: &Refused, call: &Call) -> Reply {
 
 /// The headers of an answer that began well.
 pub fn answered(call: &Call, settle: &Settle, target: &Target, headers: HeaderMap) -> Reply {
-    let mut reply = Reply::new(StatusCode::OK);
-    reply.headers = headers;
+    let mut reply = Reply::with_headers(StatusCode::OK, headers);
     about(call, &mut reply, settle);
     reply.set(X_GATEWAY_PROVIDER, &*target.provider);
     reply.set(X_GATEWAY_MODEL, &*target.model);
@@ -243,10 +248,10 @@ pub fn event_stream(reply: &mut Reply) {
 
 /// What every answer carries: the gateway's id of the request, the client's, the time it took.
 pub fn identify(reply: &mut Reply, gateway: &Gateway, arrival: &Arrival) {
-    reply.set(X_REQUEST_ID, arrival.request_id.as_str());
+    reply.set(X_REQUEST_ID, &*arrival.request_id);
     if arrival.dialect == Dialect::AnthropicMessages {
         // Where the official SDK looks for it.
-        reply.set(REQUEST_ID, arrival.request_id.as_str());
+        reply.set(REQUEST_ID, &*arrival.request_id);
     }
     if let Some(id) = &arrival.correlation_id {
         reply.set(X_CORRELATION_ID, id.as_str());
@@ -259,7 +264,7 @@ pub fn identify(reply: &mut Reply, gateway: &Gateway, arrival: &Arrival) {
 
 /// Milliseconds with three digits behind the point.
 fn millis(duration: Duration, unit: &str) -> String {
-    let micros = duration.as_micros();
+    let micros = duration.as_micros() as u64;
     format!("{}.{:03}{unit}", micros / 1000, micros % 1000)
 }
 

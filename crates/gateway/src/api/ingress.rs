@@ -74,8 +74,13 @@ pub fn correlation_id(headers: &HeaderMap) -> Option<String> {
     Some(value.chars().take(200).collect())
 }
 
-/// Reads a body of JSON: at most `limit` bytes, not slower than a very slow line.
-pub async fn read_body(headers: &HeaderMap, mut body: Incoming, limit: usize) -> Result<Bytes, GatewayError> {
+/// Reads a body of JSON: at most `limit` bytes, from when it `began` on not slower than a very slow line.
+pub async fn read_body(
+    began: Instant,
+    headers: &HeaderMap,
+    mut body: Incoming,
+    limit: usize,
+) -> Result<Bytes, GatewayError> {
     check_type(headers)?;
     let too_large = || {
         GatewayError::new(ErrorKind::PayloadTooLarge, format!("the body is larger than {} MiB", limit / (1024 * 1024)))
@@ -85,7 +90,6 @@ pub async fn read_body(headers: &HeaderMap, mut body: Incoming, limit: usize) ->
     if announced > limit {
         return Err(too_large());
     }
-    let began = Instant::now();
     let (mut first, mut whole, mut length) = (Bytes::new(), BytesMut::new(), 0_usize);
     loop {
         let deadline =
@@ -130,13 +134,15 @@ fn check_type(headers: &HeaderMap) -> Result<(), GatewayError> {
             "compressed bodies are not taken; send the JSON as it is",
         ));
     }
-    match headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase()) {
-        Some(kind) if !kind.contains("json") => Err(GatewayError::invalid(
-            "content-type",
-            format!("the body must be JSON (content-type: application/json), got {kind:?}"),
-        )),
-        _ => Ok(()),
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    if kind.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"json")) {
+        return Ok(());
     }
+    let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+    Err(GatewayError::invalid(
+        "content-type",
+        format!("the body must be JSON (content-type: application/json), got {kind:?}"),
+    ))
 }
 
 #[cfg(test)]

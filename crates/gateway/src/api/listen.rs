@@ -222,6 +222,7 @@ where
     let mut phase = shared.phase.clone();
     loop {
         let changed = tokio::select! {
+            biased;
             ended = connection.as_mut() => return ended.map_err(io::Error::other),
             changed = phase.changed() => changed,
         };

@@ -63,7 +63,7 @@ pub async fn respond(
 #[derive(Debug, Clone)]
 pub struct Arrival {
     pub started: Instant,
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// The client's own name for the request.
     pub correlation_id: Option<String>,
     /// In which its errors are told.
@@ -71,16 +71,15 @@ pub struct Arrival {
 }
 
 /// Sortable by time, unique in practice. It is a name, not a secret: no system call for its randomness.
-fn request_id() -> String {
+fn request_id() -> Arc<str> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let random = fastrand::u128(..).to_ne_bytes();
     let [a, b, c, d, e, f, g, h, i, j, ..] = random;
     let id =
         uuid::Builder::from_unix_timestamp_millis(now.as_millis() as u64, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
-    let mut text = String::with_capacity(36);
-    text.push_str("req_");
-    text.push_str(id.simple().encode_lower(&mut uuid::Uuid::encode_buffer()));
-    text
+    let mut text = *b"req_00000000000000000000000000000000";
+    id.simple().encode_lower(&mut text[4..]);
+    Arc::from(String::from_utf8_lossy(&text))
 }
 
 async fn dispatch(
@@ -100,7 +99,8 @@ async fn dispatch(
     *route = row.name;
     match row.action {
         Action::Complete { dialect, streamed } => {
-            let body = ingress::read_body(&head.headers, body, gateway.config.server.body_limit_bytes).await;
+            let body =
+                ingress::read_body(arrival.started, &head.headers, body, gateway.config.server.body_limit_bytes).await;
             let inbound = Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body };
             Ok(pipeline::handle(gateway.clone(), inbound, dialect, streamed).await)
         }

@@ -75,7 +75,7 @@ fn gateway(rows: &str, providers: &str) -> Gateway {
 fn seen(rows: &str, provider: &str, dialect: Dialect, body: &Value) -> Seen {
     let (addr, server) = server();
     let gateway = Arc::new(gateway(rows, &provider.replace("SERVER", &format!("http://{addr}"))));
-    let arrival = Arrival { started: Instant::now(), request_id: "test".to_owned(), correlation_id: None, dialect };
+    let arrival = Arrival { started: Instant::now(), request_id: "test".into(), correlation_id: None, dialect };
     let inbound =
         Inbound { arrival, route: "test", headers: http::HeaderMap::new(), body: Ok(Bytes::from(body.to_string())) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -47,15 +47,15 @@ pub struct Hints {
 
 impl Hints {
     /// Refuses a name that none of the configured `providers` has: a misspelt hint must not be a hint without effect.
-    pub fn check(&self, providers: &[&str]) -> Result<(), UnknownProvider> {
+    pub fn check<'a>(&self, providers: impl Iterator<Item = &'a str> + Clone) -> Result<(), UnknownProvider> {
         let lists = [
             (Hint::Preferred, self.preferred.as_slice()),
             (Hint::Excluded, self.excluded.as_slice()),
             (Hint::Pinned, self.pinned.as_slice()),
         ];
         for (hint, names) in lists {
-            if let Some(index) = names.iter().position(|name| !providers.contains(&name.as_str())) {
-                let known = providers.iter().map(|&name| name.to_owned()).collect();
+            if let Some(index) = names.iter().position(|name| !providers.clone().any(|known| known == name)) {
+                let known = providers.map(str::to_owned).collect();
                 return Err(UnknownProvider { hint, index, name: names[index].clone(), known });
             }
         }

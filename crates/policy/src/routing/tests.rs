@@ -128,12 +128,12 @@ fn a_misspelt_provider_is_named_with_its_place_and_the_ones_that_exist() {
         excluded: vec!["anthropic".into(), "antrophic".into()],
         ..Hints::default()
     };
-    let error = hints.check(&known).expect_err("misspelt");
+    let error = hints.check(known.iter().copied()).expect_err("misspelt");
     assert_eq!((error.hint, error.index), (Hint::Excluded, 1));
     assert_eq!(error.to_string(), r#"no provider is named "antrophic"; configured are: openai, anthropic"#);
     let pinned = Hints { pinned: Some("x".into()), ..Hints::default() };
-    assert_eq!(pinned.check(&known).expect_err("unknown").hint, Hint::Pinned);
-    assert_eq!(Hints { pinned: Some("openai".into()), ..Hints::default() }.check(&known), Ok(()));
+    assert_eq!(pinned.check(known.iter().copied()).expect_err("unknown").hint, Hint::Pinned);
+    assert_eq!(Hints { pinned: Some("openai".into()), ..Hints::default() }.check(known.iter().copied()), Ok(()));
 }
 
 #[test]
