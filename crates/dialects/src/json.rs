@@ -254,6 +254,8 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
+    /// Inlined, so that a block's loop need not wait for it.
+    #[inline(always)]
     fn escape(&mut self) -> Result<(), GatewayError> {
         match self.body.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
