@@ -15,7 +15,7 @@ use http::header;
 use crate::api::body::{Opening, StreamBody};
 use crate::api::egress::{self, Reply};
 use crate::api::ingress::Inbound;
-use crate::attempt::{self, Failure, Good, Whole, WholeBody};
+use crate::attempt::{self, Failure, Good, WholeBody};
 use crate::call::{self, Call, SharedCall};
 use crate::gateway::Gateway;
 use crate::settle::{Outcome, Record, Settle};
@@ -101,11 +101,12 @@ fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure
             reply.with_stream(StreamBody::flowing(gateway.clone(), call.clone(), relay, settle))
         }
         Ok(Good::Whole(whole)) => {
-            let (body, streamed) = said(gateway, call, &whole);
+            let translated = matches!(whole.body, WholeBody::Translate(_));
+            let (body, streamed) = said(gateway, call, &whole.target, whole.body);
             let mut reply = egress::answered(call, &settle, &whole.target, whole.headers);
             if streamed {
                 egress::event_stream(&mut reply);
-            } else if matches!(whole.body, WholeBody::Translate(_)) {
+            } else if translated {
                 reply.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
             }
             settle.end(reply.status.as_u16(), Outcome::Ok, None);
@@ -116,17 +117,17 @@ fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure
 }
 
 /// A whole answer in the client's dialect; as a stream where the client wants one and the provider gave none.
-pub fn said(gateway: &Arc<Gateway>, call: &SharedCall, whole: &Whole) -> (Bytes, bool) {
-    let response: &ChatResponse = match &whole.body {
-        WholeBody::Same(bytes) => return (bytes.clone(), false),
-        WholeBody::Translate(response) => response,
+pub fn said(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, body: WholeBody) -> (Bytes, bool) {
+    let response: ChatResponse = match body {
+        WholeBody::Same(bytes) => return (bytes, false),
+        WholeBody::Translate(response) => *response,
     };
-    let (codec, answer) = (codec::client(call.dialect), answer(gateway, call, &whole.target));
+    let (codec, answer) = (codec::client(call.dialect), answer(gateway, call, target));
     if !call.stream {
-        return (Bytes::from(codec.encode_response(response.clone(), &answer)), false);
+        return (Bytes::from(codec.encode_response(response, &answer)), false);
     }
     let (mut encoder, mut text) = (codec.stream_encoder(answer), Vec::new());
-    for event in response.clone().into_events() {
+    for event in response.into_events() {
         encoder.push(event, &mut text);
     }
     encoder.finish(&mut text);

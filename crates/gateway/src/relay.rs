@@ -69,7 +69,8 @@ pub struct Relay {
     finish: Option<FinishReason>,
     error: Option<UpstreamError>,
     broken: Option<String>,
-    complete: bool,
+    /// When the client had been given a whole answer.
+    completed: Option<Instant>,
     over: Option<Over>,
     began: Instant,
     last_byte: Instant,
@@ -109,7 +110,7 @@ impl Relay {
             finish: None,
             error: None,
             broken: None,
-            complete: false,
+            completed: None,
             over: None,
             began: now,
             last_byte: now,
@@ -181,6 +182,10 @@ impl Relay {
                         break;
                     }
                 }
+                // A provider that never stops leaves no moment in which the clocks would be looked at.
+                if self.completed.is_some_and(|completed| self.last_byte >= completed + AFTER_DONE) {
+                    self.over = Some(Over::OK);
+                }
             }
             Some(Err(error)) => self.upstream_ended(Some(error.to_string())),
             None => self.upstream_ended(None),
@@ -238,7 +243,7 @@ impl Relay {
                 _ => {}
             }
             if let Writer::Translate(encoder) = &mut self.writer
-                && !self.complete
+                && self.completed.is_none()
             {
                 encoder.push(event, &mut text);
             }
@@ -261,7 +266,7 @@ impl Relay {
         if self.over.is_some() {
             return;
         }
-        if self.complete {
+        if self.completed.is_some() {
             self.over = Some(Over::OK);
             return;
         }
@@ -287,10 +292,10 @@ impl Relay {
     /// The answer is whole. The provider only has to end its body, which frees its connection for the next request; some
     /// vendors add an event of their own.
     fn complete(&mut self) {
-        if self.complete {
+        if self.completed.is_some() {
             return;
         }
-        self.complete = true;
+        self.completed = Some(self.last_byte);
         if let Writer::Translate(encoder) = &mut self.writer {
             let mut text = Vec::new();
             encoder.finish(&mut text);
@@ -300,7 +305,7 @@ impl Relay {
 
     /// Has the client been given a whole answer?
     pub fn is_complete(&self) -> bool {
-        self.complete
+        self.completed.is_some()
     }
 
     /// The provider has told an error in the middle of its answer.
@@ -324,7 +329,7 @@ impl Relay {
     /// Ends the stream as a failure that the gateway has found out.
     fn fail(&mut self, why: &str) {
         self.body = None;
-        if self.complete {
+        if self.completed.is_some() {
             self.over = Some(Over::OK);
         } else if !self.opened {
             self.broken = Some(why.to_owned());
@@ -379,11 +384,12 @@ impl Relay {
 
     /// The clocks of an open stream: says a keep-alive or ends the stream where one has run out, and tells when to ask again.
     pub fn check_clocks(&mut self, now: Instant) -> Instant {
-        if self.complete {
-            if now >= self.last_byte + AFTER_DONE {
+        if let Some(completed) = self.completed {
+            // However much the provider still has to say.
+            if now >= completed + AFTER_DONE {
                 self.over = Some(Over::OK);
             }
-            return self.last_byte + AFTER_DONE;
+            return completed + AFTER_DONE;
         }
         let deadlines = [
             (self.last_byte + self.timeouts.stream_idle, "no bytes"),

@@ -185,7 +185,7 @@ impl StreamBody {
                 Stage::Flowing(relay, settle)
             }
             Ok(Good::Whole(whole)) => {
-                let (bytes, streamed) = pipeline::said(&self.gateway, &self.call, &whole);
+                let (bytes, streamed) = pipeline::said(&self.gateway, &self.call, &whole.target, whole.body);
                 settle.end(200, Outcome::Ok, None);
                 // An answer in one piece where a stream was promised is one event.
                 Stage::Last(if streamed { bytes } else { Bytes::from([b"data: ", &bytes[..], b"\n\n"].concat()) })

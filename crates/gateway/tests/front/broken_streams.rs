@@ -1,6 +1,9 @@
 //! After the first content: no second try, no pretence of success.
 
-use crate::harness::{Path, STORY, World, all, ensure, paths};
+use std::time::Duration;
+
+use crate::harness::upstream::Upstream;
+use crate::harness::{Client, Gateway, Path, STORY, World, all, ensure, paths, post};
 
 /// Every one of them strikes when some content has passed and some has not.
 const FAULTS: [&str; 9] = [
@@ -43,4 +46,22 @@ async fn breaks(world: &World, index: usize, path: Path) -> Result<(), String> {
     let line = world.gateway.told(answer.request_id()).await;
     ensure!(line["outcome"] == "truncated" && line["attempts"] == 1, "{case}: {line}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_provider_that_goes_on_after_its_last_event_does_not_keep_the_client() {
+    let begin = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n\
+                 data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n\
+                 data: [DONE]\n\n";
+    let upstream = Upstream::endless(begin, ": and another thing\n\n").await;
+    let provider = format!("{{dialect: openai_chat, base_url: 'http://{}', api_key: sk-x}}", upstream.addr);
+    let gateway = Gateway::start(&format!("providers: {{p: {provider}}}\n")).await;
+    for client in Client::ALL {
+        let body = client.request("p/m", "hello", true).to_string();
+        let asked = post(gateway.addr, client.path(), "content-type: application/json\r\n", body.as_bytes());
+        let answer = tokio::time::timeout(Duration::from_secs(8), asked).await.expect("the stream ends");
+        let said = client.said(&answer, true);
+        assert!(said.done && said.text == "hi" && answer.complete, "{client:?}: {said:?}");
+        assert_eq!(gateway.told(answer.request_id()).await["outcome"], "ok", "{client:?}");
+    }
 }
