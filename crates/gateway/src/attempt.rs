@@ -1,22 +1,21 @@
-//! From a plan to an answer: which target is tried, when the next one is, and from when on there is no way back.
+//! One attempt: a request to one target with one credential, up to the first content of its answer.
 //!
-//! The commit point is here and nowhere else. Before the first content of an answer every failure may be followed by
-//! another attempt, and the client never learns of it; after it none is. One budget of attempts covers them all.
+//! The commit point is here and nowhere else. An attempt is good once its answer has content; until then its client has
+//! heard nothing of it, and [`crate::dispatch`] may make another.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gateway_core::chat::ChatResponse;
+use gateway_core::chat::{ChatResponse, FinishReason};
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError, UpstreamError};
 use gateway_core::limits::{ERROR_BODY_BYTES, RESPONSE_BODY_BYTES};
 use gateway_core::target::Target;
 use gateway_dialects::codec::{self, EncodeTarget, Glance};
-use gateway_policy::routing::RoutePlan;
+use gateway_core::usage::Usage;
+use gateway_policy::pricing::Price;
+use gateway_policy::resilience::hint;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 
 use crate::api::egress::REPLY_HEADERS;
@@ -25,8 +24,9 @@ use crate::config::{OnUnsupported, Quirks};
 use crate::gateway::Gateway;
 use crate::providers::catalog::Facts;
 use crate::providers::client::{AnswerBody, BodyError, Payload, SendError};
+use crate::providers::permit::Permit;
 use crate::relay::{Relay, Writer};
-use crate::settle::{Outcome, Settle, shortened};
+use crate::settle::{Outcome, shortened};
 
 /// An answer that began well.
 #[derive(Debug)]
@@ -68,6 +68,22 @@ pub struct Refused {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// How long the provider wants to be left alone, where it says so.
+    pub wait: Option<Duration>,
+}
+
+/// What an attempt tells beside its result.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Fields of the request that this target's API has no word for, or says in other words.
+    pub dropped: Vec<String>,
+    pub added: Vec<String>,
+    pub price: Option<Price>,
+    pub upstream_request_id: Option<String>,
+    /// When the provider had had its say.
+    pub said: Option<Instant>,
+    pub usage: Option<Usage>,
+    pub finish: Option<FinishReason>,
 }
 
 impl Failure {
@@ -90,14 +106,14 @@ impl Failure {
     }
 
     /// How long the provider wants to be left alone, where it says so.
-    fn wait(&self) -> Option<Duration> {
+    pub fn wait(&self) -> Option<Duration> {
         match self {
-            Failure::Upstream(refused) => retry_hint(&refused.headers),
+            Failure::Upstream(refused) => refused.wait,
             Failure::Gateway { .. } => None,
         }
     }
 
-    fn closing() -> Failure {
+    pub fn closing() -> Failure {
         let error = GatewayError::new(ErrorKind::Overloaded, "the gateway is shutting down");
         Failure::Gateway { class: FailureClass::Timeout, error }
     }
@@ -112,7 +128,7 @@ impl Failure {
     }
 
     /// Some providers repeat in an error the key that they were sent.
-    fn without_keys(mut self, gateway: &Gateway) -> Failure {
+    pub fn without_keys(mut self, gateway: &Gateway) -> Failure {
         if let Failure::Upstream(refused) = &mut self
             && let Some(provider) = gateway.catalog.provider(&refused.target.provider)
         {
@@ -134,7 +150,7 @@ impl Failure {
         shortened(text, 500)
     }
 
-    fn status(&self) -> Option<u16> {
+    pub fn status(&self) -> Option<u16> {
         match self {
             Failure::Upstream(refused) => Some(refused.status),
             Failure::Gateway { .. } => None,
@@ -142,114 +158,29 @@ impl Failure {
     }
 }
 
-/// Tries the targets of a plan until one answers, the budget is spent, or the request itself is at fault.
-pub async fn run(
-    gateway: Arc<Gateway>,
-    call: SharedCall,
-    plan: RoutePlan,
-    mut settle: Settle,
-) -> (Result<Good, Failure>, Settle) {
-    let result = {
-        let mut tries = pin!(tries(&gateway, &call, &plan, &mut settle));
-        // When the gateway closes, every connection is polled once more, and with it what it waits for.
-        poll_fn(|cx| match tries.as_mut().poll(cx) {
-            Poll::Pending if gateway.is_closing() => Poll::Ready(Err(Failure::closing())),
-            polled => polled,
-        })
-        .await
-    };
-    (result, settle)
-}
-
-async fn tries(
+/// Asks the target of `permit`.
+pub async fn one(
     gateway: &Arc<Gateway>,
     call: &SharedCall,
-    plan: &RoutePlan,
-    settle: &mut Settle,
+    permit: &Permit,
+    notes: &mut Notes,
 ) -> Result<Good, Failure> {
-    let retry = gateway.config.retry;
-    let (mut index, mut attempts, mut retried) = (0, 0, false);
-    loop {
-        let Some(planned) = plan.targets.get(index) else {
-            let error = GatewayError::new(ErrorKind::NoProvider, "no provider can take this request");
-            return Err(Failure::Gateway { class: FailureClass::Transport, error });
-        };
-        let target = &planned.target;
-        attempts += 1;
-        let failure = match one(gateway, call, target, settle).await {
-            Ok(good) => {
-                settle.attempt_ends(target, None);
-                return Ok(good);
-            }
-            Err(failure) => failure.without_keys(gateway),
-        };
-        let class = failure.class();
-        settle.attempt_ends(target, Some((class, failure.status(), failure.text())));
-        let whole = (!call.stream).then_some(gateway.config.timeouts.request);
-        let out_of_time = call.timeout.or(whole).is_some_and(|timeout| call.started.elapsed() >= timeout);
-        if attempts >= retry.max_attempts || !class.other_target() || out_of_time {
-            return Err(failure);
-        }
-        if index + 1 < plan.targets.len() {
-            index += 1;
-            retried = false;
-        } else if class == FailureClass::Quota
-            && !retried
-            && let Some(wait) = failure.wait().filter(|&wait| wait <= SHORT_WAIT)
-        {
-            // Nobody else can be asked, and it is not long.
-            retried = true;
-            settle.pause(wait).await;
-        } else if class.same_target() && !retried {
-            retried = true;
-            let ceiling =
-                retry.base_delay.mul_f64(retry.exponential_base.powi(attempts as i32 - 1)).min(retry.max_delay);
-            settle.pause(ceiling.mul_f64(fastrand::f64())).await;
-        } else {
-            return Err(failure);
-        }
-    }
-}
-
-/// A provider's wish to be left alone for so long is granted within the request.
-const SHORT_WAIT: Duration = Duration::from_secs(2);
-/// Hints beyond a day are no hints.
-const LONGEST_HINT_SECONDS: f64 = 86_400.0;
-
-/// `retry-after-ms`, or `retry-after` in seconds (`1`, `0.5`) or as a date. Zero, negative and absurd values say nothing.
-fn retry_hint(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).map(str::trim);
-    let ms = text("retry-after-ms").and_then(|ms| ms.parse::<f64>().ok()).map(|ms| ms / 1e3);
-    let seconds = ms.or_else(|| {
-        let after = text("retry-after")?;
-        after.parse().ok().or_else(|| {
-            let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(after).ok()?;
-            Some((date.as_millisecond() - jiff::Timestamp::now().as_millisecond()) as f64 / 1e3)
-        })
-    })?;
-    (seconds > 0.0 && seconds <= LONGEST_HINT_SECONDS).then(|| Duration::from_secs_f64(seconds))
-}
-
-/// One attempt at one target.
-async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle: &mut Settle) -> Result<Good, Failure> {
-    let Some(provider) = gateway.catalog.provider(&target.provider) else {
-        return Err(Failure::gateway(FailureClass::Transport, target, "the provider is not configured"));
-    };
+    let (target, provider) = (permit.target(), permit.provider(gateway));
     let client_fault = |error| Failure::Gateway { class: FailureClass::ClientFault, error };
     let facts = gateway.catalog.facts(provider, &target.model);
     let uri = provider.chat_uri(&target.model).map_err(client_fault)?;
     let same = Dialect::from(target.dialect) == call.dialect;
     let quirks = provider.config.quirks;
-    let payload = encode(gateway, call, target, &facts, quirks, same, settle).map_err(client_fault)?;
+    let payload = encode(gateway, call, target, &facts, quirks, same, notes).map_err(client_fault)?;
     let limits = Limits::of(gateway, call, &facts);
-    settle.attempt_begins(target, facts.price);
+    notes.price = facts.price;
 
     let forwarded = if same { &call.forwarded } else { &HeaderMap::new() };
     let request = || {
         let mut request = Request::new(payload.clone());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.clone();
-        *request.headers_mut() = provider.headers(forwarded);
+        *request.headers_mut() = provider.headers(forwarded, permit.credential());
         if call.stream {
             request.headers_mut().insert(header::ACCEPT, http::HeaderValue::from_static("text/event-stream"));
         }
@@ -263,7 +194,7 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
         Ok(Ok(response)) => response,
     };
     let (head, body) = response.into_parts();
-    settle.upstream_request_id(upstream_id(&head.headers));
+    notes.upstream_request_id = upstream_id(&head.headers);
     if !head.status.is_success() {
         return Err(refused(target, head.status, &head.headers, body).await);
     }
@@ -283,8 +214,8 @@ async fn one(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, settle:
         Ok(Err(error)) => return Err(Failure::gateway(FailureClass::BadAnswer, target, error.to_string())),
         Ok(Ok(body)) => body,
     };
-    settle.upstream_done();
-    whole(call, target, &head.headers, body, same, settle).map(Good::Whole)
+    notes.said = Some(Instant::now());
+    whole(call, target, &head.headers, body, same, notes).map(Good::Whole)
 }
 
 /// Until when the parts of an answer must have come.
@@ -320,7 +251,7 @@ fn encode(
     facts: &Facts,
     quirks: Quirks,
     same: bool,
-    settle: &mut Settle,
+    notes: &mut Notes,
 ) -> Result<Payload, GatewayError> {
     if same {
         return Ok(Payload::new(call.envelope.splice(&call.body, &target.model, asks_usage(call, quirks))));
@@ -342,7 +273,9 @@ fn encode(
             format!("{target} cannot be asked this: its API has no word for {all}"),
         ));
     }
-    settle.named(&[encoded.dropped, encoded.approximated].concat(), &encoded.added);
+    notes.dropped = encoded.dropped;
+    notes.dropped.extend(encoded.approximated);
+    notes.added = encoded.added;
     Ok(Payload::new(vec![Bytes::from(encoded.body)]))
 }
 
@@ -367,8 +300,9 @@ async fn refused(target: &Target, status: StatusCode, headers: &HeaderMap, body:
         Ok(Err(BodyError::Broken(_) | BodyError::TooLong(_))) | Err(_) => Bytes::new(),
     };
     let error = codec::provider(target.dialect).decode_error(status.as_u16(), &body);
+    let wait = wait_hint(headers);
     let headers = passed_headers(headers, true);
-    Failure::Upstream(Box::new(Refused { target: target.clone(), error, status: status.as_u16(), headers, body }))
+    Failure::Upstream(Box::new(Refused { target: target.clone(), error, status: status.as_u16(), headers, body, wait }))
 }
 
 /// Opens a stream: reads it until its first content, holding back what comes before.
@@ -395,7 +329,7 @@ fn whole(
     headers: &HeaderMap,
     body: Bytes,
     same: bool,
-    settle: &mut Settle,
+    notes: &mut Notes,
 ) -> Result<Whole, Failure> {
     let codec = codec::provider(target.dialect);
     let read = if same {
@@ -414,22 +348,21 @@ fn whole(
             return Err(Failure::gateway(FailureClass::BadAnswer, target, text));
         }
         Err(error) => {
-            let refused =
-                Refused { target: target.clone(), error, status: 200, headers: passed_headers(headers, true), body };
+            let wait = wait_hint(headers);
+            let headers = passed_headers(headers, true);
+            let refused = Refused { target: target.clone(), error, status: 200, headers, body, wait };
             return Err(Failure::Upstream(Box::new(refused)));
         }
     };
-    if let Some(usage) = glance.usage {
-        settle.usage(usage);
-    }
-    if let Some(finish) = &glance.finish {
-        settle.finish_reason(finish);
-    }
+    notes.usage = glance.usage;
+    notes.finish = glance.finish;
     let body = match response {
         None => WholeBody::Same(body),
         Some(response) => {
             for name in codec::client(call.dialect).losses(&response) {
-                settle.also_dropped(&name);
+                if !notes.dropped.contains(&name) {
+                    notes.dropped.push(name);
+                }
             }
             WholeBody::Translate(response)
         }
@@ -465,29 +398,4 @@ fn passed_headers(headers: &HeaderMap, same: bool) -> HeaderMap {
         }
     }
     passed
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hint(name: &'static str, value: &str) -> Option<Duration> {
-        retry_hint(&HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]))
-    }
-
-    #[test]
-    fn hints_are_read_in_every_spelling_and_junk_is_none() {
-        assert_eq!(hint("retry-after", "2"), Some(Duration::from_secs(2)));
-        assert_eq!(hint("retry-after", "0.5"), Some(Duration::from_millis(500)));
-        assert_eq!(hint("retry-after-ms", "1500"), Some(Duration::from_millis(1500)));
-        let soon = jiff::Timestamp::now() + Duration::from_secs(100);
-        let date = jiff::fmt::rfc2822::to_string(&soon.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
-        assert!(
-            hint("retry-after", &date)
-                .is_some_and(|wait| wait.abs_diff(Duration::from_secs(100)) < Duration::from_secs(2))
-        );
-        for junk in ["", "0", "-1", "NaN", "inf", "1e9", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-            assert_eq!(hint("retry-after", junk), None, "{junk}");
-        }
-    }
 }
