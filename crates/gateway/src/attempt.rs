@@ -27,6 +27,7 @@ use crate::providers::catalog::Facts;
 use crate::providers::client::{AnswerBody, BodyError, Payload, SendError};
 use crate::relay::{Relay, Writer};
 use crate::settle::{Outcome, Settle, shortened};
+use crate::steps::{Failed, Stop, Wait};
 
 /// An answer that began well.
 #[derive(Debug)]
@@ -146,7 +147,7 @@ impl Failure {
 pub async fn run(
     gateway: Arc<Gateway>,
     call: SharedCall,
-    plan: RoutePlan,
+    plan: Arc<RoutePlan>,
     mut settle: Settle,
 ) -> (Result<Good, Failure>, Settle) {
     let result = {
@@ -184,10 +185,16 @@ async fn tries(
             Err(failure) => failure.without_keys(gateway),
         };
         let class = failure.class();
-        settle.attempt_ends(target, Some((class, failure.status(), failure.text())));
+        settle.attempt_ends(target, Some(Failed { class, status: failure.status(), error: failure.text() }));
         let whole = (!call.stream).then_some(gateway.config.timeouts.request);
         let out_of_time = call.timeout.or(whole).is_some_and(|timeout| call.started.elapsed() >= timeout);
-        if attempts >= retry.max_attempts || !class.other_target() || out_of_time {
+        let stop = match class {
+            _ if !class.other_target() => Some(Stop::RequestAtFault),
+            _ if out_of_time => Some(Stop::OutOfTime),
+            _ => (attempts >= retry.max_attempts).then_some(Stop::AttemptsSpent { most: retry.max_attempts }),
+        };
+        if let Some(stop) = stop {
+            settle.stopped(stop);
             return Err(failure);
         }
         if index + 1 < plan.targets.len() {
@@ -199,13 +206,14 @@ async fn tries(
         {
             // Nobody else can be asked, and it is not long.
             retried = true;
-            settle.pause(wait).await;
+            settle.pause(wait, Wait::Asked).await;
         } else if class.same_target() && !retried {
             retried = true;
             let ceiling =
                 retry.base_delay.mul_f64(retry.exponential_base.powi(attempts as i32 - 1)).min(retry.max_delay);
-            settle.pause(ceiling.mul_f64(fastrand::f64())).await;
+            settle.pause(ceiling.mul_f64(fastrand::f64()), Wait::Backoff).await;
         } else {
+            settle.stopped(Stop::NoTargetLeft);
             return Err(failure);
         }
     }
@@ -342,7 +350,7 @@ fn encode(
             format!("{target} cannot be asked this: its API has no word for {all}"),
         ));
     }
-    settle.named(&[encoded.dropped, encoded.approximated].concat(), &encoded.added);
+    settle.named(encoded.dropped, encoded.approximated, encoded.added);
     Ok(Payload::new(vec![Bytes::from(encoded.body)]))
 }
 
