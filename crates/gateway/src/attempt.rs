@@ -75,8 +75,9 @@ pub struct Refused {
 /// What an attempt tells beside its result.
 #[derive(Debug, Default)]
 pub struct Notes {
-    /// Fields of the request that this target's API has no word for, or says in other words.
+    /// Fields of the request that this target's API has no word for, that it says in other words, and that it demands.
     pub dropped: Vec<String>,
+    pub approximated: Vec<String>,
     pub added: Vec<String>,
     pub price: Option<Price>,
     pub upstream_request_id: Option<String>,
@@ -274,7 +275,7 @@ fn encode(
         ));
     }
     notes.dropped = encoded.dropped;
-    notes.dropped.extend(encoded.approximated);
+    notes.approximated = encoded.approximated;
     notes.added = encoded.added;
     Ok(Payload::new(vec![Bytes::from(encoded.body)]))
 }

@@ -1,5 +1,7 @@
 //! One request of a client for an answer, understood as far as routing needs it.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,21 @@ use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
 use crate::api::ingress::Inbound;
+
+/// Who asks: what the gateway keeps of a request is told to the same caller alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Nobody has a key: whoever calls from this address.
+    Address(IpAddr),
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Caller::Address(address) => write!(f, "address {address}"),
+        }
+    }
+}
 
 /// What a client asks, and how.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ mod providers;
 mod relay;
 mod serve;
 mod settle;
+mod steps;
 mod telemetry;
 
 use std::process::ExitCode;

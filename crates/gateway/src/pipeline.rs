@@ -27,7 +27,8 @@ pub async fn handle(gateway: Arc<Gateway>, inbound: Inbound, dialect: Dialect, s
     let request_id = inbound.arrival.request_id.clone();
     let opened = Call::open(inbound, dialect, streamed).and_then(|call| {
         settle.asked(&call);
-        let plan = plan(&gateway, &call)?;
+        let plan = Arc::new(plan(&gateway, &call)?);
+        settle.planned(plan.clone());
         Ok((Arc::new(call), plan))
     });
     let (call, plan) = match opened {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::api::Arrival;
 use crate::api::ingress::Inbound;
 use crate::api::listen::{self, Phase, Workers};
-use crate::call::Call;
+use crate::call::{Call, Caller};
 use crate::cli;
 use crate::config::{self, Config, LogFormat, LogLevel};
 use crate::gateway::{Gateway, VERSION};
@@ -212,8 +212,13 @@ pub fn explain(arguments: &cli::Explain) -> Result<String, Refusal> {
     let path = arguments.request.display();
     let body = std::fs::read(&arguments.request).map_err(|error| format!("{path}: {error}"))?;
     let gateway = assemble(config)?;
-    let arrival =
-        Arrival { started: Instant::now(), request_id: "".into(), correlation_id: None, dialect: Dialect::Native };
+    let arrival = Arrival {
+        started: Instant::now(),
+        request_id: "".into(),
+        correlation_id: None,
+        dialect: Dialect::Native,
+        caller: Caller::Address(Ipv4Addr::LOCALHOST.into()),
+    };
     let inbound = Inbound { arrival, route: "explain", headers: HeaderMap::new(), body: Ok(Bytes::from(body)) };
     let call = Call::open(inbound, Dialect::Native, false).map_err(|error| format!("{path}: {error}"))?;
     let plan = match pipeline::plan(&gateway, &call) {

@@ -4,21 +4,23 @@
 //! it is dropped, at the end of the body, after an error, or because the client has gone, it writes the one log line and
 //! counts. Nothing else in the program does either.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_core::chat::FinishReason;
 use gateway_core::dialect::Dialect;
-use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
 use gateway_core::usage::{Cost, Usage};
 use gateway_policy::pricing::Price;
+use gateway_policy::routing::RoutePlan;
 use serde::{Serialize, Serializer};
 
 use crate::api::Arrival;
-use crate::call::Call;
+use crate::call::{Call, Caller};
 use crate::gateway::Gateway;
+use crate::steps::{self, Attempt, Failed, Step, Stop, Wait};
 use crate::telemetry::log::{Level, printable};
 
 /// How a request ended.
@@ -53,31 +55,6 @@ impl Outcome {
     }
 }
 
-/// One request sent to a provider.
-#[derive(Debug, Clone, Serialize)]
-pub struct Attempt {
-    #[serde(serialize_with = "as_text")]
-    pub target: Target,
-    /// `None`: it succeeded.
-    #[serde(serialize_with = "class_name", skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailureClass>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    #[serde(serialize_with = "rounded")]
-    pub ms: f64,
-}
-
-fn as_text<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(target)
-}
-
-#[allow(clippy::ref_option, reason = "the shape that serde calls")]
-fn class_name<S: Serializer>(class: &Option<FailureClass>, serializer: S) -> Result<S::Ok, S::Error> {
-    class.map(FailureClass::name).serialize(serializer)
-}
-
 fn as_usd<S: Serializer>(cost: &Option<Cost>, serializer: S) -> Result<S::Ok, S::Error> {
     cost.map(|cost| cost.total().usd()).serialize(serializer)
 }
@@ -91,7 +68,17 @@ fn maybe_rounded<S: Serializer>(ms: &Option<f64>, serializer: S) -> Result<S::Ok
     rounded(&ms.unwrap_or_default(), serializer)
 }
 
-/// What is known of a request: the fields of its log line.
+#[allow(clippy::ptr_arg, reason = "the shape that serde calls")]
+fn tried<S: Serializer>(steps: &Vec<Step>, serializer: S) -> Result<S::Ok, S::Error> {
+    steps::tried(steps, serializer)
+}
+
+#[allow(clippy::ptr_arg, reason = "the shape that serde calls")]
+fn went_well(steps: &Vec<Step>) -> bool {
+    steps::went_well(steps)
+}
+
+/// What is known of a request: the fields of its log line, and what only its explanation tells.
 #[derive(Debug, Serialize)]
 pub struct Record {
     pub request_id: Arc<str>,
@@ -111,9 +98,13 @@ pub struct Record {
     pub status: u16,
     pub outcome: Outcome,
     pub attempts: u32,
-    /// Every attempt, where there was more than one or it failed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tried: Vec<Attempt>,
+    #[serde(rename = "tried", serialize_with = "tried", skip_serializing_if = "went_well")]
+    pub steps: Vec<Step>,
+    /// `None`: the request was refused before there was one.
+    #[serde(skip)]
+    pub plan: Option<Arc<RoutePlan>>,
+    #[serde(skip)]
+    pub caller: Caller,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_request_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,6 +121,9 @@ pub struct Record {
     pub overhead_ms: f64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
+    /// Those of `dropped` that were said in other words.
+    #[serde(skip)]
+    pub approximated: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +145,9 @@ impl Record {
             status: 0,
             outcome: Outcome::Ok,
             attempts: 0,
-            tried: Vec::new(),
+            steps: Vec::new(),
+            plan: None,
+            caller: arrival.caller.clone(),
             upstream_request_id: None,
             finish_reason: None,
             usage: None,
@@ -160,6 +156,7 @@ impl Record {
             duration_ms: 0.0,
             overhead_ms: 0.0,
             dropped: Vec::new(),
+            approximated: Vec::new(),
             added: Vec::new(),
             error: None,
         }
@@ -189,9 +186,9 @@ impl fmt::Display for Record {
         if self.outcome != Outcome::Ok {
             write!(f, " {}", self.outcome.name())?;
         }
-        for attempt in &self.tried {
-            if let Some(class) = attempt.failure {
-                write!(f, " [{}: {}]", attempt.target, class.name())?;
+        for attempt in steps::attempts(&self.steps) {
+            if let Some(failed) = &attempt.failed {
+                write!(f, " [{}: {}]", attempt.target, failed.class.name())?;
             }
         }
         if let Some(error) = &self.error {
@@ -227,6 +224,8 @@ pub struct Settle {
     waiting: Option<Instant>,
     /// How long it waited for the latest attempt.
     waited: Duration,
+    /// The attempt under way, and when it began.
+    under_way: Option<(Target, Duration)>,
     /// Set when the first content of a stream is there: what follows is the provider's time.
     overhead: Option<Duration>,
 }
@@ -242,6 +241,7 @@ impl Settle {
             upstream: Duration::ZERO,
             waiting: None,
             waited: Duration::ZERO,
+            under_way: None,
             overhead: None,
         }
     }
@@ -250,6 +250,16 @@ impl Settle {
         if let Some(record) = &mut self.record {
             change(record);
         }
+    }
+
+    fn step(&mut self, step: Step) {
+        self.with(|record| {
+            if record.steps.is_empty() {
+                // One is the rule.
+                record.steps.reserve_exact(1);
+            }
+            record.steps.push(step);
+        });
     }
 
     pub fn record(&self) -> Option<&Record> {
@@ -264,9 +274,16 @@ impl Settle {
         });
     }
 
+    /// The targets that are to be tried, and why the others are not.
+    pub fn planned(&mut self, plan: Arc<RoutePlan>) {
+        self.with(|record| record.plan = Some(plan));
+    }
+
     pub fn attempt_begins(&mut self, target: &Target, price: Option<Price>) {
         self.price = price;
-        self.waiting = Some(Instant::now());
+        let now = Instant::now();
+        self.waiting = Some(now);
+        self.under_way = Some((target.clone(), now - self.started));
         self.with(|record| {
             record.attempts += 1;
             record.provider = Some(target.provider.clone());
@@ -283,31 +300,42 @@ impl Settle {
     }
 
     /// A pause before the next attempt.
-    pub async fn pause(&mut self, length: Duration) {
+    pub async fn pause(&mut self, length: Duration, why: Wait) {
+        self.step(Step::Waited { length, why });
         self.waiting = Some(Instant::now());
         tokio::time::sleep(length).await;
         self.upstream_done();
     }
 
-    pub fn attempt_ends(&mut self, target: &Target, failure: Option<(FailureClass, Option<u16>, String)>) {
+    pub fn attempt_ends(&mut self, target: &Target, failed: Option<Failed>) {
         self.upstream_done();
-        self.gateway.metrics.attempt(&target.provider, failure.as_ref().map(|(class, ..)| *class));
-        let first_and_good = failure.is_none() && self.record.as_ref().is_some_and(|record| record.tried.is_empty());
-        if first_and_good {
-            return;
-        }
-        let (class, status, error) = match failure {
-            Some((class, status, error)) => (Some(class), status, Some(error)),
-            None => (None, None, None),
+        self.gateway.metrics.attempt(&target.provider, failed.as_ref().map(|failed| failed.class));
+        let attempt = match self.under_way.take() {
+            Some((target, begun)) => Attempt { target, begun: Some(begun), took: self.waited, failed },
+            None => Attempt { target: target.clone(), begun: None, took: Duration::ZERO, failed },
         };
-        let attempt = Attempt { target: target.clone(), failure: class, status, error, ms: millis(self.waited) };
-        self.with(|record| record.tried.push(attempt));
+        self.step(Step::Attempt(attempt));
     }
 
-    pub fn named(&mut self, dropped: &[String], added: &[String]) {
+    /// A target of the plan is passed over. `why` completes "was not tried: "; it may be tried again after `wait`.
+    #[allow(dead_code, reason = "until breakers and cooldowns pass targets over")]
+    pub fn skipped(&mut self, target: &Target, why: impl Into<Cow<'static, str>>, wait: Option<Duration>) {
+        let until = wait.map(|wait| self.started.elapsed() + wait);
+        self.step(Step::Skipped { target: target.clone(), why: why.into(), until });
+    }
+
+    /// No further attempt is made after a failure.
+    pub fn stopped(&mut self, why: Stop) {
+        self.step(Step::Stopped(why));
+    }
+
+    /// What the request for a target could not say, says in other words, and says beside.
+    pub fn named(&mut self, dropped: Vec<String>, approximated: Vec<String>, added: Vec<String>) {
         self.with(|record| {
-            record.dropped = dropped.to_vec();
-            record.added = added.to_vec();
+            record.dropped = dropped;
+            record.dropped.extend_from_slice(&approximated);
+            record.approximated = approximated;
+            record.added = added;
         });
     }
 
@@ -366,6 +394,9 @@ impl Settle {
     pub fn end(&mut self, status: u16, outcome: Outcome, error: Option<String>) {
         let now = Instant::now();
         let overhead_ms = millis(self.overhead_at(now));
+        if let Some((target, begun)) = self.under_way.take() {
+            self.step(Step::Abandoned { target, begun, took: (now - self.started).saturating_sub(begun) });
+        }
         let Some(mut record) = self.record.take() else { return };
         record.status = status;
         record.outcome = outcome;

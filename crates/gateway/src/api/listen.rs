@@ -184,27 +184,34 @@ async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<std::net::TcpStre
     }
 }
 
+/// The two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+}
+
 async fn serve(shared: &Shared, stream: std::net::TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let local = stream.local_addr()?;
+    let ends = Ends { local: stream.local_addr()?, peer: stream.peer_addr()? };
     let stream = TcpStream::from_std(stream)?;
     let pace = Arc::new(Pace::default());
     let guarded = Guarded::new(stream, pace.clone());
     match &shared.tls {
-        None => serve_http(shared, guarded, pace, local).await,
+        None => serve_http(shared, guarded, pace, ends).await,
         Some(tls) => {
             let handshake = tokio::time::timeout(REQUEST_HEADERS_TIME, tls.accept(guarded));
             let stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
-            serve_http(shared, stream, pace, local).await
+            serve_http(shared, stream, pace, ends).await
         }
     }
 }
 
-async fn serve_http<S>(shared: &Shared, stream: S, pace: Arc<Pace>, local: SocketAddr) -> io::Result<()>
+async fn serve_http<S>(shared: &Shared, stream: S, pace: Arc<Pace>, ends: Ends) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = Front { gateway: shared.gateway.clone(), pace, local };
+    let service = Front { gateway: shared.gateway.clone(), pace, ends };
     let mut builder = auto::Builder::new(Streams(shared.phase.clone()));
     builder
         .http1()
@@ -267,7 +274,7 @@ where
 struct Front {
     gateway: Arc<Gateway>,
     pace: Arc<Pace>,
-    local: SocketAddr,
+    ends: Ends,
 }
 
 impl Service<Request<Incoming>> for Front {
@@ -276,8 +283,8 @@ impl Service<Request<Incoming>> for Front {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (gateway, local, busy) = (self.gateway.clone(), self.local, Busy::new(self.pace.clone()));
-        Box::pin(async move { Ok(super::respond(gateway, request, local, busy).await) })
+        let (gateway, ends, busy) = (self.gateway.clone(), self.ends, Busy::new(self.pace.clone()));
+        Box::pin(async move { Ok(super::respond(gateway, request, ends, busy).await) })
     }
 }
 

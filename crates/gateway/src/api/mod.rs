@@ -10,7 +10,6 @@ pub mod listen;
 pub mod models;
 pub mod routes;
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -24,28 +23,25 @@ use hyper::body::Incoming;
 use crate::api::body::ReplyBody;
 use crate::api::egress::Reply;
 use crate::api::ingress::Inbound;
-use crate::api::listen::Busy;
+use crate::api::listen::{Busy, Ends};
 use crate::api::routes::{Action, Family, Found, Row};
+use crate::call::Caller;
 use crate::gateway::Gateway;
 use crate::pipeline;
 use crate::settle::{Record, Settle};
 
 /// Answers any request.
-pub async fn respond(
-    gateway: Arc<Gateway>,
-    request: Request<Incoming>,
-    local: SocketAddr,
-    busy: Busy,
-) -> Response<ReplyBody> {
+pub async fn respond(gateway: Arc<Gateway>, request: Request<Incoming>, ends: Ends, busy: Busy) -> Response<ReplyBody> {
     let arrival = Arrival {
         started: Instant::now(),
         request_id: request_id(),
         correlation_id: ingress::correlation_id(request.headers()),
         dialect: routes::dialect_of(request.uri().path()),
+        caller: Caller::Address(ends.peer.ip().to_canonical()),
     };
     let mut route = "none";
     // A request whose handling panics fails alone.
-    let handled = AssertUnwindSafe(dispatch(&gateway, request, local, &arrival, &mut route)).catch_unwind().await;
+    let handled = AssertUnwindSafe(dispatch(&gateway, request, ends, &arrival, &mut route)).catch_unwind().await;
     let result = handled.unwrap_or_else(|_| {
         Err(GatewayError::new(ErrorKind::Internal, "the gateway failed at this request; its log says why"))
     });
@@ -68,6 +64,7 @@ pub struct Arrival {
     pub correlation_id: Option<String>,
     /// In which its errors are told.
     pub dialect: Dialect,
+    pub caller: Caller,
 }
 
 /// Sortable by time, unique in practice. It is a name, not a secret: no system call for its randomness.
@@ -85,11 +82,11 @@ fn request_id() -> Arc<str> {
 async fn dispatch(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
-    local: SocketAddr,
+    ends: Ends,
     arrival: &Arrival,
     route: &mut &'static str,
 ) -> Result<Reply, GatewayError> {
-    ingress::check_head(&request, local)?;
+    ingress::check_head(&request, ends.local)?;
     let (head, body) = request.into_parts();
     let (row, family, parameter): (&'static Row, Family, &str) = match routes::find(&head.method, head.uri.path()) {
         Found::Row { row, family, parameter } => (row, family, parameter),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -15,6 +15,7 @@ use super::tests::World;
 use super::{Args, resolve_with, vendors};
 use crate::api::Arrival;
 use crate::api::ingress::Inbound;
+use crate::call::Caller;
 use crate::gateway::Gateway;
 
 /// One request, as it arrived.
@@ -75,7 +76,8 @@ fn gateway(rows: &str, providers: &str) -> Gateway {
 fn seen(rows: &str, provider: &str, dialect: Dialect, body: &Value) -> Seen {
     let (addr, server) = server();
     let gateway = Arc::new(gateway(rows, &provider.replace("SERVER", &format!("http://{addr}"))));
-    let arrival = Arrival { started: Instant::now(), request_id: "test".into(), correlation_id: None, dialect };
+    let caller = Caller::Address(Ipv4Addr::LOCALHOST.into());
+    let arrival = Arrival { started: Instant::now(), request_id: "test".into(), correlation_id: None, dialect, caller };
     let inbound =
         Inbound { arrival, route: "test", headers: http::HeaderMap::new(), body: Ok(Bytes::from(body.to_string())) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -15,6 +15,7 @@ use crate::config::{self, Alias, Auth};
 use crate::providers::client::Origin;
 use crate::providers::health::Observed;
 use crate::settle::Record;
+use crate::steps::attempts;
 
 /// A provider, ready to be asked.
 #[derive(Debug)]
@@ -319,12 +320,12 @@ impl Catalog {
 
     /// Lets the providers' health learn from a request that has ended.
     pub fn observe(&self, record: &Record) {
-        for attempt in &record.tried {
-            if let (Some(provider), Some(class)) = (self.provider(&attempt.target.provider), attempt.failure) {
-                provider.observed.failure(class);
+        for attempt in attempts(&record.steps) {
+            if let (Some(provider), Some(failed)) = (self.provider(&attempt.target.provider), &attempt.failed) {
+                provider.observed.failure(failed.class);
             }
         }
-        let answered = record.tried.last().is_none_or(|attempt| attempt.failure.is_none());
+        let answered = attempts(&record.steps).next_back().is_none_or(|attempt| attempt.failed.is_none());
         if answered && let Some(provider) = record.provider.as_deref().and_then(|name| self.provider(name)) {
             match record.outcome {
                 crate::settle::Outcome::Ok => {
