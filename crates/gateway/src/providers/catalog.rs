@@ -28,7 +28,18 @@ pub struct Provider {
     chat: ChatUri,
     /// `Host` and what the vendor wants with every request; the credential is added per attempt.
     headers: HeaderMap,
-    credentials: Vec<(HeaderName, HeaderValue, u32)>,
+    /// At least one; where no key is needed, one that says nothing.
+    credentials: Vec<Credential>,
+    states: States,
+}
+
+/// A key of a provider, ready to be sent.
+#[derive(Debug)]
+pub struct Credential {
+    pub name: String,
+    header: Option<(HeaderName, HeaderValue)>,
+    weight: u32,
+    pub state: Arc<CredentialState>,
 }
 
 /// Where chat requests of a provider go.
@@ -92,7 +103,12 @@ impl Provider {
             };
             let mut value = HeaderValue::from_str(&text).map_err(|error| wrong(&error))?;
             value.set_sensitive(true);
-            credentials.push((name, value, credential.weight));
+            credentials.push(Credential {
+                name: credential.name.clone(),
+                header: Some((name, value)),
+                weight: credential.weight,
+                state: Arc::new(CredentialState::new(now)),
+            });
         }
         let price = match &config.price {
             Some(price) => Some(list_price(price).map_err(|error| wrong(&error))?),
@@ -124,13 +140,13 @@ impl Provider {
     }
 
     /// The headers of one attempt: the vendor's own, those of the client that may pass, one credential.
-    pub fn headers(&self, forwarded: &HeaderMap) -> HeaderMap {
+    pub fn headers(&self, forwarded: &HeaderMap, credential: usize) -> HeaderMap {
         let mut headers = self.headers.clone();
         for name in forwarded.keys() {
             headers.remove(name);
         }
         headers.extend(forwarded.iter().map(|(name, value)| (name.clone(), value.clone())));
-        if let Some((name, value)) = self.credential() {
+        if let Some((name, value)) = &self.credentials[credential].header {
             headers.insert(name.clone(), value.clone());
         }
         headers
@@ -150,16 +166,30 @@ impl Provider {
         }
     }
 
-    fn credential(&self) -> Option<(&HeaderName, &HeaderValue)> {
-        let total: u32 = self.credentials.iter().map(|(_, _, weight)| weight).sum();
-        let mut draw = if self.credentials.len() > 1 && total > 0 { fastrand::u32(0..total) } else { 0 };
-        for (name, value, weight) in &self.credentials {
-            if draw < *weight || self.credentials.len() == 1 {
-                return Some((name, value));
-            }
-            draw -= weight;
+    pub fn credentials(&self) -> &[Credential] {
+        &self.credentials
+    }
+
+    /// One of the credentials but `except`, each as often as its weight says.
+    pub fn draw(&self, except: &[usize]) -> Option<usize> {
+        if let [_] = &*self.credentials {
+            return except.is_empty().then_some(0);
         }
-        None
+        let eligible = || self.credentials.iter().enumerate().filter(|(index, _)| !except.contains(index));
+        let total: u32 = eligible().map(|(_, credential)| credential.weight).sum();
+        let mut draw = fastrand::u32(0..total.max(1));
+        eligible().find_map(|(index, credential)| match draw.checked_sub(credential.weight) {
+            None => Some(index),
+            Some(rest) => {
+                draw = rest;
+                None
+            }
+        })
+    }
+
+    /// How `model` fares here.
+    pub fn state(&self, model: &Arc<str>) -> Arc<TargetState> {
+        self.states.of(model)
     }
 }
 
@@ -198,7 +228,11 @@ impl Catalog {
     }
 
     pub fn provider(&self, name: &str) -> Option<&Provider> {
-        self.providers.iter().find(|provider| &*provider.name == name)
+        self.index(name).map(|index| &self.providers[index])
+    }
+
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.providers.iter().position(|provider| &*provider.name == name)
     }
 
     fn known(&self, provider: &Provider, model: &str) -> Option<&ModelFacts> {
