@@ -233,7 +233,7 @@ pub struct Settle {
 
 impl Settle {
     pub fn open(gateway: Arc<Gateway>, started: Instant, record: Record) -> Self {
-        gateway.metrics.in_flight.inc();
+        gateway.process.metrics.in_flight.inc();
         Settle {
             gateway,
             started,
@@ -291,7 +291,7 @@ impl Settle {
 
     pub fn attempt_ends(&mut self, target: &Target, failure: Option<(FailureClass, Option<u16>, String)>) {
         self.upstream_done();
-        self.gateway.metrics.attempt(&target.provider, failure.as_ref().map(|(class, ..)| *class));
+        self.gateway.process.metrics.attempt(&target.provider, failure.as_ref().map(|(class, ..)| *class));
         let first_and_good = failure.is_none() && self.record.as_ref().is_some_and(|record| record.tried.is_empty());
         if first_and_good {
             return;
@@ -373,10 +373,10 @@ impl Settle {
         record.duration_ms = millis(now - self.started);
         record.overhead_ms = overhead_ms;
         let gateway = &self.gateway;
-        gateway.metrics.in_flight.dec();
+        gateway.process.metrics.in_flight.dec();
         gateway.catalog.observe(&record);
-        gateway.metrics.request(&record, gateway.catalog.model_label(&record));
-        gateway.log.request(record);
+        gateway.process.metrics.request(&record, gateway.catalog.model_label(&record));
+        gateway.process.log.request(record);
     }
 }
 
