@@ -1,8 +1,14 @@
-//! What every request needs, in one place.
+//! What every request needs, in one place: what lives as long as the process, and what one configuration has made.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
+use gateway_policy::models::ModelTable;
+use jiff::Timestamp;
+
+use crate::api::listen;
 use crate::config::Config;
 use crate::providers::catalog::Catalog;
 use crate::providers::client::Client;
@@ -11,31 +17,32 @@ use crate::telemetry::metrics::Metrics;
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// What no configuration replaces.
 #[derive(Debug)]
-pub struct Gateway {
-    pub config: Config,
-    pub catalog: Catalog,
-    pub client: Client,
+pub struct Process {
     pub metrics: Metrics,
     pub log: Log,
     pub started: Instant,
+    pub models: Arc<ModelTable>,
     draining: AtomicBool,
     /// Streams that are still open are to end now.
     closing: AtomicBool,
+    /// When the latest configuration was refused, in milliseconds of Unix time; 0 if none was since the one in use.
+    refused_ms: AtomicI64,
 }
 
-impl Gateway {
-    pub fn new(config: Config, catalog: Catalog, client: Client, log: Log) -> Self {
-        Gateway {
-            config,
-            catalog,
-            client,
+impl Process {
+    pub fn new(log: Log) -> Result<Self, String> {
+        let models = ModelTable::bundled().map_err(|error| format!("the table of models cannot be read: {error}"))?;
+        Ok(Process {
             metrics: Metrics::new(),
             log,
             started: Instant::now(),
+            models: Arc::new(models),
             draining: AtomicBool::new(false),
             closing: AtomicBool::new(false),
-        }
+            refused_ms: AtomicI64::new(0),
+        })
     }
 
     /// No new connections are taken; `/health/ready` says so.
@@ -43,16 +50,132 @@ impl Gateway {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
+    /// A configuration was refused, and the one in use stays.
+    pub fn refuse_configuration(&self) {
+        self.refused_ms.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
+    }
+
+    pub fn accept_configuration(&self) {
+        self.refused_ms.store(0, Ordering::Relaxed);
+    }
+
+    pub fn configuration_refused_at(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.refused_ms.load(Ordering::Relaxed))
+            .ok()
+            .filter(|at| *at != Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// What one configuration has made. A request keeps the one that it began with to its end.
+#[derive(Debug)]
+pub struct Gateway {
+    pub process: Arc<Process>,
+    pub config: Config,
+    pub catalog: Catalog,
+    pub client: Client,
+    /// For connections to come.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub loaded_at: Timestamp,
+}
+
+impl Gateway {
+    /// `previous`: what it replaces, and what must not be learned or set up once more.
+    pub fn new(process: Arc<Process>, mut config: Config, previous: Option<&Gateway>) -> Result<Self, String> {
+        let kept_tls = previous.filter(|previous| !config.said.differs_at(&previous.config.said, "server.tls"));
+        let tls = match kept_tls {
+            Some(previous) => previous.tls.clone(),
+            None => config.server.tls.as_ref().map(listen::tls),
+        };
+        let kept_client = previous.filter(|previous| previous.config.timeouts.connect == config.timeouts.connect);
+        let client = match kept_client {
+            Some(previous) => previous.client.clone(),
+            None => Client::new(config.timeouts.connect).map_err(|error| format!("TLS cannot be set up: {error}"))?,
+        };
+        let (providers, aliases) = (std::mem::take(&mut config.providers), std::mem::take(&mut config.aliases));
+        let catalog =
+            Catalog::new(providers, aliases, process.models.clone(), previous.map(|previous| &previous.catalog))?;
+        Ok(Gateway { process, config, catalog, client, tls, loaded_at: Timestamp::now() })
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.process.draining.load(Ordering::Relaxed)
+    }
+
     /// Seen by whatever is polled once more when the phase of the shutdown changes: see [`crate::api::listen`].
     pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+        self.process.closing.load(Ordering::Relaxed)
+    }
+}
+
+/// The gateway that new requests get.
+#[derive(Debug)]
+pub struct Current(ArcSwap<Gateway>);
+
+impl Current {
+    pub fn new(gateway: Gateway) -> Self {
+        Current(ArcSwap::from_pointee(gateway))
+    }
+
+    /// Takes no lock.
+    pub fn get(&self) -> Arc<Gateway> {
+        self.0.load_full()
+    }
+
+    /// The old one lives until the last request that began with it has ended.
+    pub fn replace(&self, gateway: Gateway) {
+        self.0.store(Arc::new(gateway));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, System};
+    use crate::telemetry::log::{Format, Level};
+    use gateway_core::error::FailureClass;
+
+    fn config(addr: &str) -> Config {
+        let args = config::Args { sandbox: true, ..config::Args::default() };
+        let config = config::load(&args, &System).unwrap();
+        Config { providers: Config::sandbox_providers(addr.parse().unwrap()), ..config }
+    }
+
+    fn first() -> Gateway {
+        let log = Log::start(Format::Json, Level::Error, std::io::sink()).unwrap();
+        Gateway::new(Arc::new(Process::new(log).unwrap()), config("127.0.0.1:1"), None).unwrap()
+    }
+
+    #[test]
+    fn an_old_configuration_goes_when_its_last_request_has_ended() {
+        let current = Current::new(first());
+        let request = current.get();
+        let old = Arc::downgrade(&request);
+        let next = Gateway::new(request.process.clone(), config("127.0.0.1:1"), Some(&request)).unwrap();
+        current.replace(next);
+        assert!(old.upgrade().is_some(), "a request is still on it");
+        assert!(!Arc::ptr_eq(&request, &current.get()));
+        drop(request);
+        assert!(old.upgrade().is_none(), "nothing else holds it");
+    }
+
+    #[test]
+    fn what_was_learned_of_a_service_stays_with_it() {
+        let first = first();
+        first.catalog.provider("openai").unwrap().observed.failure(FailureClass::Transport);
+        let same = Gateway::new(first.process.clone(), config("127.0.0.1:1"), Some(&first)).unwrap();
+        let health = |gateway: &Gateway| gateway.catalog.provider("openai").unwrap().observed.health();
+        assert_eq!(health(&same).error_count, 1);
+        let origin = |gateway: &Gateway| gateway.catalog.provider("openai").unwrap().origin.id();
+        assert_eq!(origin(&same), origin(&first));
+        first.catalog.provider("openai").unwrap().observed.failure(FailureClass::Transport);
+        assert_eq!(health(&same).error_count, 2, "a request that began before teaches both");
+
+        let moved = Gateway::new(first.process.clone(), config("127.0.0.1:2"), Some(&same)).unwrap();
+        assert_eq!(health(&moved).error_count, 0, "another service");
+        assert!(!moved.catalog.uses(origin(&first)));
     }
 }

@@ -12,6 +12,7 @@ mod gateway;
 mod pipeline;
 mod providers;
 mod relay;
+mod reload;
 mod serve;
 mod settle;
 mod steps;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gateway_core::dialect::Dialect;
-use gateway_policy::models::ModelTable;
 use http::HeaderMap;
 use serde_json::json;
 use simulator::Simulator;
@@ -20,11 +19,10 @@ use crate::api::ingress::Inbound;
 use crate::api::listen::{self, Phase, Workers};
 use crate::call::{Call, Caller};
 use crate::cli;
-use crate::config::{self, Config, LogFormat, LogLevel};
-use crate::gateway::{Gateway, VERSION};
+use crate::config::{self, Config, Files, LogFormat, LogLevel, Watched};
+use crate::gateway::{Current, Gateway, Process, VERSION};
 use crate::pipeline;
-use crate::providers::catalog::Catalog;
-use crate::providers::client::Client;
+use crate::reload::Reloader;
 use crate::telemetry::log::{Format, Level, Log};
 
 /// Between the announcement that the gateway goes away and the moment when it takes no more connections: load balancers need
@@ -41,7 +39,8 @@ fn refuse(why: &str) -> ExitCode {
 
 /// `llm-gateway serve`
 pub fn run(args: &config::Args) -> ExitCode {
-    let config = match config::load(args, &config::System) {
+    let environment = Watched::new(&config::System);
+    let config = match config::load(args, &environment) {
         Ok(config) => config,
         Err(problems) => {
             cli::complain(&format!("{problems}\n"));
@@ -52,7 +51,7 @@ pub fn run(args: &config::Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&format!("cannot start: {error}")),
     };
-    match runtime.block_on(serve(config)) {
+    match runtime.block_on(serve(config, args.clone(), environment.files())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => refuse(&why),
     }
@@ -72,15 +71,16 @@ fn start_log(config: &Config) -> Result<Log, Refusal> {
     Log::start(format, level, std::io::stdout()).map_err(|error| format!("cannot start the log: {error}"))
 }
 
-pub(crate) fn assemble(mut config: Config) -> Result<Gateway, Refusal> {
-    let models = ModelTable::bundled().map_err(|error| format!("the table of models cannot be read: {error}"))?;
-    let catalog = Catalog::new(std::mem::take(&mut config.providers), std::mem::take(&mut config.aliases), models)?;
-    let client = Client::new(config.timeouts.connect).map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    let log = start_log(&config)?;
-    Ok(Gateway::new(config, catalog, client, log))
+/// The first gateway of a process.
+pub(crate) fn assemble(config: Config) -> Result<Gateway, Refusal> {
+    let process = Process::new(start_log(&config)?)?;
+    let gateway = Gateway::new(Arc::new(process), config, None)?;
+    gateway.process.metrics.configuration_loaded(gateway.loaded_at);
+    Ok(gateway)
 }
 
-async fn serve(mut config: Config) -> Result<(), Refusal> {
+/// `files`: those from which `config` was read.
+async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(), Refusal> {
     let simulator = if config.sandbox {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let simulator = Simulator::start(simulator::Config::default(), any).await;
@@ -90,19 +90,36 @@ async fn serve(mut config: Config) -> Result<(), Refusal> {
     } else {
         None
     };
-    let tls = config.server.tls.as_ref().map(listen::tls);
-    let (addr, drain_timeout) = (config.server.addr(), config.server.drain_timeout);
-    let gateway = Arc::new(assemble(config)?);
+    let addr = config.server.addr();
+    let current = Arc::new(Current::new(assemble(config)?));
+    let gateway = current.get();
+    let process = gateway.process.clone();
     let listener = TcpListener::bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?;
     let addr = listener.local_addr().map_err(|error| error.to_string())?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
 
     let (phase, phases) = watch::channel(Phase::Serving);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = Workers::start(cores, &gateway, tls.as_ref(), &phases)
-        .map_err(|error| format!("cannot start workers: {error}"))?;
-    greet(&gateway, addr, tls.is_some());
+    let workers =
+        Workers::start(cores, &process, &current, &phases).map_err(|error| format!("cannot start workers: {error}"))?;
+    greet(&gateway, addr);
+    // Simulated providers have nothing that could be read anew.
+    let reloader = match gateway.config.sandbox {
+        true => None,
+        false => Some(Reloader::start(current.clone(), args, files).map_err(|error| error.to_string())?),
+    };
+    drop(gateway);
+    let reload = async {
+        while hangup.recv().await.is_some() {
+            match &reloader {
+                Some(reloader) => reloader.ask(),
+                None => process.log.event(Level::Info, "nothing to reload: this is the sandbox", []),
+            }
+        }
+        std::future::pending::<()>().await;
+    };
 
     let signalled = async {
         tokio::select! {
@@ -111,11 +128,14 @@ async fn serve(mut config: Config) -> Result<(), Refusal> {
         }
     };
     let lame_duck = tokio::select! {
-        () = listen::accept(&listener, &workers, phases.clone(), &gateway) => Duration::ZERO,
+        () = listen::accept(&listener, &workers, phases.clone(), &process) => Duration::ZERO,
+        () = reload => Duration::ZERO,
         lame_duck = signalled => lame_duck,
     };
-    gateway.drain();
-    gateway.log.event(Level::Info, "draining", [("open_connections", workers.open().into())]);
+    drop(reloader);
+    process.drain();
+    let drain_timeout = current.get().config.server.drain_timeout;
+    process.log.event(Level::Info, "draining", [("open_connections", workers.open().into())]);
     let again = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -123,7 +143,7 @@ async fn serve(mut config: Config) -> Result<(), Refusal> {
         }
     };
     let drain = async {
-        let duck = listen::accept(&listener, &workers, phases.clone(), &gateway);
+        let duck = listen::accept(&listener, &workers, phases.clone(), &process);
         let _ = tokio::time::timeout(lame_duck, duck).await;
         let _ = phase.send(Phase::Draining);
         let deadline = Instant::now() + drain_timeout;
@@ -137,23 +157,23 @@ async fn serve(mut config: Config) -> Result<(), Refusal> {
         () = again => {}
     }
     drop(listener);
-    gateway.close();
+    process.close();
     let _ = phase.send(Phase::Closing);
     workers.join();
     if let Some(simulator) = simulator {
         simulator.stop().await;
     }
-    gateway.log.event(Level::Info, "stopped", []);
-    gateway.log.flush();
+    process.log.event(Level::Info, "stopped", []);
+    process.log.flush();
     Ok(())
 }
 
 /// Says where the gateway listens, what it has, and what to try next.
-fn greet(gateway: &Gateway, addr: SocketAddr, tls: bool) {
-    let scheme = if tls { "https" } else { "http" };
+fn greet(gateway: &Gateway, addr: SocketAddr) {
+    let scheme = if gateway.tls.is_some() { "https" } else { "http" };
     let shown = if addr.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port())) } else { addr };
     let providers: Vec<&str> = gateway.catalog.providers().iter().map(|provider| &*provider.name).collect();
-    gateway.log.event(
+    gateway.process.log.event(
         Level::Info,
         "listening",
         [
@@ -161,11 +181,11 @@ fn greet(gateway: &Gateway, addr: SocketAddr, tls: bool) {
             ("version", VERSION.into()),
             ("providers", json!(providers)),
             ("sandbox", gateway.config.sandbox.into()),
-            ("start_ms", (gateway.started.elapsed().as_millis() as u64).into()),
+            ("start_ms", (gateway.process.started.elapsed().as_millis() as u64).into()),
         ],
     );
     for warning in &gateway.config.warnings {
-        gateway.log.event(Level::Warn, warning.clone(), []);
+        gateway.process.log.event(Level::Warn, warning.clone(), []);
     }
     let mode = if gateway.config.sandbox { " (sandbox: simulated, no key needed)" } else { "" };
     cli::complain(&format!(

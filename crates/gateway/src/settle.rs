@@ -232,7 +232,7 @@ pub struct Settle {
 
 impl Settle {
     pub fn open(gateway: Arc<Gateway>, started: Instant, record: Record) -> Self {
-        gateway.metrics.in_flight.inc();
+        gateway.process.metrics.in_flight.inc();
         Settle {
             gateway,
             started,
@@ -309,7 +309,7 @@ impl Settle {
 
     pub fn attempt_ends(&mut self, target: &Target, failed: Option<Failed>) {
         self.upstream_done();
-        self.gateway.metrics.attempt(&target.provider, failed.as_ref().map(|failed| failed.class));
+        self.gateway.process.metrics.attempt(&target.provider, failed.as_ref().map(|failed| failed.class));
         let attempt = match self.under_way.take() {
             Some((target, begun)) => Attempt { target, begun: Some(begun), took: self.waited, failed },
             None => Attempt { target: target.clone(), begun: None, took: Duration::ZERO, failed },
@@ -404,10 +404,10 @@ impl Settle {
         record.duration_ms = millis(now - self.started);
         record.overhead_ms = overhead_ms;
         let gateway = &self.gateway;
-        gateway.metrics.in_flight.dec();
+        gateway.process.metrics.in_flight.dec();
         gateway.catalog.observe(&record);
-        gateway.metrics.request(&record, gateway.catalog.model_label(&record));
-        gateway.log.request(record);
+        gateway.process.metrics.request(&record, gateway.catalog.model_label(&record));
+        gateway.process.log.request(record);
     }
 }
 

@@ -49,8 +49,18 @@ pub struct GatewayHealth {
     pub version: &'static str,
     pub timestamp: String,
     pub providers: BTreeMap<String, Health>,
+    pub configuration: ConfigurationView,
     pub cache_enabled: bool,
     pub rate_limiting_enabled: bool,
+}
+
+/// Which configuration is in use.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ConfigurationView {
+    /// RFC 3339.
+    pub loaded_at: String,
+    /// When a later one was refused, RFC 3339; the log says why. `null` if the one in use is the latest.
+    pub refused_at: Option<String>,
 }
 
 /// `GET /v1/cache/stats`
@@ -123,6 +133,10 @@ pub fn health(gateway: &Gateway) -> Reply {
         version: VERSION,
         timestamp: crate::telemetry::log::stamp(jiff::Timestamp::now()),
         providers,
+        configuration: ConfigurationView {
+            loaded_at: crate::telemetry::log::stamp(gateway.loaded_at),
+            refused_at: gateway.process.configuration_refused_at().map(crate::telemetry::log::stamp),
+        },
         // Neither is built yet, whatever the configuration wishes.
         cache_enabled: false,
         rate_limiting_enabled: false,
@@ -148,7 +162,7 @@ pub fn ready(gateway: &Gateway) -> Reply {
 }
 
 pub fn metrics(gateway: &Gateway) -> Reply {
-    let text = gateway.metrics.render(&gateway.log);
+    let text = gateway.process.metrics.render(&gateway.process.log);
     Reply::of(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
 }
 

@@ -26,7 +26,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::api::body::ReplyBody;
 use crate::config::Tls;
-use crate::gateway::Gateway;
+use crate::gateway::{Current, Process};
+use crate::providers::client;
 
 /// Between two requests on one connection; longer than the pools of common clients keep theirs.
 const IDLE_TIME: Duration = Duration::from_secs(90);
@@ -65,8 +66,8 @@ impl std::fmt::Debug for Workers {
 impl Workers {
     pub fn start(
         count: usize,
-        gateway: &Arc<Gateway>,
-        tls: Option<&TlsAcceptor>,
+        process: &Arc<Process>,
+        current: &Arc<Current>,
         phase: &watch::Receiver<Phase>,
     ) -> io::Result<Workers> {
         let (mut workers, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -75,7 +76,7 @@ impl Workers {
             let (connections, inbox) = mpsc::channel(BACKLOG);
             let open = Arc::new(AtomicUsize::new(0));
             let shared =
-                Shared { gateway: gateway.clone(), tls: tls.cloned(), phase: phase.clone(), open: open.clone() };
+                Shared { process: process.clone(), current: current.clone(), phase: phase.clone(), open: open.clone() };
             workers.push(Worker { connections, open });
             let work = move || runtime.block_on(serve_inbox(shared, inbox));
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
@@ -108,7 +109,7 @@ impl Workers {
 }
 
 /// Accepts connections until the drain begins.
-pub async fn accept(listener: &TcpListener, workers: &Workers, mut phase: watch::Receiver<Phase>, gateway: &Gateway) {
+pub async fn accept(listener: &TcpListener, workers: &Workers, mut phase: watch::Receiver<Phase>, process: &Process) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -119,7 +120,7 @@ pub async fn accept(listener: &TcpListener, workers: &Workers, mut phase: watch:
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 // Out of file descriptors or memory: what is open goes on, what is new must wait.
-                gateway.log.event(
+                process.log.event(
                     crate::telemetry::log::Level::Error,
                     "cannot accept connections",
                     [("error", error.to_string().into())],
@@ -137,8 +138,8 @@ fn is_connection_error(error: &io::Error) -> bool {
 
 #[derive(Clone)]
 struct Shared {
-    gateway: Arc<Gateway>,
-    tls: Option<TlsAcceptor>,
+    process: Arc<Process>,
+    current: Arc<Current>,
     phase: watch::Receiver<Phase>,
     open: Arc<AtomicUsize>,
 }
@@ -150,9 +151,12 @@ struct Shared {
 const TICK: Duration = Duration::from_secs(1);
 
 async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<std::net::TcpStream>) {
-    let ticking = tokio::spawn(async {
+    let current = shared.current.clone();
+    let ticking = tokio::spawn(async move {
         loop {
             tokio::time::sleep(TICK).await;
+            let gateway = current.get();
+            client::sweep_idle(|origin| gateway.catalog.uses(origin));
         }
     });
     let mut tasks = tokio::task::JoinSet::new();
@@ -163,10 +167,10 @@ async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<std::net::TcpStre
                 Some(stream) => {
                     let shared = shared.clone();
                     tasks.spawn(async move {
-                        shared.gateway.metrics.connections.inc();
+                        shared.process.metrics.connections.inc();
                         // How a connection ended is told by the requests on it.
                         let _ = serve(&shared, stream).await;
-                        shared.gateway.metrics.connections.dec();
+                        shared.process.metrics.connections.dec();
                         shared.open.fetch_sub(1, Ordering::Relaxed);
                     });
                 }
@@ -197,10 +201,11 @@ async fn serve(shared: &Shared, stream: std::net::TcpStream) -> io::Result<()> {
     let stream = TcpStream::from_std(stream)?;
     let pace = Arc::new(Pace::default());
     let guarded = Guarded::new(stream, pace.clone());
-    match &shared.tls {
+    let tls = shared.current.get().tls.clone();
+    match tls {
         None => serve_http(shared, guarded, pace, ends).await,
         Some(tls) => {
-            let handshake = tokio::time::timeout(REQUEST_HEADERS_TIME, tls.accept(guarded));
+            let handshake = tokio::time::timeout(REQUEST_HEADERS_TIME, TlsAcceptor::from(tls).accept(guarded));
             let stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
             serve_http(shared, stream, pace, ends).await
         }
@@ -211,7 +216,7 @@ async fn serve_http<S>(shared: &Shared, stream: S, pace: Arc<Pace>, ends: Ends) 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = Front { gateway: shared.gateway.clone(), pace, ends };
+    let service = Front { current: shared.current.clone(), pace, ends };
     let mut builder = auto::Builder::new(Streams(shared.phase.clone()));
     builder
         .http1()
@@ -272,7 +277,7 @@ where
 
 /// hyper's way into the program.
 struct Front {
-    gateway: Arc<Gateway>,
+    current: Arc<Current>,
     pace: Arc<Pace>,
     ends: Ends,
 }
@@ -283,7 +288,7 @@ impl Service<Request<Incoming>> for Front {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (gateway, ends, busy) = (self.gateway.clone(), self.ends, Busy::new(self.pace.clone()));
+        let (gateway, ends, busy) = (self.current.get(), self.ends, Busy::new(self.pace.clone()));
         Box::pin(async move { Ok(super::respond(gateway, request, ends, busy).await) })
     }
 }
@@ -418,8 +423,8 @@ impl AsyncWrite for Guarded {
 }
 
 /// TLS with the operator's certificate, for HTTP/2 and HTTP/1.1.
-pub fn tls(tls: &Tls) -> TlsAcceptor {
+pub fn tls(tls: &Tls) -> Arc<rustls::ServerConfig> {
     let mut config = tls.config.clone();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    TlsAcceptor::from(Arc::new(config))
+    Arc::new(config)
 }

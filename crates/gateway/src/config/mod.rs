@@ -9,6 +9,7 @@
 //! Every value knows where it was said, and every step reports all that it finds, so that an operator sees everything that is
 //! wrong at once.
 
+mod changes;
 mod check;
 mod environment;
 mod problem;
@@ -19,6 +20,7 @@ mod show;
 mod tree;
 mod variables;
 mod vendors;
+mod watched;
 
 #[cfg(test)]
 mod docs;
@@ -31,9 +33,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use changes::Said;
 pub use environment::{Environment, System};
 pub use problem::{Origin, Problem, Problems};
 pub use runtime::*;
+pub use watched::{Files, Watched};
 
 use environment::Variables;
 use problem::Report;
@@ -41,7 +45,7 @@ use schema::Schema;
 use tree::{Node, Value};
 use vendors::Vendor;
 
-const DEFAULT_FILE: &str = "gateway.yaml";
+pub const DEFAULT_FILE: &str = "gateway.yaml";
 
 /// What the command line says about the configuration.
 #[derive(Debug, Default, Clone)]
@@ -133,6 +137,7 @@ fn resolve_with(vendors: &[Vendor], args: &Args, environment: &dyn Environment) 
     let mut config = check::check(&mut file, &situation, &mut report);
     show::warn_of_what_is_not_in_effect(&tree, &schema, &mut report);
     config.warnings = report.finish()?;
+    config.said = Said::of(&tree, config.server.tls.as_ref());
     Ok(Resolved { config, file, tree, schema })
 }
 

@@ -10,6 +10,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::changes::Said;
 pub use super::raw::{Cache, Key, Limits, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price};
 
 /// One whole configuration. Immutable; share it in an `Arc`.
@@ -25,7 +26,9 @@ pub struct Config {
     pub log: Log,
     /// Simulated providers, every answer marked.
     pub sandbox: bool,
-    /// For the log at the start: each a sentence that says where the matter is.
+    /// What was said, to compare with another configuration.
+    pub said: Said,
+    /// For the log: each a sentence that says where the matter is.
     pub warnings: Vec<String>,
 
     // Read and checked, so that a file written for a later version is known to be good; nothing acts upon the rest yet.
@@ -69,6 +72,8 @@ impl Server {
 #[derive(Debug, Clone)]
 pub struct Tls {
     pub config: rustls::ServerConfig,
+    /// Of the bytes of both files.
+    pub digest: u64,
 }
 
 #[derive(Debug, Clone)]

@@ -24,7 +24,7 @@ pub struct Provider {
     pub config: config::Provider,
     pub origin: Arc<Origin>,
     pub price: Option<Price>,
-    pub observed: Observed,
+    pub observed: Arc<Observed>,
     chat: ChatUri,
     /// `Host` and what the vendor wants with every request; the credential is added per attempt.
     headers: HeaderMap,
@@ -71,7 +71,7 @@ pub struct Resolved {
 pub struct Catalog {
     providers: Vec<Provider>,
     aliases: Vec<Alias>,
-    models: ModelTable,
+    models: Arc<ModelTable>,
 }
 
 impl Provider {
@@ -120,11 +120,25 @@ impl Provider {
             origin: Arc::new(origin),
             chat,
             price,
-            observed: Observed::default(),
+            observed: Arc::default(),
             headers,
             credentials,
             config,
         })
+    }
+
+    /// Takes over what the gateway has learned of the same provider under an earlier configuration, and its idle connections
+    /// with it. **Every state that is to survive a reload is carried over here.**
+    fn inherit(&mut self, previous: &Provider) {
+        self.origin = previous.origin.clone();
+        self.observed = previous.observed.clone();
+    }
+
+    /// Whether both stand for the same service, whatever else was changed.
+    fn is_same_service(&self, other: &Provider) -> bool {
+        let service =
+            |provider: &Provider| (provider.name.clone(), provider.origin.uri().clone(), provider.config.dialect);
+        service(self) == service(other)
     }
 
     /// Where to ask `model`, relative to the origin. Fails where the name has a place in the path and cannot stand there.
@@ -218,13 +232,30 @@ fn list_price(price: &config::Price) -> Result<Price, InvalidPrice> {
 }
 
 impl Catalog {
-    pub fn new(providers: Vec<config::Provider>, aliases: Vec<Alias>, models: ModelTable) -> Result<Self, String> {
-        let providers = providers.into_iter().map(Provider::new).collect::<Result<_, _>>()?;
+    /// `previous`: the catalog that this one replaces.
+    pub fn new(
+        providers: Vec<config::Provider>,
+        aliases: Vec<Alias>,
+        models: Arc<ModelTable>,
+        previous: Option<&Catalog>,
+    ) -> Result<Self, String> {
+        let mut providers: Vec<Provider> = providers.into_iter().map(Provider::new).collect::<Result<_, _>>()?;
+        for provider in &mut providers {
+            let known = previous.and_then(|previous| previous.provider(&provider.name));
+            if let Some(known) = known.filter(|known| known.is_same_service(provider)) {
+                provider.inherit(known);
+            }
+        }
         Ok(Catalog { providers, aliases, models })
     }
 
     pub fn providers(&self) -> &[Provider] {
         &self.providers
+    }
+
+    /// Whether requests of this configuration may go to this origin.
+    pub fn uses(&self, origin: u64) -> bool {
+        self.providers.iter().any(|provider| provider.origin.id() == origin)
     }
 
     pub fn provider(&self, name: &str) -> Option<&Provider> {

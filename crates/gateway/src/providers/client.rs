@@ -35,6 +35,14 @@ impl Origin {
         let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build()?;
         Ok(Origin { id: IDS.fetch_add(1, Ordering::Relaxed), uri })
     }
+
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
 }
 
 /// A request body in pieces; cheap to clone, so that an attempt can be repeated.
@@ -201,6 +209,19 @@ fn take_idle(origin: u64) -> Option<SendRequest<Payload>> {
         }
         None
     })
+}
+
+/// Closes this worker's idle connections that have waited for too long, or whose origin is not among those in use.
+pub fn sweep_idle(is_in_use: impl Fn(u64) -> bool) {
+    IDLE.with_borrow_mut(|idle| {
+        idle.retain(|origin, connections| {
+            if !is_in_use(*origin) {
+                return false;
+            }
+            connections.retain(|kept| !kept.sender.is_closed() && kept.since.elapsed() < IDLE_CONNECTION_TIME);
+            true
+        });
+    });
 }
 
 fn keep_idle(origin: u64, sender: SendRequest<Payload>) {

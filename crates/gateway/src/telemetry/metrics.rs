@@ -53,6 +53,12 @@ struct LossLabels {
     dialect: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    /// `applied`, `unchanged` or `refused`.
+    result: &'static str,
+}
+
 const TOKEN_KINDS: [&str; 4] = ["input", "cache_read", "cache_write", "output"];
 
 /// The metrics of one kind of request, found once per thread: to look each of them up for every request would cost more
@@ -100,6 +106,8 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     dropped_fields: Family<LossLabels, Counter>,
     log_lines_dropped: Counter,
+    reloads: Family<ReloadLabels, Counter>,
+    configuration_loaded: Gauge,
     pub in_flight: Gauge,
     pub connections: Gauge,
 }
@@ -122,6 +130,8 @@ impl Metrics {
             attempts: Family::default(),
             dropped_fields: Family::default(),
             log_lines_dropped: Counter::default(),
+            reloads: Family::default(),
+            configuration_loaded: Gauge::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
         };
@@ -162,6 +172,17 @@ impl Metrics {
             "Log lines lost because the output was too slow",
             metrics.log_lines_dropped.clone(),
         );
+        registry.register(
+            "gateway_config_reloads",
+            "Configurations read while running, by what became of them",
+            metrics.reloads.clone(),
+        );
+        registry.register_with_unit(
+            "gateway_config_loaded_timestamp",
+            "When the configuration in use was loaded, in Unix time",
+            Unit::Seconds,
+            metrics.configuration_loaded.clone(),
+        );
         registry.register("gateway_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
         registry.register("gateway_connections", "Open client connections", metrics.connections.clone());
         metrics
@@ -170,6 +191,15 @@ impl Metrics {
     pub fn attempt(&self, provider: &Arc<str>, failure: Option<FailureClass>) {
         let result = failure.map_or("ok", FailureClass::name);
         self.attempts.get_or_create(&AttemptLabels { provider: provider.clone(), result }).inc();
+    }
+
+    /// `result`: `applied`, `unchanged` or `refused`.
+    pub fn reload(&self, result: &'static str) {
+        self.reloads.get_or_create(&ReloadLabels { result }).inc();
+    }
+
+    pub fn configuration_loaded(&self, at: jiff::Timestamp) {
+        self.configuration_loaded.set(at.as_second());
     }
 
     /// Counts a request that has ended. `model` is the label for its model.

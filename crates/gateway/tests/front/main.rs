@@ -21,6 +21,8 @@ mod limits;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod routing;
 #[cfg(test)]
 mod secrets;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use gateway_core::secret::Secret;
 
+use super::changes::Said;
 use super::environment::Environment;
 use super::problem::{Problem, Report, path_text, suggest};
 use super::raw;
@@ -78,6 +79,7 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
         },
         log: Log { format, level: file.log.level },
         sandbox,
+        said: Said::default(),
         warnings: Vec::new(),
         circuit_breaker: CircuitBreaker {
             failure_threshold: file.circuit_breaker.failure_threshold,

@@ -1,5 +1,6 @@
 //! `server`: addresses, the admin key, TLS.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -115,10 +116,13 @@ impl Checker<'_, '_> {
         if self.situation.environment.is_world_readable(&key_file) {
             self.warn(&["server", "tls", "key"], "every user of this machine can read the private key; `chmod 600` it");
         }
+        let (chain, key) = (chain?, key?);
+        let mut digest = DefaultHasher::new();
+        (&chain, key.secret_der()).hash(&mut digest);
         let builder = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
         let builder = builder.with_safe_default_protocol_versions().ok()?.with_no_client_auth();
-        match builder.with_single_cert(chain?, key?) {
-            Ok(config) => Some(Tls { config }),
+        match builder.with_single_cert(chain, key) {
+            Ok(config) => Some(Tls { config, digest: digest.finish() }),
             Err(error) => {
                 let message = format!("certificate and key do not fit: {error}");
                 self.problem(&["server", "tls"], &message, "give the key that the certificate was made for");

@@ -14,7 +14,7 @@ use super::eventually;
 /// A gateway that listens; killed when dropped.
 pub(crate) struct Gateway {
     pub(crate) addr: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
     child: Child,
     /// What it wrote on standard output, line by line.
     lines: Arc<Mutex<Vec<String>>>,
@@ -81,7 +81,7 @@ impl Gateway {
                 to_complaints.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        let mut gateway = Gateway { addr: "127.0.0.1:0".parse().unwrap(), _folder: folder, child, lines, complaints };
+        let mut gateway = Gateway { addr: "127.0.0.1:0".parse().unwrap(), folder, child, lines, complaints };
         let began = Instant::now();
         gateway.addr = loop {
             if let Some(line) = gateway.log().iter().find(|line| line["message"] == "listening") {
@@ -114,6 +114,36 @@ impl Gateway {
     pub(crate) async fn told_of(&self, fits: impl Fn(&Value) -> bool) -> Value {
         let find = || self.log().into_iter().find(|line| line["message"] == "request" && fits(line));
         eventually("a log line of the request", Duration::from_secs(5), find).await
+    }
+
+    /// Where it runs: its `gateway.yaml` and `.env`.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// The events of this name that it has told so far.
+    pub(crate) fn events(&self, name: &str) -> Vec<Value> {
+        // Of a long log only the lines that may be meant are read.
+        let lines = self.lines.lock().unwrap();
+        let meant = lines.iter().filter(|line| line.contains(name));
+        meant.map(|line| serde_json::from_str(line).unwrap()).filter(|line: &Value| line["message"] == name).collect()
+    }
+
+    /// The sum of all series of a metric whose labels contain `labels`.
+    pub(crate) async fn metric(&self, name: &str, labels: &str) -> f64 {
+        let text = super::get(self.addr, "/metrics").await.text();
+        let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let values = text.lines().filter(of_it).filter(|line| line.contains(labels));
+        values.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Open files, sockets included.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
     }
 
     /// `TERM`, `INT`, …
