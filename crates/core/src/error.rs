@@ -257,6 +257,11 @@ impl FailureClass {
         }
     }
 
+    /// Does it concern the credential, so that the same target may be asked with another one?
+    pub fn other_credential(self) -> bool {
+        matches!(self, FailureClass::Credential | FailureClass::Quota | FailureClass::SpendCap)
+    }
+
     /// May another target be tried?
     pub fn other_target(self) -> bool {
         self != FailureClass::ClientFault

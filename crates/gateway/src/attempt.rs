@@ -400,3 +400,8 @@ fn passed_headers(headers: &HeaderMap, same: bool) -> HeaderMap {
     }
     passed
 }
+
+/// How long a provider wants to be left alone, in whichever header it says so.
+fn wait_hint(headers: &HeaderMap) -> Option<Duration> {
+    hint::wait(|name| headers.get(name).and_then(|value| value.to_str().ok()), jiff::Timestamp::now())
+}

@@ -4,20 +4,24 @@
 //! hedges. What a failure means is a row of [`FailureClass`]; what follows from it is decided by [`Course`], and nowhere else.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
-use gateway_policy::routing::{Planned, RoutePlan};
+use gateway_core::target::Target;
+use gateway_policy::resilience::Reason;
+use gateway_policy::routing::RoutePlan;
+use serde_json::json;
 
 use crate::attempt::{self, Failure, Good, Notes};
 use crate::call::SharedCall;
 use crate::gateway::Gateway;
 use crate::providers::permit::{Closed, ClosedBy, Permit};
 use crate::settle::Settle;
+use crate::steps::{Stop, Wait};
 
 /// A provider's wish to be left alone for so long is granted within the request, if nobody else can be asked.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
@@ -26,7 +30,7 @@ const SHORT_WAIT: Duration = Duration::from_secs(2);
 pub async fn run(
     gateway: Arc<Gateway>,
     call: SharedCall,
-    plan: RoutePlan,
+    plan: Arc<RoutePlan>,
     mut settle: Settle,
 ) -> (Result<Good, Failure>, Settle) {
     let result = {
@@ -50,48 +54,22 @@ async fn tries(
     let mut course = Course::new(gateway, call, plan);
     loop {
         let (permit, wait) = course.next(settle)?;
-        if let Some(wait) = wait {
-            settle.pause(wait).await;
+        if let Some((length, why)) = wait {
+            settle.pause(length, why).await;
         }
-        match ask(gateway, call, permit, &mut course, settle).await {
-            Ok(good) => return Ok(good),
-            Err(failure) => course.failed(failure),
-        }
-    }
-}
-
-/// One attempt, or two where the alias hedges.
-async fn ask(
-    gateway: &Arc<Gateway>,
-    call: &SharedCall,
-    permit: Permit,
-    course: &mut Course<'_>,
-    settle: &mut Settle,
-) -> Result<Good, Failure> {
-    settle.attempt_begins(&permit);
-    let mut notes = Notes::default();
-    let result = attempt::one(gateway, call, &permit, &mut notes).await;
-    conclude(gateway, call, permit, notes, result, settle)
-}
-
-/// Tells everybody concerned how an attempt went.
-fn conclude(
-    gateway: &Arc<Gateway>,
-    call: &SharedCall,
-    permit: Permit,
-    notes: Notes,
-    result: Result<Good, Failure>,
-    settle: &mut Settle,
-) -> Result<Good, Failure> {
-    match result {
-        Ok(good) => {
-            settle.answered(permit, notes);
-            Ok(good)
-        }
-        Err(failure) => {
-            let failure = failure.without_keys(gateway);
-            settle.attempt_failed(permit, notes, &failure);
-            Err(failure)
+        course.asks(&permit);
+        settle.attempt_begins(&permit);
+        let mut notes = Notes::default();
+        match attempt::one(gateway, call, &permit, &mut notes).await {
+            Ok(good) => {
+                settle.attempt_succeeded(permit, notes);
+                return Ok(good);
+            }
+            Err(failure) => {
+                let failure = failure.without_keys(gateway);
+                settle.attempt_failed(permit, notes, &failure);
+                course.failed(failure);
+            }
         }
     }
 }
@@ -100,17 +78,182 @@ fn conclude(
 struct Course<'a> {
     gateway: &'a Gateway,
     call: &'a SharedCall,
-    plan: &'a RoutePlan,
     /// Targets that have not had their turn.
-    ahead: VecDeque<&'a Planned>,
-    /// The one that was asked last.
-    at: Option<&'a Planned>,
-    failure: Option<Failure>,
-    attempts: u32,
-    /// The latest target has been asked a second time.
+    ahead: VecDeque<&'a Target>,
+    plan: &'a RoutePlan,
+    /// The target that is being asked.
+    at: Option<&'a Target>,
+    /// The target that was asked last, and how that failed.
+    behind: Option<(&'a Target, Failure)>,
+    /// That target has been asked a second time.
     repeated: bool,
-    /// Of the providers asked: credentials that were refused or are spent, not to be used again for this request.
-    used_up: Vec<(Arc<str>, usize)>,
-    /// Of the targets that could not be asked: which can be soonest.
-    closed: Vec<(&'a Planned, Closed)>,
+    attempts: u32,
+    /// Credentials that were used for this request, by provider: none is used twice, except by a repeat.
+    used: Vec<(&'a str, usize)>,
+    /// Targets that could not be asked when their turn came.
+    closed: Vec<(&'a Target, Closed)>,
+}
+
+impl<'a> Course<'a> {
+    fn new(gateway: &'a Gateway, call: &'a SharedCall, plan: &'a RoutePlan) -> Self {
+        Course {
+            gateway,
+            call,
+            ahead: plan.targets.iter().map(|planned| &planned.target).collect(),
+            plan,
+            at: None,
+            behind: None,
+            repeated: false,
+            attempts: 0,
+            used: Vec::new(),
+            closed: Vec::new(),
+        }
+    }
+
+    /// An attempt begins.
+    fn asks(&mut self, permit: &Permit) {
+        self.attempts += 1;
+        self.at = self.plan.targets.iter().map(|planned| &planned.target).find(|target| *target == permit.target());
+        if let Some(target) = self.at {
+            self.used.push((&target.provider, permit.credential()));
+        }
+    }
+
+    fn failed(&mut self, failure: Failure) {
+        self.behind = self.at.map(|target| (target, failure));
+    }
+
+    /// Who is asked next, and after which wait. Fails with what the client is told.
+    fn next(&mut self, settle: &mut Settle) -> Result<(Permit, Option<(Duration, Wait)>), Failure> {
+        let now = Instant::now();
+        let Some((target, failure)) = self.behind.take() else {
+            return match self.advance(settle, now) {
+                Some(permit) => Ok((permit, None)),
+                None => self.last_resort(settle, now).map(|permit| (permit, None)),
+            };
+        };
+        let class = failure.class();
+        if let Some(stop) = self.stop(&failure, now) {
+            settle.stopped(stop);
+            return Err(failure);
+        }
+        if class.other_credential()
+            && let Ok(permit) = self.enter(target, false, now)
+        {
+            return Ok((permit, None));
+        }
+        if let Some(permit) = self.advance(settle, now) {
+            return Ok((permit, None));
+        }
+        match self.repeat(target, &failure, now) {
+            Ok((permit, length, why)) => Ok((permit, Some((length, why)))),
+            Err(stop) => {
+                settle.stopped(stop);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Why a failure is the last word, whoever else there is.
+    fn stop(&self, failure: &Failure, now: Instant) -> Option<Stop> {
+        let most = self.gateway.config.retry.max_attempts;
+        let whole = (!self.call.stream).then_some(self.gateway.config.timeouts.request);
+        if !failure.class().other_target() {
+            Some(Stop::RequestAtFault)
+        } else if self.call.timeout.or(whole).is_some_and(|timeout| now >= self.call.started + timeout) {
+            Some(Stop::OutOfTime)
+        } else {
+            (self.attempts >= most).then_some(Stop::AttemptsSpent { most })
+        }
+    }
+
+    /// The next target in the order of the plan that can be asked now.
+    fn advance(&mut self, settle: &mut Settle, now: Instant) -> Option<Permit> {
+        while let Some(target) = self.ahead.pop_front() {
+            match self.enter(target, false, now) {
+                Ok(permit) => {
+                    self.repeated = false;
+                    return Some(permit);
+                }
+                Err(closed) => {
+                    settle.skipped(target, closed.by.to_string(), closed.until.map(|until| until - now));
+                    self.closed.push((target, closed));
+                }
+            }
+        }
+        None
+    }
+
+    fn enter(&mut self, target: &'a Target, last: bool, now: Instant) -> Result<Permit, Closed> {
+        let used: Vec<usize> =
+            self.used.iter().filter(|(provider, _)| *provider == &*target.provider).map(|(_, index)| *index).collect();
+        Permit::ask(self.gateway, target, &used, last, now)
+    }
+
+    /// Nobody else can be asked: the same target once more, after a wait, where its failure and its retry tokens allow it.
+    fn repeat(&mut self, target: &'a Target, failure: &Failure, now: Instant) -> Result<(Permit, Duration, Wait), Stop> {
+        let class = failure.class();
+        let asked = failure.wait().filter(|&wait| class == FailureClass::Quota && wait <= SHORT_WAIT);
+        if self.repeated || !(class.same_target() || asked.is_some()) {
+            return Err(Stop::NoTargetLeft);
+        }
+        self.repeated = true;
+        self.used.clear();
+        // After the wait that it asked for, its cooldown is over.
+        let permit = self.enter(target, false, now + asked.unwrap_or_default()).map_err(|_| Stop::NoTargetLeft)?;
+        if !permit.may_repeat() {
+            return Err(Stop::RetriesSpent);
+        }
+        let retry = self.gateway.config.retry;
+        Ok(match asked {
+            Some(wait) => (permit, wait, Wait::Asked),
+            None => (permit, retry.backoff.delay(self.attempts, &mut fastrand::Rng::new()), Wait::Backoff),
+        })
+    }
+
+    /// No target can be asked: the one that can be soonest gets an attempt a second all the same, unless its provider has asked
+    /// to be left alone.
+    fn last_resort(&mut self, settle: &mut Settle, now: Instant) -> Result<Permit, Failure> {
+        let mut closed = std::mem::take(&mut self.closed);
+        closed.sort_by_key(|(_, closed)| closed.until.unwrap_or(now + Duration::from_secs(86_400)));
+        for (target, by) in &closed {
+            if matches!(by.by, ClosedBy::Circuit(_) | ClosedBy::Resting(Reason::Credential | Reason::SpendCap))
+                && let Ok(permit) = self.enter(target, true, now)
+            {
+                return Ok(permit);
+            }
+        }
+        settle.stopped(Stop::AllClosed);
+        Err(all_closed(&closed, now))
+    }
+}
+
+/// What a client is told when no target can be asked.
+fn all_closed(closed: &[(&Target, Closed)], now: Instant) -> Failure {
+    let Some((first, soonest)) = closed.first() else {
+        let error = GatewayError::new(ErrorKind::NoProvider, "no provider can take this request");
+        return Failure::Gateway { class: FailureClass::Transport, error };
+    };
+    let wait = soonest.until.map(|until| until.saturating_duration_since(now));
+    let quota = closed.iter().all(|(_, closed)| closed.by == ClosedBy::Resting(Reason::Quota));
+    let (kind, class) = match quota {
+        true => (ErrorKind::RateLimitExceeded, FailureClass::Quota),
+        false => (ErrorKind::CircuitOpen, FailureClass::Overload),
+    };
+    let mut error = GatewayError::new(kind, match closed {
+        [_] => format!("{first} cannot be asked now: {}", soonest.by),
+        _ => format!("none of {} targets can be asked now; soonest {first}: {}", closed.len(), soonest.by),
+    });
+    let skipped: Vec<_> = closed
+        .iter()
+        .map(|(target, closed)| {
+            let seconds = closed.until.map(|until| until.saturating_duration_since(now).as_secs_f64());
+            json!({"target": target.to_string(), "reason": closed.by.to_string(), "for_seconds": seconds})
+        })
+        .collect();
+    error = error.detail("skipped", skipped);
+    if let Some(wait) = wait {
+        error = error.retry_after(wait);
+    }
+    Failure::Gateway { class, error }
 }

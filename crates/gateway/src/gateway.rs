@@ -97,7 +97,13 @@ impl Gateway {
         };
         let (providers, aliases) = (std::mem::take(&mut config.providers), std::mem::take(&mut config.aliases));
         let catalog =
-            Catalog::new(providers, aliases, process.models.clone(), previous.map(|previous| &previous.catalog))?;
+            Catalog::new(
+            providers,
+            aliases,
+            process.models.clone(),
+            config.circuit_breaker,
+            previous.map(|previous| &previous.catalog),
+        )?;
         Ok(Gateway { process, config, catalog, client, tls, loaded_at: Timestamp::now() })
     }
 

@@ -15,7 +15,8 @@ use http::header;
 use crate::api::body::{Opening, StreamBody};
 use crate::api::egress::{self, Reply};
 use crate::api::ingress::Inbound;
-use crate::attempt::{self, Failure, Good, WholeBody};
+use crate::attempt::{Failure, Good, WholeBody};
+use crate::dispatch;
 use crate::call::{self, Call, SharedCall};
 use crate::gateway::Gateway;
 use crate::settle::{Outcome, Record, Settle};
@@ -35,7 +36,7 @@ pub async fn handle(gateway: Arc<Gateway>, inbound: Inbound, dialect: Dialect, s
         Ok(opened) => opened,
         Err(error) => return refuse(error, dialect, &request_id, settle),
     };
-    let mut attempts: Opening = Box::pin(attempt::run(gateway.clone(), call.clone(), plan, settle));
+    let mut attempts: Opening = Box::pin(dispatch::run(gateway.clone(), call.clone(), plan, settle));
     if !call.stream {
         let (result, settle) = attempts.await;
         return reply(&gateway, &call, result, settle);

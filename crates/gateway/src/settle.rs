@@ -14,12 +14,15 @@ use gateway_core::dialect::Dialect;
 use gateway_core::target::Target;
 use gateway_core::usage::{Cost, Usage};
 use gateway_policy::pricing::Price;
+use gateway_policy::resilience::Circuit;
 use gateway_policy::routing::RoutePlan;
 use serde::{Serialize, Serializer};
 
 use crate::api::Arrival;
+use crate::attempt::{Failure, Notes};
 use crate::call::{Call, Caller};
 use crate::gateway::Gateway;
+use crate::providers::permit::Permit;
 use crate::steps::{self, Attempt, Failed, Step, Stop, Wait};
 use crate::telemetry::log::{Level, printable};
 
@@ -222,8 +225,8 @@ pub struct Settle {
     upstream: Duration,
     /// Since when the request has been waiting.
     waiting: Option<Instant>,
-    /// How long it waited for the latest attempt.
-    waited: Duration,
+    /// Of the attempt that succeeded: it must be told how the answer ended.
+    permit: Option<Permit>,
     /// The attempt under way, and when it began.
     under_way: Option<(Target, Duration)>,
     /// Set when the first content of a stream is there: what follows is the provider's time.
@@ -240,7 +243,7 @@ impl Settle {
             price: None,
             upstream: Duration::ZERO,
             waiting: None,
-            waited: Duration::ZERO,
+            permit: None,
             under_way: None,
             overhead: None,
         }
@@ -279,9 +282,9 @@ impl Settle {
         self.with(|record| record.plan = Some(plan));
     }
 
-    pub fn attempt_begins(&mut self, target: &Target, price: Option<Price>) {
-        self.price = price;
-        let now = Instant::now();
+    pub fn attempt_begins(&mut self, permit: &Permit) {
+        let target = permit.target();
+        let now = permit.begun();
         self.waiting = Some(now);
         self.under_way = Some((target.clone(), now - self.started));
         self.with(|record| {
@@ -292,10 +295,13 @@ impl Settle {
     }
 
     /// The provider has had its say: what follows is our own time again.
-    pub fn upstream_done(&mut self) {
+    fn upstream_done(&mut self) {
+        self.upstream_done_at(Instant::now());
+    }
+
+    fn upstream_done_at(&mut self, now: Instant) {
         if let Some(since) = self.waiting.take() {
-            self.waited = since.elapsed();
-            self.upstream += self.waited;
+            self.upstream += now.saturating_duration_since(since);
         }
     }
 
@@ -307,18 +313,80 @@ impl Settle {
         self.upstream_done();
     }
 
-    pub fn attempt_ends(&mut self, target: &Target, failed: Option<Failed>) {
-        self.upstream_done();
-        self.gateway.process.metrics.attempt(&target.provider, failed.as_ref().map(|failed| failed.class));
-        let attempt = match self.under_way.take() {
-            Some((target, begun)) => Attempt { target, begun: Some(begun), took: self.waited, failed },
-            None => Attempt { target: target.clone(), begun: None, took: Duration::ZERO, failed },
+    /// The answer has its first content. From now on its permit is ours: how the answer ends is what it must be told.
+    pub fn attempt_succeeded(&mut self, mut permit: Permit, notes: Notes) {
+        let said = notes.said.unwrap_or_else(Instant::now);
+        self.upstream_done_at(said);
+        self.gateway.process.metrics.attempt(&permit.target().provider, None);
+        let changed = permit.answered(said);
+        let provider = permit.provider(&self.gateway);
+        provider.health.succeeded(said.saturating_duration_since(permit.begun()), said);
+        self.circuit(permit.target(), &provider.credentials()[permit.credential()].name, changed);
+        self.attempt_ended(&permit, said, None);
+        self.price = notes.price;
+        self.with(|record| {
+            record.upstream_request_id = notes.upstream_request_id;
+            record.dropped = notes.dropped;
+            record.dropped.extend_from_slice(&notes.approximated);
+            record.approximated = notes.approximated;
+            record.added = notes.added;
+            record.finish_reason = notes.finish.as_ref().map(finish_name);
+        });
+        if let Some(usage) = notes.usage {
+            self.usage(usage);
+        }
+        self.permit = Some(permit);
+    }
+
+    pub fn attempt_failed(&mut self, permit: Permit, notes: Notes, failure: &Failure) {
+        let (now, class) = (Instant::now(), failure.class());
+        self.upstream_done_at(now);
+        self.gateway.process.metrics.attempt(&permit.target().provider, Some(class));
+        let failed = Failed { class, status: failure.status(), error: failure.text() };
+        self.attempt_ended(&permit, now, Some(failed));
+        self.with(|record| record.upstream_request_id = notes.upstream_request_id);
+        self.give_back(permit, class, failure.wait(), now);
+    }
+
+    fn attempt_ended(&mut self, permit: &Permit, now: Instant, failed: Option<Failed>) {
+        self.under_way = None;
+        let (begun, took) = (permit.begun() - self.started, now.saturating_duration_since(permit.begun()));
+        self.step(Step::Attempt(Attempt { target: permit.target().clone(), begun: Some(begun), took, failed }));
+    }
+
+    /// Lets everything learn from a failure.
+    fn give_back(&self, permit: Permit, class: FailureClass, wait: Option<Duration>, now: Instant) {
+        let provider = permit.provider(&self.gateway);
+        provider.health.failed(class, now);
+        let (target, credential) = (permit.target().clone(), &provider.credentials()[permit.credential()].name);
+        let changed = permit.failed(class, wait, now);
+        self.circuit(&target, credential, changed);
+        if class == FailureClass::Credential {
+            self.gateway.process.log.event(
+                Level::Error,
+                "a provider refuses the gateway's credential, which is not used for a while",
+                [("provider", (*target.provider).into()), ("credential", credential.as_str().into())],
+            );
+        }
+    }
+
+    /// Somebody has to know when a circuit opens or closes.
+    fn circuit(&self, target: &Target, credential: &str, changed: Option<Circuit>) {
+        let Some(circuit) = changed else { return };
+        let process = &self.gateway.process;
+        process.metrics.circuit(&target.provider, circuit.name());
+        let (level, text) = match circuit {
+            Circuit::Closed => (Level::Info, "a circuit closed: the target answers again"),
+            Circuit::Open { .. } | Circuit::HalfOpen => (Level::Warn, "a circuit opened: the target failed too often"),
         };
-        self.step(Step::Attempt(attempt));
+        process.log.event(
+            level,
+            text,
+            [("target", printable(&target.to_string()).to_string().into()), ("credential", credential.into())],
+        );
     }
 
     /// A target of the plan is passed over. `why` completes "was not tried: "; it may be tried again after `wait`.
-    #[allow(dead_code, reason = "until breakers and cooldowns pass targets over")]
     pub fn skipped(&mut self, target: &Target, why: impl Into<Cow<'static, str>>, wait: Option<Duration>) {
         let until = wait.map(|wait| self.started.elapsed() + wait);
         self.step(Step::Skipped { target: target.clone(), why: why.into(), until });
@@ -327,28 +395,6 @@ impl Settle {
     /// No further attempt is made after a failure.
     pub fn stopped(&mut self, why: Stop) {
         self.step(Step::Stopped(why));
-    }
-
-    /// What the request for a target could not say, says in other words, and says beside.
-    pub fn named(&mut self, dropped: Vec<String>, approximated: Vec<String>, added: Vec<String>) {
-        self.with(|record| {
-            record.dropped = dropped;
-            record.dropped.extend_from_slice(&approximated);
-            record.approximated = approximated;
-            record.added = added;
-        });
-    }
-
-    pub fn also_dropped(&mut self, name: &str) {
-        self.with(|record| {
-            if !record.dropped.iter().any(|known| known == name) {
-                record.dropped.push(name.to_owned());
-            }
-        });
-    }
-
-    pub fn upstream_request_id(&mut self, id: Option<String>) {
-        self.with(|record| record.upstream_request_id = id);
     }
 
     pub fn first_content(&mut self) {
@@ -390,6 +436,22 @@ impl Settle {
         self.end(status, outcome, Some(why));
     }
 
+    /// What the end of an answer says of its provider. A client that left and a gateway that closes say nothing.
+    fn answer_ended(&mut self, outcome: Outcome, now: Instant) {
+        let Some(permit) = self.permit.take() else { return };
+        match outcome {
+            Outcome::Ok => {
+                permit.succeeded(now);
+            }
+            Outcome::Truncated => self.give_back(permit, FailureClass::BadAnswer, None, now),
+            Outcome::ClientError
+            | Outcome::UpstreamError
+            | Outcome::ClientGone
+            | Outcome::Drained
+            | Outcome::InternalError => {}
+        }
+    }
+
     /// Told when the last byte of the answer has been handed out, or when the request has failed.
     pub fn end(&mut self, status: u16, outcome: Outcome, error: Option<String>) {
         let now = Instant::now();
@@ -397,6 +459,7 @@ impl Settle {
         if let Some((target, begun)) = self.under_way.take() {
             self.step(Step::Abandoned { target, begun, took: (now - self.started).saturating_sub(begun) });
         }
+        self.answer_ended(outcome, now);
         let Some(mut record) = self.record.take() else { return };
         record.status = status;
         record.outcome = outcome;
@@ -405,7 +468,6 @@ impl Settle {
         record.overhead_ms = overhead_ms;
         let gateway = &self.gateway;
         gateway.process.metrics.in_flight.dec();
-        gateway.catalog.observe(&record);
         gateway.process.metrics.request(&record, gateway.catalog.model_label(&record));
         gateway.process.log.request(record);
     }

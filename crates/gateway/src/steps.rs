@@ -22,7 +22,6 @@ pub enum Step {
         took: Duration,
     },
     /// A target of the plan that was passed over when its turn came.
-    #[allow(dead_code, reason = "until breakers and cooldowns pass targets over")]
     Skipped {
         target: Target,
         /// Completes "was not tried: ".
@@ -80,6 +79,10 @@ pub enum Stop {
     OutOfTime,
     /// There is no other target, and the same one is not to be asked again.
     NoTargetLeft,
+    /// The same target could be asked again, but it has failed too often lately for another try to be worth it.
+    RetriesSpent,
+    /// No target could be asked when its turn came.
+    AllClosed,
 }
 
 /// `tried` of a log line: every attempt, where there was more than one or it failed.

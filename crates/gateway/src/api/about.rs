@@ -75,7 +75,7 @@ pub struct CacheStats {
 }
 
 fn view(gateway: &Gateway, provider: &Provider) -> ProviderView {
-    let health = provider.observed.health();
+    let health = provider.health();
     let supported_models = gateway.catalog.models(provider);
     let pricing = supported_models.iter().filter_map(|model| {
         let price = gateway.catalog.facts(provider, model).price?;
@@ -112,7 +112,7 @@ pub fn provider_health(gateway: &Gateway, name: &str) -> Result<Reply, GatewayEr
             format!("no provider is named {shown:?}; there are: {}", known.join(", ")),
         )
     })?;
-    Ok(Reply::json(&provider.observed.health()))
+    Ok(Reply::json(&provider.health()))
 }
 
 pub fn health(gateway: &Gateway) -> Reply {
@@ -120,7 +120,7 @@ pub fn health(gateway: &Gateway) -> Reply {
         .catalog
         .providers()
         .iter()
-        .map(|provider| (provider.name.to_string(), provider.observed.health()))
+        .map(|provider| (provider.name.to_string(), provider.health()))
         .collect();
     let well = providers.values().filter(|health| health.is_healthy).count();
     let status = match well {

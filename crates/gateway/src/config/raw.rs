@@ -32,7 +32,6 @@ pub struct File {
     /// Retries and fallbacks.
     pub retry: Retry,
     /// When a failing provider is left alone.
-    #[schemars(extend("x-in-effect" = false))]
     pub circuit_breaker: CircuitBreaker,
     /// Limits of every caller that has none of its own.
     #[schemars(extend("x-in-effect" = false))]

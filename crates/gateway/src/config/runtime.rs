@@ -6,6 +6,7 @@ use std::time::Duration;
 use gateway_core::dialect::ProviderDialect;
 use gateway_core::secret::Secret;
 use gateway_core::target::{Capabilities, Strategy};
+use gateway_policy::resilience::{Backoff, BreakerSettings};
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -23,6 +24,7 @@ pub struct Config {
     pub routing: Routing,
     pub timeouts: Timeouts,
     pub retry: Retry,
+    pub circuit_breaker: BreakerSettings,
     pub log: Log,
     /// Simulated providers, every answer marked.
     pub sandbox: bool,
@@ -32,8 +34,6 @@ pub struct Config {
     pub warnings: Vec<String>,
 
     // Read and checked, so that a file written for a later version is known to be good; nothing acts upon the rest yet.
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
-    pub circuit_breaker: CircuitBreaker,
     #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub limits: Limits,
     #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
@@ -251,17 +251,8 @@ pub struct Timeouts {
 pub struct Retry {
     /// Of one request, over all targets; at least 1.
     pub max_attempts: u32,
-    pub base_delay: Duration,
-    pub max_delay: Duration,
-    pub exponential_base: f64,
-}
-
-#[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
-pub struct CircuitBreaker {
-    pub failure_threshold: u32,
-    pub recovery_timeout: Duration,
-    pub half_open_requests: u32,
+    /// Before the same target is asked again.
+    pub backoff: Backoff,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -1,21 +1,23 @@
 //! The providers of this gateway and the models by which clients name them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::target::{Capabilities, Capability, Strategy, Target};
 use gateway_policy::models::{ModelFacts, ModelTable};
 use gateway_policy::pricing::{InvalidPrice, Price, Rate, Tier};
+use gateway_policy::resilience::{BreakerSettings, Health};
 use gateway_policy::routing::Candidate;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 use crate::config::{self, Alias, Auth};
 use crate::providers::client::Origin;
-use crate::providers::health::Observed;
+use crate::providers::health;
+use crate::providers::permit::CredentialState;
+use crate::providers::state::{States, TargetState};
 use crate::settle::Record;
-use crate::steps::attempts;
 
 /// A provider, ready to be asked.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct Provider {
     pub config: config::Provider,
     pub origin: Arc<Origin>,
     pub price: Option<Price>,
-    pub observed: Arc<Observed>,
+    pub health: Arc<Health>,
     chat: ChatUri,
     /// `Host` and what the vendor wants with every request; the credential is added per attempt.
     headers: HeaderMap,
@@ -75,7 +77,8 @@ pub struct Catalog {
 }
 
 impl Provider {
-    fn new(config: config::Provider) -> Result<Self, String> {
+    fn new(config: config::Provider, breakers: BreakerSettings) -> Result<Self, String> {
+        let now = Instant::now();
         let base = &config.base_url;
         let wrong = |error: &dyn std::fmt::Display| format!("provider {}: {error}", config.name);
         let origin = Origin::new(base.scheme.clone(), base.authority.clone()).map_err(|error| wrong(&error))?;
@@ -110,6 +113,11 @@ impl Provider {
                 state: Arc::new(CredentialState::new(now)),
             });
         }
+        if credentials.is_empty() {
+            // Something that breaker and cooldowns can be kept for.
+            let state = Arc::new(CredentialState::new(now));
+            credentials.push(Credential { name: "none".to_owned(), header: None, weight: 1, state });
+        }
         let price = match &config.price {
             Some(price) => Some(list_price(price).map_err(|error| wrong(&error))?),
             None => None,
@@ -120,8 +128,9 @@ impl Provider {
             origin: Arc::new(origin),
             chat,
             price,
-            observed: Arc::default(),
+            health: Arc::new(Health::new(now)),
             headers,
+            states: States::new(breakers, credentials.len(), now),
             credentials,
             config,
         })
@@ -131,7 +140,19 @@ impl Provider {
     /// with it. **Every state that is to survive a reload is carried over here.**
     fn inherit(&mut self, previous: &Provider) {
         self.origin = previous.origin.clone();
-        self.observed = previous.observed.clone();
+        self.health = previous.health.clone();
+        // A credential is the same if its name and its key are.
+        let places: Vec<Option<usize>> = self
+            .credentials
+            .iter()
+            .map(|own| previous.credentials.iter().position(|old| old.name == own.name && old.header == own.header))
+            .collect();
+        for (own, place) in self.credentials.iter_mut().zip(&places) {
+            if let Some(place) = *place {
+                own.state = previous.credentials[place].state.clone();
+            }
+        }
+        self.states.inherit(&previous.states, &places, Instant::now());
     }
 
     /// Whether both stand for the same service, whatever else was changed.
@@ -201,6 +222,13 @@ impl Provider {
         })
     }
 
+    /// How the provider fares, all of its models together.
+    pub fn health(&self) -> health::Health {
+        let now = Instant::now();
+        let lanes = self.states.all().into_iter().flat_map(|(_, state)| state.lanes.to_vec());
+        health::Health::of(&self.health.report(now), health::roll_up(lanes.map(|lane| lane.breaker.circuit(now))), now)
+    }
+
     /// How `model` fares here.
     pub fn state(&self, model: &Arc<str>) -> Arc<TargetState> {
         self.states.of(model)
@@ -237,9 +265,11 @@ impl Catalog {
         providers: Vec<config::Provider>,
         aliases: Vec<Alias>,
         models: Arc<ModelTable>,
+        breakers: BreakerSettings,
         previous: Option<&Catalog>,
     ) -> Result<Self, String> {
-        let mut providers: Vec<Provider> = providers.into_iter().map(Provider::new).collect::<Result<_, _>>()?;
+        let mut providers: Vec<Provider> =
+            providers.into_iter().map(|provider| Provider::new(provider, breakers)).collect::<Result<_, _>>()?;
         for provider in &mut providers {
             let known = previous.and_then(|previous| previous.provider(&provider.name));
             if let Some(known) = known.filter(|known| known.is_same_service(provider)) {
@@ -381,28 +411,6 @@ impl Catalog {
             self.models(provider).into_iter().map(move |model| format!("{}/{model}", provider.name))
         });
         aliases.chain(models).collect()
-    }
-
-    /// Lets the providers' health learn from a request that has ended.
-    pub fn observe(&self, record: &Record) {
-        for attempt in attempts(&record.steps) {
-            if let (Some(provider), Some(failed)) = (self.provider(&attempt.target.provider), &attempt.failed) {
-                provider.observed.failure(failed.class);
-            }
-        }
-        let answered = attempts(&record.steps).next_back().is_none_or(|attempt| attempt.failed.is_none());
-        if answered && let Some(provider) = record.provider.as_deref().and_then(|name| self.provider(name)) {
-            match record.outcome {
-                crate::settle::Outcome::Ok => {
-                    let own = Duration::from_secs_f64(record.overhead_ms.max(0.0) / 1e3).as_secs_f64() * 1e3;
-                    provider.observed.success((record.first_content_ms.unwrap_or(record.duration_ms) - own).max(0.0));
-                }
-                crate::settle::Outcome::Truncated => {
-                    provider.observed.failure(gateway_core::error::FailureClass::BadAnswer)
-                }
-                _ => {}
-            }
-        }
     }
 
     /// The metric label of a request's model: the name by which the configuration or the model table knows it, else `other`.

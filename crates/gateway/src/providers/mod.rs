@@ -1,5 +1,8 @@
-//! Providers: who they are (`catalog`), how they are reached (`client`), how they feel (`health`).
+//! Providers: who they are (`catalog`), how they are reached (`client`), who may ask them now (`permit`), how they fare
+//! (`state`, `health`).
 
 pub mod catalog;
 pub mod client;
 pub mod health;
+pub mod permit;
+pub mod state;

@@ -4,6 +4,7 @@ mod alias;
 mod provider;
 mod server;
 
+use gateway_policy::resilience::{Backoff, BreakerSettings};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::environment::Environment;
 use super::problem::{Problem, Report, path_text, suggest};
 use super::raw;
 use super::runtime::{
-    Alias, CircuitBreaker, Config, Log, LogFormat, Provider, Retry, Routing, Server, Storage, Timeouts,
+    Alias, Config, Log, LogFormat, Provider, Retry, Routing, Server, Storage, Timeouts,
 };
 use super::tree::Node;
 use super::vendors::{self, Vendor};
@@ -73,18 +74,22 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
         },
         retry: Retry {
             max_attempts: file.retry.max_attempts,
-            base_delay: seconds(file.retry.base_delay_seconds),
-            max_delay: seconds(file.retry.max_delay_seconds),
-            exponential_base: file.retry.exponential_base,
+            backoff: Backoff {
+                base: seconds(file.retry.base_delay_seconds),
+                max: seconds(file.retry.max_delay_seconds),
+                exponential_base: file.retry.exponential_base,
+            },
         },
         log: Log { format, level: file.log.level },
         sandbox,
         said: Said::default(),
         warnings: Vec::new(),
-        circuit_breaker: CircuitBreaker {
+        circuit_breaker: BreakerSettings {
             failure_threshold: file.circuit_breaker.failure_threshold,
             recovery_timeout: seconds(file.circuit_breaker.recovery_timeout_seconds),
             half_open_requests: file.circuit_breaker.half_open_requests,
+            probe_lease: seconds(file.timeouts.first_content_seconds),
+            ..BreakerSettings::default()
         },
         limits: file.limits.clone(),
         keys: file.keys.clone(),

@@ -1,0 +1,112 @@
+//! How the models of one provider fare with each of its credentials.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use gateway_core::limits::KNOWN_MODELS_PER_PROVIDER;
+use gateway_policy::resilience::BreakerSettings;
+
+use crate::providers::permit::Lane;
+
+/// What traffic has shown of one model at one provider.
+#[derive(Debug)]
+pub struct TargetState {
+    /// One for each credential of the provider, in their order.
+    pub lanes: Box<[Arc<Lane>]>,
+}
+
+/// The states of a provider's models. Clients may ask for any model by name, so that there is a bound: models beyond it share
+/// one state.
+#[derive(Debug)]
+pub struct States {
+    settings: BreakerSettings,
+    credentials: usize,
+    /// Replaced as a whole when a model is asked for the first time; reading takes no lock.
+    known: ArcSwap<HashMap<Arc<str>, Arc<TargetState>>>,
+    others: Arc<TargetState>,
+}
+
+impl States {
+    pub fn new(settings: BreakerSettings, credentials: usize, now: Instant) -> Self {
+        let others = Arc::new(fresh(settings, credentials, now));
+        States { settings, credentials, known: ArcSwap::default(), others }
+    }
+
+    pub fn of(&self, model: &Arc<str>) -> Arc<TargetState> {
+        if let Some(state) = self.known.load().get(model) {
+            return state.clone();
+        }
+        let state = Arc::new(fresh(self.settings, self.credentials, Instant::now()));
+        let known = self.known.rcu(|known| {
+            let mut more = HashMap::clone(known);
+            if more.len() < KNOWN_MODELS_PER_PROVIDER {
+                more.entry(model.clone()).or_insert_with(|| state.clone());
+            }
+            more
+        });
+        // What it was before: another worker may have been faster.
+        match known.get(model) {
+            Some(state) => state.clone(),
+            None => self.known.load().get(model).unwrap_or(&self.others).clone(),
+        }
+    }
+
+    /// All models that were asked for.
+    pub fn all(&self) -> Vec<(Arc<str>, Arc<TargetState>)> {
+        let known = self.known.load();
+        known.iter().map(|(model, state)| (model.clone(), state.clone())).collect()
+    }
+
+    /// Takes over what an earlier configuration has learned. `places`: for each credential, where it stood in that one.
+    pub fn inherit(&mut self, previous: &States, places: &[Option<usize>], now: Instant) {
+        let taken = |state: &TargetState| {
+            let lanes = places.iter().map(|place| match place.and_then(|place| state.lanes.get(place)) {
+                Some(lane) => {
+                    lane.breaker.reconfigure(self.settings);
+                    lane.clone()
+                }
+                None => Arc::new(Lane::new(self.settings, now)),
+            });
+            Arc::new(TargetState { lanes: lanes.collect() })
+        };
+        let known = previous.known.load().iter().map(|(model, state)| (model.clone(), taken(state))).collect();
+        self.others = taken(&previous.others);
+        self.known = ArcSwap::from_pointee(known);
+    }
+}
+
+fn fresh(settings: BreakerSettings, credentials: usize, now: Instant) -> TargetState {
+    TargetState { lanes: (0..credentials).map(|_| Arc::new(Lane::new(settings, now))).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_model_has_a_state_of_its_own_up_to_a_bound() {
+        let states = States::new(BreakerSettings::default(), 2, Instant::now());
+        let first = states.of(&"a".into());
+        assert!(Arc::ptr_eq(&first, &states.of(&"a".into())));
+        assert!(!Arc::ptr_eq(&first, &states.of(&"b".into())));
+        for n in 0..KNOWN_MODELS_PER_PROVIDER {
+            states.of(&format!("{n}").into());
+        }
+        assert!(Arc::ptr_eq(&states.of(&"beyond".into()), &states.of(&"far beyond".into())));
+        assert_eq!(states.all().len(), KNOWN_MODELS_PER_PROVIDER);
+    }
+
+    #[test]
+    fn a_credential_that_moved_keeps_what_is_known_of_it() {
+        let (settings, now) = (BreakerSettings::default(), Instant::now());
+        let old = States::new(settings, 2, now);
+        let before = old.of(&"m".into());
+        let mut new = States::new(settings, 2, now);
+        new.inherit(&old, &[None, Some(0)], now);
+        let after = new.of(&"m".into());
+        assert!(Arc::ptr_eq(&after.lanes[1], &before.lanes[0]));
+        assert!(!Arc::ptr_eq(&after.lanes[0], &before.lanes[1]));
+    }
+}
