@@ -4,5 +4,6 @@
 
 pub mod models;
 pub mod pricing;
+pub mod resilience;
 pub mod routing;
 pub mod tokens;

@@ -1,0 +1,19 @@
+//! The locks and atomics of this module: the standard library's, or loom's while `make model-check` tries every order.
+
+#[cfg(all(test, loom))]
+pub(super) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicU64},
+};
+#[cfg(not(all(test, loom)))]
+pub(super) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicU64},
+};
+
+pub(super) use std::sync::atomic::Ordering;
+
+/// Nothing panics while it holds one of our locks; should it ever, the numbers behind it are still numbers.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
