@@ -16,7 +16,7 @@ use gateway_dialects::codec::{self, EncodeTarget, Glance};
 use gateway_core::usage::Usage;
 use gateway_policy::pricing::Price;
 use gateway_policy::resilience::hint;
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 
 use crate::api::egress::REPLY_HEADERS;
 use crate::call::SharedCall;
@@ -159,23 +159,45 @@ impl Failure {
     }
 }
 
-/// Asks the target of `permit`.
-pub async fn one(
-    gateway: &Arc<Gateway>,
+/// A request, ready to be sent to one target.
+#[derive(Debug)]
+pub struct Prepared {
+    payload: Payload,
+    uri: Uri,
+    limits: Limits,
+    /// The provider speaks the client's dialect.
+    same: bool,
+}
+
+/// Says the request of a client as the target of `permit` is to hear it. Fails where that cannot be said.
+pub fn prepare(
+    gateway: &Gateway,
     call: &SharedCall,
     permit: &Permit,
     notes: &mut Notes,
-) -> Result<Good, Failure> {
+) -> Result<Prepared, Failure> {
     let (target, provider) = (permit.target(), permit.provider(gateway));
     let client_fault = |error| Failure::Gateway { class: FailureClass::ClientFault, error };
     let facts = gateway.catalog.facts(provider, &target.model);
     let uri = provider.chat_uri(&target.model).map_err(client_fault)?;
     let same = Dialect::from(target.dialect) == call.dialect;
-    let quirks = provider.config.quirks;
-    let payload = encode(gateway, call, target, &facts, quirks, same, notes).map_err(client_fault)?;
+    let payload = encode(gateway, call, target, &facts, provider.config.quirks, same, notes).map_err(client_fault)?;
     let limits = Limits::of(gateway, call, &facts);
     notes.price = facts.price;
+    Ok(Prepared { payload, uri, limits, same })
+}
 
+/// Asks the target of `permit`.
+pub async fn one(
+    gateway: &Arc<Gateway>,
+    call: &SharedCall,
+    permit: &Permit,
+    prepared: Prepared,
+    notes: &mut Notes,
+) -> Result<Good, Failure> {
+    let Prepared { payload, uri, limits, same } = prepared;
+    let (target, provider) = (permit.target(), permit.provider(gateway));
+    let quirks = provider.config.quirks;
     let forwarded = if same { &call.forwarded } else { &HeaderMap::new() };
     let request = || {
         let mut request = Request::new(payload.clone());

@@ -53,14 +53,22 @@ async fn tries(
 ) -> Result<Good, Failure> {
     let mut course = Course::new(gateway, call, plan);
     loop {
-        let (permit, wait) = course.next(settle)?;
+        let (mut permit, wait) = course.next(settle)?;
         if let Some((length, why)) = wait {
             settle.pause(length, why).await;
         }
-        course.asks(&permit);
-        settle.attempt_begins(&permit);
         let mut notes = Notes::default();
-        match attempt::one(gateway, call, &permit, &mut notes).await {
+        let prepared = match attempt::prepare(gateway, call, &permit, &mut notes) {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                settle.attempt_failed(permit, notes, &failure);
+                settle.stopped(Stop::RequestAtFault);
+                return Err(failure);
+            }
+        };
+        course.asks(&permit);
+        settle.attempt_begins(&mut permit);
+        match attempt::one(gateway, call, &permit, prepared, &mut notes).await {
             Ok(good) => {
                 settle.attempt_succeeded(permit, notes);
                 return Ok(good);

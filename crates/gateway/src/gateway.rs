@@ -171,13 +171,13 @@ mod tests {
     #[test]
     fn what_was_learned_of_a_service_stays_with_it() {
         let first = first();
-        first.catalog.provider("openai").unwrap().observed.failure(FailureClass::Transport);
+        first.catalog.provider("openai").unwrap().health.failed(FailureClass::Transport, Instant::now());
         let same = Gateway::new(first.process.clone(), config("127.0.0.1:1"), Some(&first)).unwrap();
-        let health = |gateway: &Gateway| gateway.catalog.provider("openai").unwrap().observed.health();
+        let health = |gateway: &Gateway| gateway.catalog.provider("openai").unwrap().health();
         assert_eq!(health(&same).error_count, 1);
         let origin = |gateway: &Gateway| gateway.catalog.provider("openai").unwrap().origin.id();
         assert_eq!(origin(&same), origin(&first));
-        first.catalog.provider("openai").unwrap().observed.failure(FailureClass::Transport);
+        first.catalog.provider("openai").unwrap().health.failed(FailureClass::Transport, Instant::now());
         assert_eq!(health(&same).error_count, 2, "a request that began before teaches both");
 
         let moved = Gateway::new(first.process.clone(), config("127.0.0.1:2"), Some(&same)).unwrap();

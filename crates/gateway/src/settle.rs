@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use gateway_core::chat::FinishReason;
 use gateway_core::dialect::Dialect;
+use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
 use gateway_core::usage::{Cost, Usage};
 use gateway_policy::pricing::Price;
@@ -282,9 +283,9 @@ impl Settle {
         self.with(|record| record.plan = Some(plan));
     }
 
-    pub fn attempt_begins(&mut self, permit: &Permit) {
+    pub fn attempt_begins(&mut self, permit: &mut Permit) {
+        let now = permit.begins();
         let target = permit.target();
-        let now = permit.begun();
         self.waiting = Some(now);
         self.under_way = Some((target.clone(), now - self.started));
         self.with(|record| {
@@ -349,9 +350,13 @@ impl Settle {
     }
 
     fn attempt_ended(&mut self, permit: &Permit, now: Instant, failed: Option<Failed>) {
-        self.under_way = None;
-        let (begun, took) = (permit.begun() - self.started, now.saturating_duration_since(permit.begun()));
-        self.step(Step::Attempt(Attempt { target: permit.target().clone(), begun: Some(begun), took, failed }));
+        let attempt = match self.under_way.take() {
+            Some((target, begun)) => {
+                Attempt { target, begun: Some(begun), took: (now - self.started).saturating_sub(begun), failed }
+            }
+            None => Attempt { target: permit.target().clone(), begun: None, took: Duration::ZERO, failed },
+        };
+        self.step(Step::Attempt(attempt));
     }
 
     /// Lets everything learn from a failure.

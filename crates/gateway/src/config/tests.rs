@@ -7,6 +7,7 @@ use gateway_core::dialect::ProviderDialect;
 use gateway_core::target::{Capability, Strategy};
 use proptest::prelude::*;
 
+use gateway_policy::resilience::BreakerSettings;
 use super::problem::Report;
 use super::tree::yaml;
 use super::*;
@@ -202,12 +203,12 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.timeouts.connect, Duration::from_secs(5));
     assert_eq!(config.timeouts.request, Duration::from_secs(600));
     assert_eq!(config.retry.max_attempts, 3);
-    assert_eq!((config.retry.base_delay, config.retry.max_delay), (Duration::from_millis(500), Duration::from_secs(8)));
+    assert_eq!((config.retry.backoff.base, config.retry.backoff.max), (Duration::from_millis(500), Duration::from_secs(8)));
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.limits.enabled && config.cache.enabled);
     assert_eq!((config.limits.requests_per_minute, config.limits.tokens_per_minute), (60, 100_000));
     assert_eq!((config.cache.threshold, config.cache.ttl_seconds), (0.95, 3600.0));
-    let CircuitBreaker { failure_threshold, recovery_timeout, half_open_requests } = config.circuit_breaker;
+    let BreakerSettings { failure_threshold, recovery_timeout, half_open_requests, .. } = config.circuit_breaker;
     assert_eq!((failure_threshold, recovery_timeout, half_open_requests), (5, Duration::from_secs(5), 1));
     assert!(config.storage.redis_url.is_none() && config.storage.database_url.is_none());
     assert!(config.keys.is_empty() && config.server.trusted_proxies.is_empty() && config.server.admin_addr.is_none());

@@ -1,7 +1,7 @@
 //! The providers of this gateway and the models by which clients name them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use gateway_core::error::{ErrorKind, GatewayError};

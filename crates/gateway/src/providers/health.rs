@@ -18,7 +18,7 @@ pub struct Health {
     pub latency_p50_ms: Option<f64>,
     pub latency_p95_ms: Option<f64>,
     pub latency_p99_ms: Option<f64>,
-    /// Share of the latest 512 requests that the provider answered; 1 before the first.
+    /// Share of the attempts of the latest seconds that went well: of ten seconds under traffic, else of a minute. 1 without any.
     pub success_rate: f64,
     /// Failures since the start.
     pub error_count: u64,

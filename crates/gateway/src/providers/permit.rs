@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
 use gateway_policy::resilience::breaker::LAST_RESORT_EVERY;
-use gateway_policy::resilience::{Availability, Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason, RetryTokens};
+use gateway_policy::resilience::{Availability, Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason, RetryTokens, hint};
 
 use crate::gateway::Gateway;
 use crate::providers::catalog::Provider;
@@ -25,7 +25,7 @@ const QUOTA: Duration = Duration::from_secs(5);
 /// How long a credential rests whose money is spent, where the provider does not say it.
 const SPEND_CAP: Duration = Duration::from_secs(300);
 /// A longer wait that a provider asks for is tried again after this one.
-const LONGEST_WAIT: Duration = gateway_policy::resilience::hint::ROUTING_CAP;
+const LONGEST_WAIT: Duration = hint::LONGEST_REST;
 
 /// How one credential fares, whatever the model.
 #[derive(Debug)]
@@ -147,8 +147,6 @@ pub struct Permit {
     lane: Arc<Lane>,
     pass: Option<Pass>,
     begun: Instant,
-    /// When the first content of the answer was there.
-    answered: Option<Instant>,
 }
 
 impl Permit {
@@ -178,7 +176,6 @@ impl Permit {
                         lane: lane.clone(),
                         pass: Some(pass),
                         begun: now,
-                        answered: None,
                     });
                 }
                 Err(closed) => out = Some(out.map_or(closed, |sooner| sooner.sooner(closed))),
@@ -201,13 +198,18 @@ impl Permit {
         self.credential
     }
 
+    /// The request is about to be sent.
+    pub fn begins(&mut self) -> Instant {
+        self.begun = Instant::now();
+        self.begun
+    }
+
     pub fn begun(&self) -> Instant {
         self.begun
     }
 
     /// The first content is there. For a probe that is the verdict: others need not wait for the end of the answer.
     pub fn answered(&mut self, now: Instant) -> Option<Circuit> {
-        self.answered = Some(now);
         self.own.went_well();
         self.pass.as_mut().and_then(|pass| pass.began(now))
     }

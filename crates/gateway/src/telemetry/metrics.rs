@@ -49,6 +49,12 @@ struct AttemptLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CircuitLabels {
+    provider: Arc<str>,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LossLabels {
     dialect: &'static str,
 }
@@ -104,6 +110,7 @@ pub struct Metrics {
     tokens: Family<TokenLabels, Counter>,
     cost: Family<TargetLabels, Counter<f64, AtomicU64>>,
     attempts: Family<AttemptLabels, Counter>,
+    circuits: Family<CircuitLabels, Counter>,
     dropped_fields: Family<LossLabels, Counter>,
     log_lines_dropped: Counter,
     reloads: Family<ReloadLabels, Counter>,
@@ -128,6 +135,7 @@ impl Metrics {
             tokens: Family::default(),
             cost: Family::default(),
             attempts: Family::default(),
+            circuits: Family::default(),
             dropped_fields: Family::default(),
             log_lines_dropped: Counter::default(),
             reloads: Family::default(),
@@ -163,6 +171,11 @@ impl Metrics {
             metrics.attempts.clone(),
         );
         registry.register(
+            "gateway_circuit_changes",
+            "Circuits of a provider's targets that opened and that closed",
+            metrics.circuits.clone(),
+        );
+        registry.register(
             "gateway_dropped_fields",
             "Fields of requests and answers that the other dialect cannot say",
             metrics.dropped_fields.clone(),
@@ -191,6 +204,11 @@ impl Metrics {
     pub fn attempt(&self, provider: &Arc<str>, failure: Option<FailureClass>) {
         let result = failure.map_or("ok", FailureClass::name);
         self.attempts.get_or_create(&AttemptLabels { provider: provider.clone(), result }).inc();
+    }
+
+    /// `state`: `open` or `closed`, into which the circuit of a target has changed.
+    pub fn circuit(&self, provider: &Arc<str>, state: &'static str) {
+        self.circuits.get_or_create(&CircuitLabels { provider: provider.clone(), state }).inc();
     }
 
     /// `result`: `applied`, `unchanged` or `refused`.
