@@ -12,8 +12,8 @@ use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError, UpstreamError};
 use gateway_core::limits::{ERROR_BODY_BYTES, RESPONSE_BODY_BYTES};
 use gateway_core::target::Target;
-use gateway_dialects::codec::{self, EncodeTarget, Glance};
 use gateway_core::usage::Usage;
+use gateway_dialects::codec::{self, EncodeTarget, Glance};
 use gateway_policy::pricing::Price;
 use gateway_policy::resilience::hint;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
@@ -170,12 +170,7 @@ pub struct Prepared {
 }
 
 /// Says the request of a client as the target of `permit` is to hear it. Fails where that cannot be said.
-pub fn prepare(
-    gateway: &Gateway,
-    call: &SharedCall,
-    permit: &Permit,
-    notes: &mut Notes,
-) -> Result<Prepared, Failure> {
+pub fn prepare(gateway: &Gateway, call: &SharedCall, permit: &Permit, notes: &mut Notes) -> Result<Prepared, Failure> {
     let (target, provider) = (permit.target(), permit.provider(gateway));
     let client_fault = |error| Failure::Gateway { class: FailureClass::ClientFault, error };
     let facts = gateway.catalog.facts(provider, &target.model);

@@ -96,8 +96,6 @@ struct Course<'a> {
     /// That target has been asked a second time.
     repeated: bool,
     attempts: u32,
-    /// Credentials that were used for this request, by provider: none is used twice, except by a repeat.
-    used: Vec<(&'a str, usize)>,
     /// Targets that could not be asked when their turn came.
     closed: Vec<(&'a Target, Closed)>,
 }
@@ -113,7 +111,6 @@ impl<'a> Course<'a> {
             behind: None,
             repeated: false,
             attempts: 0,
-            used: Vec::new(),
             closed: Vec::new(),
         }
     }
@@ -122,9 +119,6 @@ impl<'a> Course<'a> {
     fn asks(&mut self, permit: &Permit) {
         self.attempts += 1;
         self.at = self.plan.targets.iter().map(|planned| &planned.target).find(|target| *target == permit.target());
-        if let Some(target) = self.at {
-            self.used.push((&target.provider, permit.credential()));
-        }
     }
 
     fn failed(&mut self, failure: Failure) {
@@ -192,23 +186,26 @@ impl<'a> Course<'a> {
         None
     }
 
-    fn enter(&mut self, target: &'a Target, last: bool, now: Instant) -> Result<Permit, Closed> {
-        let used: Vec<usize> =
-            self.used.iter().filter(|(provider, _)| *provider == &*target.provider).map(|(_, index)| *index).collect();
-        Permit::ask(self.gateway, target, &used, last, now)
+    fn enter(&self, target: &'a Target, last: bool, now: Instant) -> Result<Permit, Closed> {
+        Permit::ask(self.gateway, target, last, now)
     }
 
     /// Nobody else can be asked: the same target once more, after a wait, where its failure and its retry tokens allow it.
-    fn repeat(&mut self, target: &'a Target, failure: &Failure, now: Instant) -> Result<(Permit, Duration, Wait), Stop> {
+    fn repeat(
+        &mut self,
+        target: &'a Target,
+        failure: &Failure,
+        now: Instant,
+    ) -> Result<(Permit, Duration, Wait), Stop> {
         let class = failure.class();
         let asked = failure.wait().filter(|&wait| class == FailureClass::Quota && wait <= SHORT_WAIT);
         if self.repeated || !(class.same_target() || asked.is_some()) {
             return Err(Stop::NoTargetLeft);
         }
         self.repeated = true;
-        self.used.clear();
-        // After the wait that it asked for, its cooldown is over.
-        let permit = self.enter(target, false, now + asked.unwrap_or_default()).map_err(|_| Stop::NoTargetLeft)?;
+        // After the wait that it asked for it may be asked, whatever its cooldown adds to that.
+        let then = now + asked.unwrap_or_default().mul_f64(1.2);
+        let permit = self.enter(target, false, then).map_err(|_| Stop::NoTargetLeft)?;
         if !permit.may_repeat() {
             return Err(Stop::RetriesSpent);
         }
@@ -248,10 +245,13 @@ fn all_closed(closed: &[(&Target, Closed)], now: Instant) -> Failure {
         true => (ErrorKind::RateLimitExceeded, FailureClass::Quota),
         false => (ErrorKind::CircuitOpen, FailureClass::Overload),
     };
-    let mut error = GatewayError::new(kind, match closed {
-        [_] => format!("{first} cannot be asked now: {}", soonest.by),
-        _ => format!("none of {} targets can be asked now; soonest {first}: {}", closed.len(), soonest.by),
-    });
+    let mut error = GatewayError::new(
+        kind,
+        match closed {
+            [_] => format!("{first} cannot be asked now: {}", soonest.by),
+            _ => format!("none of {} targets can be asked now; soonest {first}: {}", closed.len(), soonest.by),
+        },
+    );
     let skipped: Vec<_> = closed
         .iter()
         .map(|(target, closed)| {

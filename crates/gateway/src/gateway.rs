@@ -96,8 +96,7 @@ impl Gateway {
             None => Client::new(config.timeouts.connect).map_err(|error| format!("TLS cannot be set up: {error}"))?,
         };
         let (providers, aliases) = (std::mem::take(&mut config.providers), std::mem::take(&mut config.aliases));
-        let catalog =
-            Catalog::new(
+        let catalog = Catalog::new(
             providers,
             aliases,
             process.models.clone(),

@@ -16,8 +16,8 @@ use crate::api::body::{Opening, StreamBody};
 use crate::api::egress::{self, Reply};
 use crate::api::ingress::Inbound;
 use crate::attempt::{Failure, Good, WholeBody};
-use crate::dispatch;
 use crate::call::{self, Call, SharedCall};
+use crate::dispatch;
 use crate::gateway::Gateway;
 use crate::settle::{Outcome, Record, Settle};
 

@@ -149,7 +149,14 @@ impl Relay {
         Err(match self.error.take() {
             Some(error) => {
                 let (body, headers) = (self.take_output().unwrap_or_default(), std::mem::take(&mut self.headers));
-                Failure::Upstream(Box::new(Refused { target: self.target.clone(), error, status: 200, headers, body, wait: None }))
+                Failure::Upstream(Box::new(Refused {
+                    target: self.target.clone(),
+                    error,
+                    status: 200,
+                    headers,
+                    body,
+                    wait: None,
+                }))
             }
             None => {
                 let why = self.broken.take();

@@ -116,12 +116,8 @@ pub fn provider_health(gateway: &Gateway, name: &str) -> Result<Reply, GatewayEr
 }
 
 pub fn health(gateway: &Gateway) -> Reply {
-    let providers: BTreeMap<String, Health> = gateway
-        .catalog
-        .providers()
-        .iter()
-        .map(|provider| (provider.name.to_string(), provider.health()))
-        .collect();
+    let providers: BTreeMap<String, Health> =
+        gateway.catalog.providers().iter().map(|provider| (provider.name.to_string(), provider.health())).collect();
     let well = providers.values().filter(|health| health.is_healthy).count();
     let status = match well {
         0 => "unhealthy",

@@ -7,10 +7,10 @@ use gateway_core::dialect::ProviderDialect;
 use gateway_core::target::{Capability, Strategy};
 use proptest::prelude::*;
 
-use gateway_policy::resilience::BreakerSettings;
 use super::problem::Report;
 use super::tree::yaml;
 use super::*;
+use gateway_policy::resilience::BreakerSettings;
 
 /// An environment of a test's own.
 #[derive(Default)]
@@ -203,7 +203,10 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.timeouts.connect, Duration::from_secs(5));
     assert_eq!(config.timeouts.request, Duration::from_secs(600));
     assert_eq!(config.retry.max_attempts, 3);
-    assert_eq!((config.retry.backoff.base, config.retry.backoff.max), (Duration::from_millis(500), Duration::from_secs(8)));
+    assert_eq!(
+        (config.retry.backoff.base, config.retry.backoff.max),
+        (Duration::from_millis(500), Duration::from_secs(8))
+    );
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.limits.enabled && config.cache.enabled);
     assert_eq!((config.limits.requests_per_minute, config.limits.tokens_per_minute), (60, 100_000));

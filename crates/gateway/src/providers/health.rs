@@ -34,7 +34,8 @@ impl Health {
     /// `circuit`: of all targets of the provider, see [`roll_up`].
     pub fn of(report: &Report, circuit: Circuit, now: Instant) -> Health {
         let ms = |duration: Option<Duration>| duration.map(|duration| (duration.as_secs_f64() * 1e6).round() / 1e3);
-        let heard = report.last_heard.and_then(|at| Timestamp::now().checked_sub(now.saturating_duration_since(at)).ok());
+        let heard =
+            report.last_heard.and_then(|at| Timestamp::now().checked_sub(now.saturating_duration_since(at)).ok());
         Health {
             is_healthy: report.is_healthy && !matches!(circuit, Circuit::Open { .. }),
             latency_ms: ms(report.latency),

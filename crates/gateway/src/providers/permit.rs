@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
 use gateway_policy::resilience::breaker::LAST_RESORT_EVERY;
-use gateway_policy::resilience::{Availability, Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason, RetryTokens, hint};
+use gateway_policy::resilience::{
+    Availability, Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason, RetryTokens, hint,
+};
 
 use crate::gateway::Gateway;
 use crate::providers::catalog::Provider;
@@ -106,8 +108,8 @@ pub enum ClosedBy {
     Resting(Reason),
     /// It has as many requests as it may have at a time.
     Full,
-    /// All of its credentials have been tried for this request.
-    UsedUp,
+    /// Its provider is not configured.
+    Unknown,
 }
 
 impl fmt::Display for ClosedBy {
@@ -119,7 +121,7 @@ impl fmt::Display for ClosedBy {
             ClosedBy::Resting(Reason::SpendCap) => "the money of its credential is spent",
             ClosedBy::Resting(Reason::Credential) => "the provider refused the gateway's credential",
             ClosedBy::Full => "it has as many requests as it may have at a time",
-            ClosedBy::UsedUp => "all of its credentials were tried for this request",
+            ClosedBy::Unknown => "its provider is not configured",
         })
     }
 }
@@ -150,21 +152,22 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Asks for the right to ask `target` now. `except`: credentials of its provider that this request has used up. `last`:
-    /// nobody else can be asked, so that a circuit that is open lets an attempt through once a second.
-    pub fn ask(gateway: &Gateway, target: &Target, except: &[usize], last: bool, now: Instant) -> Result<Permit, Closed> {
-        let used_up = Closed { by: ClosedBy::UsedUp, until: None };
-        let Some(index) = gateway.catalog.index(&target.provider) else { return Err(used_up) };
+    /// Asks for the right to ask `target` now. `last`: nobody else can be asked, so that what is closed lets an attempt
+    /// through once a second.
+    pub fn ask(gateway: &Gateway, target: &Target, last: bool, now: Instant) -> Result<Permit, Closed> {
+        let unknown = Closed { by: ClosedBy::Unknown, until: None };
+        let Some(index) = gateway.catalog.index(&target.provider) else { return Err(unknown) };
         let provider = &gateway.catalog.providers()[index];
         let state = provider.state(&target.model);
         let mut out: Option<Closed> = None;
-        let mut tried = except.to_vec();
+        let mut tried = Vec::new();
         while let Some(credential) = provider.draw(&tried) {
             let lane = &state.lanes[credential];
             let own = &provider.credentials()[credential].state;
             let pass = own.admit(last, now).and_then(|()| rest(&lane.quota, now)).and_then(|()| {
                 let entered = if last { lane.breaker.enter_last(now) } else { lane.breaker.enter(now) };
-                entered.map_err(|refused| Closed { by: ClosedBy::Circuit(refused.circuit), until: Some(refused.retry_at) })
+                entered
+                    .map_err(|refused| Closed { by: ClosedBy::Circuit(refused.circuit), until: Some(refused.retry_at) })
             });
             match pass {
                 Ok(pass) => {
@@ -182,7 +185,7 @@ impl Permit {
             }
             tried.push(credential);
         }
-        Err(out.unwrap_or(used_up))
+        Err(out.unwrap_or(unknown))
     }
 
     pub fn target(&self) -> &Target {

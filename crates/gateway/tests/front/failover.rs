@@ -63,34 +63,29 @@ const CLIENT_FAULTS: [u16; 4] = [400, 404, 413, 422];
 
 const TIMEOUTS: &str = "timeouts: {first_content_seconds: 1.5, first_content_reasoning_seconds: 1.5}\n";
 
+/// Each with a number, and with the provider of this number to itself.
 fn faults() -> impl Iterator<Item = (usize, Path, &'static str, &'static str)> {
-    CASES.iter().enumerate().flat_map(|(index, case)| {
-        paths().filter_map(move |path| Some((index, path, case.fault, case.class(path.streamed)?)))
-    })
-}
-
-fn alias(index: usize, provider: Provider) -> String {
-    format!("f{index}-{}", provider.name())
+    let cases = CASES
+        .iter()
+        .flat_map(|case| paths().filter_map(move |path| Some((path, case.fault, case.class(path.streamed)?))));
+    cases.enumerate().map(|(number, (path, fault, class))| (number, path, fault, class))
 }
 
 #[tokio::test]
 async fn every_failure_before_the_first_content_is_followed_by_the_next_target() {
     let mut aliases = format!("{TIMEOUTS}aliases:\n");
-    for (index, case) in CASES.iter().enumerate() {
-        for provider in Provider::ALL {
-            let (first, second, fault) = (provider.name(), provider.other().name(), case.fault);
-            aliases +=
-                &format!("  {}: {{targets: ['{first}/fault:{fault}', '{second}/sim']}}\n", alias(index, provider));
-        }
+    for (number, path, fault, _) in faults() {
+        let (first, second) = (path.provider.name(), path.provider.other().name());
+        aliases += &format!("  f{number}: {{targets: ['{first}-{number}/fault:{fault}', '{second}/sim']}}\n");
     }
-    let world = World::new(&aliases).await;
+    let world = World::of_many(faults().count(), &aliases).await;
     all(faults().map(|case| next_target(&world, case))).await;
 }
 
-async fn next_target(world: &World, (index, path, fault, class): (usize, Path, &str, &str)) -> Result<(), String> {
+async fn next_target(world: &World, (number, path, fault, class): (usize, Path, &str, &str)) -> Result<(), String> {
     let case = format!("{path:?} {fault}");
-    let mark = format!("f{index} {:?} {:?} {}.", path.client, path.provider, path.streamed);
-    let asked = alias(index, path.provider);
+    let mark = format!("f{number} {:?} {:?} {}.", path.client, path.provider, path.streamed);
+    let asked = format!("f{number}");
     let answer = world.ask(path.client, &asked, &format!("Reply with exactly: {mark}"), path.streamed).await;
     let said = path.client.said(&answer, path.streamed);
     ensure!(answer.status == 200 && said.text == mark && said.done, "{case}: {answer:?}");
@@ -110,14 +105,14 @@ async fn next_target(world: &World, (index, path, fault, class): (usize, Path, &
 
 #[tokio::test]
 async fn without_another_target_the_client_is_told_in_its_own_dialect() {
-    let world = World::new(TIMEOUTS).await;
+    let world = World::of_many(faults().count(), TIMEOUTS).await;
     all(faults().map(|case| told_so(&world, case))).await;
 }
 
-async fn told_so(world: &World, (index, path, fault, class): (usize, Path, &str, &str)) -> Result<(), String> {
+async fn told_so(world: &World, (number, path, fault, class): (usize, Path, &str, &str)) -> Result<(), String> {
     let case = format!("{path:?} {fault}");
-    let mark = format!("mark{index} {:?} {:?} {}.", path.client, path.provider, path.streamed);
-    let model = format!("{}/fault:{fault}", path.provider.name());
+    let mark = format!("mark{number} {:?} {:?} {}.", path.client, path.provider, path.streamed);
+    let model = format!("{}-{number}/fault:{fault}", path.provider.name());
     let answer = world.ask(path.client, &model, &mark, path.streamed).await;
     let repeated = ["provider_fault", "overload", "ambiguous", "bad_answer"].contains(&class);
     // A short wait is waited out.
@@ -219,8 +214,10 @@ fn without_ids(error: &Value) -> Value {
 
 #[tokio::test]
 async fn attempts_have_one_budget_over_all_targets() {
+    // The circuits of these targets are to stay closed.
+    let patient = "circuit_breaker: {failure_threshold: 1000}\n";
     let targets = ["openai/fault:status=500", "anthropic/fault:status=503", "openai/fault:status=502", "openai/sim"];
-    let world = World::new(&format!("aliases: {{long: {{targets: {targets:?}}}}}\n")).await;
+    let world = World::new(&format!("{patient}aliases: {{long: {{targets: {targets:?}}}}}\n")).await;
     all(Client::ALL.into_iter().flat_map(|client| [false, true].map(|streamed| three(&world, client, streamed)))).await;
 }
 
@@ -246,14 +243,14 @@ async fn a_connection_that_breaks_uses_up_attempts_like_any_failure() {
 
 #[tokio::test]
 async fn the_same_target_answers_the_second_time() {
-    let world = World::new("").await;
+    let world = World::of_many(paths().count(), "").await;
     all(paths().map(|path| second_time(&world, path))).await;
 }
 
 async fn second_time(world: &World, path: Path) -> Result<(), String> {
     // Each fault is told apart by its seed: the simulator counts them.
     let seed = paths().position(|other| other == path).unwrap();
-    let model = format!("{}/fault:status=500,times=1,seed={seed}", path.provider.name());
+    let model = format!("{}-{seed}/fault:status=500,times=1,seed={seed}", path.provider.name());
     let answer = world.ask(path.client, &model, "Reply with exactly: again", path.streamed).await;
     let said = path.client.said(&answer, path.streamed);
     ensure!(answer.status == 200 && said.text == "again" && said.done, "{path:?}: {answer:?}");

@@ -153,8 +153,8 @@ async fn providers_health_follows_their_traffic() {
         world.gateway.told(told.request_id()).await;
     }
     let ill = health("openai").await;
-    // Two attempts each.
-    assert!(ill["is_healthy"] == false && ill["error_count"] == 6 && ill["last_error"] == "overload", "{ill}");
+    // Two attempts each, until the fifth failure opens the circuit.
+    assert!(ill["is_healthy"] == false && ill["error_count"] == 5 && ill["last_error"] == "overload", "{ill}");
     assert!(ill["success_rate"].as_f64() < Some(0.5), "{ill}");
     let degraded = overall().await;
     assert_eq!((degraded.status, &degraded.json()["status"]), (200, &"degraded".into()));
@@ -248,8 +248,8 @@ async fn metrics_can_be_parsed_and_do_not_grow_with_what_clients_send() {
 
 #[tokio::test]
 async fn the_log_line_of_a_request_says_what_happened() {
-    let world =
-        World::new("aliases: {pair: {targets: ['openai/fault:status=500', 'anthropic/claude-haiku-4-5']}}\n").await;
+    let pair = "aliases: {pair: {targets: ['openai/fault:status=500', 'anthropic/claude-haiku-4-5']}}\n";
+    let world = World::new(&format!("circuit_breaker: {{failure_threshold: 1000}}\n{pair}")).await;
     for path in paths().filter(|path| path.provider == crate::harness::Provider::OpenAi) {
         let answer = world.ask_with(path.client, "pair", "hello", path.streamed, "x-gateway-user: ann\r\n").await;
         let line = world.gateway.told(answer.request_id()).await;

@@ -82,9 +82,9 @@ async fn keys_prompts_and_answers_stay_out_of_logs_and_metrics() {
 
 #[tokio::test]
 async fn a_refused_key_of_the_gateways_own_is_not_the_clients_business() {
-    let world = World::new("").await;
-    for path in paths() {
-        let model = format!("{}/fault:status=401", path.provider.name());
+    let world = World::of_many(paths().count(), "").await;
+    for (number, path) in paths().enumerate() {
+        let model = format!("{}-{number}/fault:status=401", path.provider.name());
         let answer = world.ask(path.client, &model, "hi", path.streamed).await;
         assert_eq!(answer.status, 502, "{path:?}: {answer:?}");
         let (_, message) = path.client.error(&answer.json()).unwrap();

@@ -15,9 +15,7 @@ use super::changes::Said;
 use super::environment::Environment;
 use super::problem::{Problem, Report, path_text, suggest};
 use super::raw;
-use super::runtime::{
-    Alias, Config, Log, LogFormat, Provider, Retry, Routing, Server, Storage, Timeouts,
-};
+use super::runtime::{Alias, Config, Log, LogFormat, Provider, Retry, Routing, Server, Storage, Timeouts};
 use super::tree::Node;
 use super::vendors::{self, Vendor};
 

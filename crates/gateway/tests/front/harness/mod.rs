@@ -63,6 +63,23 @@ impl World {
         World::with(more, Config { created: Some(1_767_225_600), ..Config::default() }).await
     }
 
+    /// The same with `count` more providers of each kind, `openai-0` and so on: what one case does to its provider's health
+    /// concerns no other case.
+    pub(crate) async fn of_many(count: usize, more: &str) -> World {
+        let simulator = Simulator::start(Config::default(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let (start, addr) = (providers(&simulator), simulator.addr());
+        let (providers, rest) = start.split_once("retry:").unwrap();
+        let mut file = providers.to_owned();
+        for n in 0..count {
+            file += &format!(
+                "  openai-{n}: {{vendor: openai, api_key: {OPENAI_KEY}, base_url: 'http://{addr}/v1'}}\n  anthropic-{n}: \
+                 {{vendor: anthropic, api_key: {ANTHROPIC_KEY}, base_url: 'http://{addr}'}}\n"
+            );
+        }
+        let gateway = Gateway::start(&format!("{file}retry:{rest}{more}")).await;
+        World { gateway, simulator }
+    }
+
     pub(crate) async fn with(more: &str, config: Config) -> World {
         let simulator = Simulator::start(config, "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let gateway = Gateway::start(&format!("{}{more}", providers(&simulator))).await;
