@@ -124,14 +124,6 @@ async fn what_cannot_be_routed_is_refused_with_the_field_and_the_reason() {
         ),
         (
             "both",
-            routing("strategy", json!("round_robin")),
-            "x-gateway-strategy: round_robin\r\n",
-            "routing.strategy",
-            "x-gateway-strategy",
-            vec!["round_robin", "not built", "fallback", "cost"],
-        ),
-        (
-            "both",
             routing("strategy", json!("fastest")),
             "x-gateway-strategy: fastest\r\n",
             "routing.strategy",
