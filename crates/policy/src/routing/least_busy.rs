@@ -9,10 +9,9 @@ pub(super) fn order(group: &mut [Entry], scene: &mut Scene<'_, '_>) {
         entry.why = Why::Outstanding { tokens: signals.outstanding_tokens(), requests: signals.outstanding_requests() };
     }
     // Among those that are equally busy, as when nobody is, chance decides and not the configuration.
-    group.rotate_left(scene.rng.usize(..group.len().max(1)));
-    group.sort_by_key(|entry| match entry.why {
-        Why::Outstanding { tokens, requests } => (tokens, requests),
-        _ => (u64::MAX, u64::MAX),
+    group.sort_by_cached_key(|entry| match entry.why {
+        Why::Outstanding { tokens, requests } => (tokens, requests, scene.rng.u32(..)),
+        _ => (u64::MAX, u64::MAX, 0),
     });
     // One that comes back has nothing to do, which must not bring it everything.
     if let Some(warm) = group.iter().position(|entry| scene.rng.f64() < entry.candidate.warmth) {

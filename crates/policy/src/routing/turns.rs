@@ -2,13 +2,14 @@
 //!
 //! Each target has a time of its own at which its next turn is due; whoever is due first is chosen, and its next turn comes
 //! after a step that is the shorter, the greater its weight. Turns are thus spread evenly (`a a b a`, not `a a a b`), counts are
-//! exact over every cycle, and there is no lock: a turn is taken by exchanging one number. A target that was away gets one of
-//! the turns that it missed, not all of them.
+//! exact over every cycle, and there is no lock: a turn is taken by exchanging one number. A target that was away does
+//! not get the turns that it missed: it is due at once, once.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The step of a target of weight 1. Large, so that the steps of great weights are still precise.
-const STEP: u64 = 1 << 40;
+/// The step of a target of weight 1. All weights to 16 divide it, greater ones are a little imprecise; and there is room for
+/// a million million turns.
+const STEP: u64 = 24 * 720_720;
 /// A target of no weight at all still comes, once in so many turns of the others.
 const LEAST_SHARE: f64 = 0.001;
 /// Turns that were taken by somebody else meanwhile are looked for again so many times; then two requests share one.
@@ -40,7 +41,7 @@ impl Turns {
                 // The first turn is half a step away, so that great weights begin early and small ones in the middle.
                 let due = if written == 0 { step / 2 } else { written };
                 // Who was away, or weighed more or less than now, is not due for long, nor has long to wait.
-                let due = due.clamp(now.saturating_sub(step), now.saturating_add(step));
+                let due = due.clamp(now, now.saturating_add(step));
                 (due, position, slot, step, written)
             });
             let Some((due, position, slot, step, written)) = waiting.min_by_key(|&(due, position, ..)| (due, position))
