@@ -1,10 +1,11 @@
 //! Fastest first, by the time that the whole answer to this request would take: the time to the first token for prompts of its
 //! length, and the time of every token of the answer.
 //!
-//! The first choice is the better of two that are drawn (the power of two choices), where there are more than two: so not every
-//! request of the moment goes to the one that looked fastest a moment ago. A failure adds a penalty that fades. What is not known is
-//! learned, within bounds: a tenth of the requests may go to a target that was not measured of late, each once in five seconds,
-//! and none to one that fails.
+//! The first choice is the better of two (the power of two choices) that are drawn from those that are nearly as fast as the
+//! fastest: so not every request of the moment goes to the one that looked fastest a moment ago, and none to one that is
+//! plainly slower. A failure adds a penalty that fades. What is not known is
+//! learned, within bounds: three in a hundred requests may go to a target that was not measured of late, to each once
+//! in five seconds, and none to one that fails.
 
 use std::time::Duration;
 
@@ -12,13 +13,15 @@ use super::signals::SizeClass;
 use super::{Entry, ExpectedTime, Scene, Why, to_front};
 
 /// The share of requests that may be spent on learning.
-const EXPLORING_SHARE: f64 = 0.1;
+const EXPLORING_SHARE: f64 = 0.03;
 /// The time between two requests to one target for what they teach.
 const EXPLORING_PAUSE: Duration = Duration::from_secs(5);
 /// What was measured longer ago may have changed.
 const STALE: Duration = Duration::from_secs(60);
 /// A target with more left of its penalty is not explored.
 const EXPLORING_PENALTY_MS: f64 = 1_000.0;
+/// Up to so many times the time of the fastest is nearly as fast.
+const NEAR: f64 = 1.5;
 /// So many tokens outstanding double the wait for the first one. A judgement: a provider's own load is mostly that of others,
 /// and shows in what is measured; a small server of one's own shows it too, but late.
 const CROWD_TOKENS: f64 = 100_000.0;
@@ -47,8 +50,9 @@ pub(super) fn order(group: &mut [Entry], chooses: bool, scene: &mut Scene<'_, '_
     }
     let eligible: Vec<usize> =
         (0..group.len()).filter(|&index| scene.rng.f64() < group[index].candidate.warmth).collect();
-    let measured = eligible.iter().take_while(|&&index| score(&group[index]).is_finite()).count();
-    let pick = match (measured, eligible.len()) {
+    let fastest = eligible.first().map_or(f64::INFINITY, |&index| score(&group[index]));
+    let near = |&&index: &&usize| score(&group[index]).is_finite() && score(&group[index]) <= fastest * NEAR;
+    let pick = match (eligible.iter().take_while(near).count(), eligible.len()) {
         (0, 0) => return,
         // Nothing is known: whoever has less to do of two.
         (0, all) => {
@@ -56,12 +60,12 @@ pub(super) fn order(group: &mut [Entry], chooses: bool, scene: &mut Scene<'_, '_
             let busy = |&index: &usize| group[index].candidate.signals.outstanding_tokens();
             two.into_iter().min_by_key(busy).unwrap_or_default()
         }
-        (measured, _) => {
+        (near, _) => {
             // They are in order: the earlier of two is the faster.
-            let [one, other] = two_of(measured, scene.rng);
+            let [one, other] = two_of(near, scene.rng);
             let pick = eligible[one.min(other)];
             if let Why::ExpectedTime { drawn, .. } = &mut group[pick].why {
-                *drawn = measured > 2;
+                *drawn = near > 2;
             }
             pick
         }

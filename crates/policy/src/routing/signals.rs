@@ -14,6 +14,11 @@ const SURPRISE_FADES: Duration = Duration::from_secs(15);
 const AVERAGE_FADES: Duration = Duration::from_secs(60);
 /// The least that a sample counts for, however quickly it follows the one before.
 const SAMPLE_SHARE: f32 = 0.1;
+/// What a failed attempt adds to the expected time of its target, if it did not take longer itself: linkerd takes five seconds,
+/// for requests that are shorter.
+pub const FAILURE_PENALTY: Duration = Duration::from_secs(3);
+/// A penalty falls to a third in this time.
+const PENALTY_FADES: Duration = Duration::from_secs(10);
 /// The most that failures add to the expected time.
 const LARGEST_PENALTY: Duration = Duration::from_secs(60);
 /// Samples after which the usual output of a target is believed more than a guess.
@@ -103,7 +108,7 @@ impl Signals {
     pub fn failed(&self, penalty: Duration, now: Instant) {
         let ticks = self.ticks(now);
         self.penalty.update(|before| {
-            let left = before.map_or(0.0, |before| before.faded(ticks));
+            let left = before.map_or(0.0, |before| before.faded(ticks, PENALTY_FADES));
             Sample { value: (left + millis(penalty)).min(millis(LARGEST_PENALTY)), ticks }
         });
     }
@@ -154,7 +159,7 @@ impl Signals {
 
     /// What failures add to the expected time, in milliseconds.
     pub fn penalty_ms(&self, now: Instant) -> f64 {
-        self.penalty.read().map_or(0.0, |sample| f64::from(sample.faded(self.ticks(now))))
+        self.penalty.read().map_or(0.0, |sample| f64::from(sample.faded(self.ticks(now), PENALTY_FADES)))
     }
 
     /// How long ago an answer to a prompt of this size began.
@@ -224,8 +229,8 @@ impl Sample {
         ticks.saturating_sub(self.ticks) as f32 * TICK_MS as f32
     }
 
-    fn faded(self, ticks: u32) -> f32 {
-        self.value * (-self.age(ticks) / millis(SURPRISE_FADES)).exp()
+    fn faded(self, ticks: u32, time: Duration) -> f32 {
+        self.value * (-self.age(ticks) / millis(time)).exp()
     }
 }
 
@@ -283,7 +288,7 @@ impl Peak {
 
     fn expected(&self, ticks: u32) -> Option<f32> {
         let average = self.average.read()?.value;
-        Some(average + self.surprise.read().map_or(0.0, |surprise| surprise.faded(ticks)))
+        Some(average + self.surprise.read().map_or(0.0, |surprise| surprise.faded(ticks, SURPRISE_FADES)))
     }
 }
 

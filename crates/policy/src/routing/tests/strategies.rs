@@ -168,20 +168,20 @@ fn latency_knows_prompts_of_every_size_apart() {
 }
 
 #[test]
-fn latency_prefers_the_fast_ones_and_leaves_the_slowest_out() {
+fn latency_shares_among_those_that_are_nearly_as_fast_and_leaves_out_who_is_slower() {
     let mut question = Question::new(Strategy::Latency);
     let targets: Vec<Candidate> = (0..10)
         .map(|n| {
             let target = candidate(&n.to_string(), "m");
-            target.signals.first_token(SizeClass::UpTo1k, MS * (100 + 50 * n), question.now);
+            target.signals.first_token(SizeClass::UpTo1k, MS * (100 + 10 * n), question.now);
             target
         })
         .collect();
     let count = counts(&choices(&mut question, &targets, 10_000));
-    assert!((1_800..2_200).contains(&count[&'0']), "the fastest wins each draw that it is in: {count:?}");
-    assert!(!count.contains_key(&'9'), "the slowest wins none: {count:?}");
-    let sorted: Vec<usize> = ('0'..'9').map(|n| count[&n]).collect();
-    assert!(sorted.windows(2).all(|pair| pair[0] > pair[1]), "{sorted:?}");
+    assert!((3_200..3_500).contains(&count[&'0']), "the fastest of six wins each draw that it is in: {count:?}");
+    let shares: Vec<usize> = ('0'..'5').map(|n| count[&n]).collect();
+    assert!(shares.windows(2).all(|pair| pair[0] > pair[1]), "{shares:?}");
+    assert_eq!(count.len(), 5, "the slowest of the near ones wins no draw, the others are in none: {count:?}");
     let rest: Vec<_> = question.plan(&targets).targets.into_iter().skip(1).map(|planned| planned.why).collect();
     let times: Vec<f64> = rest
         .iter()
@@ -204,8 +204,8 @@ fn a_failure_moves_requests_away_and_is_forgiven() {
     fast.signals.failed(Duration::from_secs(5), question.now);
     assert_eq!(question.first(&targets), "slow");
     question.now += Duration::from_secs(20);
-    assert_eq!(question.first(&targets), "slow", "a quarter of the penalty is left");
-    question.now += Duration::from_secs(25);
+    assert_eq!(question.first(&targets), "slow", "an eighth of the penalty is left");
+    question.now += Duration::from_secs(10);
     assert_eq!(question.first(&targets), "fast");
 }
 
@@ -245,7 +245,7 @@ fn few_requests_are_spent_on_learning_where_there_are_few() {
         targets[0].signals.first_token(SizeClass::UpTo1k, MS * 300, question.now);
         explored += usize::from(question.plan(&targets).targets[0].why == Why::Explored);
     }
-    assert!((400..600).contains(&explored), "a tenth: {explored}");
+    assert!((100..200).contains(&explored), "three in a hundred: {explored}");
 }
 
 #[test]
