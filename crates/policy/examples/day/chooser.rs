@@ -192,7 +192,7 @@ fn candidates(providers: &[Provider], signals: &[Arc<Signals>]) -> Candidates {
         price: Some(provider.price.clone()),
         capabilities: Capabilities::default(),
         context_window: None,
-        weight: 1,
+        weight: provider.weight,
         priority: 0,
         canary: None,
         available: Ok(()),

@@ -35,6 +35,7 @@ enum Trouble {
 pub(crate) struct Provider {
     pub(crate) name: &'static str,
     pub(crate) price: Price,
+    pub(crate) weight: u32,
     first_token_ms: f64,
     per_token_ms: f64,
     /// From hour, to hour.
@@ -82,6 +83,7 @@ pub(crate) fn providers() -> Option<Vec<Provider>> {
         Provider {
             name: "swift",
             price: price(3.0, 15.0)?,
+            weight: 3,
             first_token_ms: 350.0,
             per_token_ms: 8.0,
             troubles: vec![(9.5, 10.5, Brownout { slower: 5.0, fails: 0.3 })],
@@ -89,6 +91,7 @@ pub(crate) fn providers() -> Option<Vec<Provider>> {
         Provider {
             name: "steady",
             price: price(1.0, 5.0)?,
+            weight: 2,
             first_token_ms: 700.0,
             per_token_ms: 16.0,
             troubles: vec![
@@ -99,6 +102,7 @@ pub(crate) fn providers() -> Option<Vec<Provider>> {
         Provider {
             name: "thrifty",
             price: price(0.3, 1.2)?,
+            weight: 1,
             first_token_ms: 1_400.0,
             per_token_ms: 28.0,
             troubles: vec![
