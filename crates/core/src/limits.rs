@@ -23,8 +23,8 @@ pub const ERROR_BODY_BYTES: usize = 1024 * 1024;
 pub const NAMED_LOSSES_BYTES: usize = 4096;
 
 pub const TARGETS_PER_PLAN: usize = 32;
-/// Of whose health each is known by itself; models are named by clients.
-pub const KNOWN_MODELS_PER_PROVIDER: usize = 1000;
+/// Models of one provider whose state is kept apart; those that come later share one.
+pub const TARGET_STATES_PER_PROVIDER: usize = 1000;
 pub const IDLE_CONNECTIONS_PER_ORIGIN_AND_WORKER: usize = 64;
 pub const IDLE_CONNECTION_TIME: Duration = Duration::from_secs(60);
 

@@ -117,6 +117,16 @@ impl Call {
     pub fn estimate(&self) -> Estimate {
         Estimate { input: tokens::text(&self.body), output: tokens::expected_output(self.envelope.max_tokens, false) }
     }
+
+    /// A number of input tokens above `tokens` that the request surely has, if it has. Most requests are too small for that
+    /// by the length of their bodies, and are not read for it.
+    pub fn surely_more_than(&self, tokens: u64) -> Option<u64> {
+        let bytes = self.body.len() as u64;
+        // No byte is more than half a token, and half of that is sure.
+        let possible = bytes.div_ceil(4) > tokens && tokens::text(&self.body).div_ceil(2) > tokens;
+        let sure = if possible { tokens::at_least(self.chat().ok()?) } else { 0 };
+        (sure > tokens).then_some(sure)
+    }
 }
 
 fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {

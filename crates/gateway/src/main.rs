@@ -8,6 +8,7 @@ mod attempt;
 mod call;
 mod cli;
 mod config;
+mod conversation;
 mod dispatch;
 mod gateway;
 mod pipeline;

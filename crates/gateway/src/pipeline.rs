@@ -9,7 +9,7 @@ use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
 use gateway_core::limits::KEEP_ALIVE_EVERY;
 use gateway_core::target::Target;
 use gateway_dialects::codec::{self, Answer};
-use gateway_policy::routing::{self, NoRoute, RoutePlan};
+use gateway_policy::routing::{self, Ask, NoRoute, RoutePlan};
 use http::header;
 
 use crate::api::body::{Opening, StreamBody};
@@ -17,6 +17,7 @@ use crate::api::egress::{self, Reply};
 use crate::api::ingress::Inbound;
 use crate::attempt::{Failure, Good, WholeBody};
 use crate::call::{self, Call, SharedCall};
+use crate::conversation;
 use crate::dispatch;
 use crate::gateway::Gateway;
 use crate::settle::{Outcome, Record, Settle};
@@ -56,21 +57,23 @@ pub fn plan(gateway: &Gateway, call: &Call) -> Result<RoutePlan, GatewayError> {
     let resolved = gateway.catalog.resolve(call.model())?;
     let mut hints = call.hints.clone();
     hints.required = call::needed(call);
-    let default = resolved.strategy.unwrap_or(gateway.config.routing.strategy);
-    routing::plan(resolved.candidates, &hints, default, &|| call.estimate())
-        .map_err(|no_route| unroutable(&no_route, call))
+    let ask = Ask {
+        hints: &hints,
+        strategy: resolved.strategy.unwrap_or(gateway.config.routing.strategy),
+        affinity: resolved.affinity,
+        turns: resolved.turns,
+        max_tokens: call.envelope.max_tokens,
+        estimate: &|| call.estimate(),
+        surely_more_than: &|tokens| call.surely_more_than(tokens),
+        affinity_key: &|| conversation::key(&call.body),
+        now: call.started,
+    };
+    routing::plan(resolved.candidates, &ask, &mut fastrand::Rng::new()).map_err(|no_route| unroutable(&no_route))
 }
 
-fn unroutable(no_route: &NoRoute, call: &Call) -> GatewayError {
-    if let NoRoute::NotBuilt(_) = no_route {
-        let field = if call.dialect == Dialect::Native { "routing.strategy" } else { "x-gateway-strategy" };
-        return GatewayError::invalid(field, no_route.to_string());
-    }
+fn unroutable(no_route: &NoRoute) -> GatewayError {
     let kind = if no_route.is_by_request() { ErrorKind::InvalidRequest } else { ErrorKind::NoProvider };
-    let skipped = match no_route {
-        NoRoute::NothingLeft(skipped) => serde_json::to_value(skipped).unwrap_or_default(),
-        NoRoute::NotBuilt(_) => serde_json::Value::Null,
-    };
+    let skipped = serde_json::to_value(&no_route.skipped).unwrap_or_default();
     GatewayError::new(kind, no_route.to_string()).detail("skipped", skipped)
 }
 

@@ -86,6 +86,23 @@ pub fn chat(request: &ChatRequest) -> u64 {
     size.tokens + size.quarters.div_ceil(4)
 }
 
+/// Tokens of input that a prompt has in any case, for the question whether it can fit at all: half of what its messages' texts
+/// are thought to be. What is not text, or of a shape that only a vendor knows, counts nothing.
+pub fn at_least(request: &ChatRequest) -> u64 {
+    let parts = request.turns.iter().flat_map(|turn| &turn.parts);
+    parts.map(text_quarters).sum::<u64>().div_ceil(8)
+}
+
+fn text_quarters(part: &Part) -> u64 {
+    match &part.body {
+        PartBody::Text(text) | PartBody::Refusal(text) | PartBody::Reasoning { text, .. } => quarters(text.as_bytes()),
+        PartBody::ToolCall(call) => quarters(call.arguments.as_bytes()),
+        PartBody::ToolResult { content, .. } => content.iter().map(text_quarters).sum(),
+        PartBody::File { media: Media::Text(text), .. } => quarters(text.as_bytes()),
+        _ => 0,
+    }
+}
+
 #[derive(Default)]
 struct Size {
     tokens: u64,
@@ -189,6 +206,13 @@ mod tests {
 
         let letter = PartBody::File { media: Media::Text("abcd".into()), name: None };
         assert_eq!(chat(&request(vec![letter])), TURN_TOKENS + 1, "a document of plain text is text");
+    }
+
+    #[test]
+    fn the_least_is_half_of_the_texts_alone() {
+        let image = Media::Base64 { media_type: "image/png".into(), data: "A".repeat(1 << 20) };
+        let prompt = request(vec![PartBody::Text("a".repeat(8_000)), PartBody::Image(image)]);
+        assert_eq!((at_least(&prompt), chat(&prompt)), (1_000, 2_000 + IMAGE_TOKENS + TURN_TOKENS));
     }
 
     #[test]

@@ -177,7 +177,7 @@ fn the_table_of_models_is_asked_by_the_vendors_name() {
     let gateway =
         gateway("", "main: {vendor: openai, api_key: k}, cohere: {dialect: openai_chat, base_url: 'http://h'}");
     let catalog = &gateway.catalog;
-    let asked = |model: &str| catalog.resolve(Some(model)).map(|found| found.candidates);
+    let asked = |model: &str| catalog.resolve(Some(model)).map(|found| found.candidates.targets);
     let found = asked("gpt-5.4-mini").unwrap();
     assert_eq!(found[0].target.to_string(), "main/gpt-5.4-mini");
     assert!(found[0].price.is_some());
@@ -193,7 +193,7 @@ fn deployments_are_known_by_the_names_that_the_operator_lists() {
     let azure = "azure: {base_url: 'http://h', api_key: k, models: [ours, gpt-5.4-mini]}";
     let gateway = gateway("", azure);
     assert_eq!(gateway.catalog.names(), ["azure/ours", "azure/gpt-5.4-mini"]);
-    let price = |model: &str| gateway.catalog.resolve(Some(model)).unwrap().candidates[0].price.is_some();
+    let price = |model: &str| gateway.catalog.resolve(Some(model)).unwrap().candidates.targets[0].price.is_some();
     assert!(price("gpt-5.4-mini") && !price("ours"), "a price by the name of the model, if the deployment has it");
     assert!(gateway.catalog.resolve(Some("gpt-5.2")).is_err(), "nobody has deployed it");
     let azure = gateway.catalog.provider("azure").unwrap();

@@ -300,10 +300,18 @@ pub struct Alias {
     /// Where requests for this name go. A target that names another alias stands for that alias's targets.
     #[schemars(length(min = 1))]
     pub targets: Vec<Target>,
+    /// Keep the turns of a conversation at the target that probably has its prompt in its cache: a hash of the system prompt,
+    /// the tools and the first message chooses it, by weight, as long as it has no more than its share of what is
+    /// outstanding. The strategy orders the others.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub affinity: bool,
     /// Targets for requests that are too long for those above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-in-effect" = false))]
     pub on_context_overflow: Vec<Target>,
+    /// Targets for requests that those above refuse for what they are about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-in-effect" = false))]
+    pub on_content_filter: Vec<Target>,
 }
 
 /// `provider/model`, a bare model name that one of the providers serves, or the name of another alias.
@@ -311,33 +319,55 @@ pub struct Alias {
 #[serde(untagged)]
 pub enum Target {
     Name(String),
-    Weighted(WeightedTarget),
+    Detailed(DetailedTarget),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WeightedTarget {
+pub struct DetailedTarget {
     /// `provider/model`, a bare model name that one of the providers serves, or the name of another alias.
     #[schemars(length(min = 1))]
     pub model: String,
-    /// Share of the requests under the strategy `weighted`, relative to the other targets.
+    /// Share of the requests under the strategy `weighted` and with `affinity`, relative to the other targets.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub weight: u32,
+    /// Targets of the smallest number share the requests; those of greater ones are for when all before them have failed.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub priority: u32,
+    /// Percentage of the requests that try this target first; all others try it last. With `affinity`, of conversations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub canary: Option<f64>,
 }
 
 impl Target {
     pub fn model(&self) -> &str {
         match self {
             Target::Name(model) => model,
-            Target::Weighted(target) => &target.model,
+            Target::Detailed(target) => &target.model,
         }
     }
 
     pub fn weight(&self) -> u32 {
         match self {
             Target::Name(_) => 1,
-            Target::Weighted(target) => target.weight,
+            Target::Detailed(target) => target.weight,
+        }
+    }
+
+    pub fn priority(&self) -> u32 {
+        match self {
+            Target::Name(_) => 0,
+            Target::Detailed(target) => target.priority,
+        }
+    }
+
+    pub fn canary(&self) -> Option<f64> {
+        match self {
+            Target::Name(_) => None,
+            Target::Detailed(target) => target.canary,
         }
     }
 }
@@ -665,13 +695,20 @@ fn one() -> u32 {
     1
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn is_nothing(value: &u32) -> bool {
+    *value == 0
+}
+
 fn dialect_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ProviderDialect::ALL.map(ProviderDialect::name)})
 }
 
-/// Only those that this version has: another one would fail at the first request instead of at the start.
 fn strategy_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "enum": gateway_policy::routing::BUILT.map(Strategy::name)})
+    json_schema!({"type": "string", "enum": Strategy::ALL.map(Strategy::name)})
 }
 
 fn capabilities_schema(_: &mut SchemaGenerator) -> Schema {

@@ -216,17 +216,23 @@ pub struct Alias {
     pub strategy: Option<Strategy>,
     /// At least one, at most [`gateway_core::limits::TARGETS_PER_PLAN`]; aliases within aliases are resolved.
     pub targets: Vec<AliasTarget>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
+    /// Turns of a conversation stay where they were.
+    pub affinity: bool,
     pub on_context_overflow: Vec<AliasTarget>,
+    pub on_content_filter: Vec<AliasTarget>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AliasTarget {
     /// Name of a configured provider.
     pub provider: String,
     /// Name by which the provider knows the model.
     pub model: String,
     pub weight: u32,
+    /// The smallest first; numbered from 0 without gaps.
+    pub priority: u32,
+    /// Percent of the requests.
+    pub canary: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -133,7 +133,7 @@ providers:
       - {name: spare, api_key: "${ANTHROPIC_SPARE_KEY}", weight: 1}
   local: {dialect: openai_chat, base_url: "http://127.0.0.1:8080/v1", models: [qwen3], price: {input: 0, output: 0}}
 aliases:
-  fast: {strategy: cost, targets: [openai/gpt-5-mini, anthropic/claude-haiku-4-5]}
+  fast: {strategy: latency, targets: [openai/gpt-5-mini, anthropic/claude-haiku-4-5]}
   smart:
     strategy: fallback
     targets: [{model: anthropic/claude-opus-4-5}, {model: openai/gpt-5.2, weight: 2}]
@@ -181,13 +181,13 @@ fn the_example_loads() {
     assert!(local.capabilities.has(Capability::Tools) && !local.capabilities.has(Capability::Embeddings));
     assert_eq!(local.price.map(|price| (price.input, price.output)), Some((0.0, 0.0)));
 
-    assert_eq!(config.aliases[0].strategy, Some(Strategy::Cost));
+    assert_eq!(config.aliases[0].strategy, Some(Strategy::Latency));
     let smart: Vec<String> =
         config.aliases[1].targets.iter().map(|t| format!("{}/{} {}", t.provider, t.model, t.weight)).collect();
     assert_eq!(smart, ["anthropic/claude-opus-4-5 1", "openai/gpt-5.2 2"]);
     assert_eq!(config.aliases[1].on_context_overflow.len(), 1);
     assert_eq!(config.limits.concurrent, Some(50));
-    for section in ["server.trusted_proxies", "aliases.smart.on_context_overflow", "limits", "keys", "cache"] {
+    for section in ["server.trusted_proxies", "limits", "keys", "cache"] {
         let said = |warning: &&String| warning.contains(&format!("`{section}` is not in effect yet"));
         assert_eq!(config.warnings.iter().filter(said).count(), 1, "{:?}", config.warnings);
     }
@@ -335,24 +335,51 @@ fn secrets_can_come_from_files() {
 }
 
 #[test]
-fn a_strategy_that_is_not_built_is_refused_at_the_start() {
-    use gateway_policy::routing::BUILT;
+fn every_strategy_can_be_set_wherever_one_can() {
     for strategy in Strategy::ALL {
         let name = strategy.name();
-        let start = |world: World| world.var("OPENAI_API_KEY", "k").load();
+        let start = |world: World| world.var("OPENAI_API_KEY", "k").config();
         let routing = format!("routing: {{strategy: {name}}}");
         let alias = format!("aliases: {{a: {{strategy: {name}, targets: [gpt-5]}}}}");
-        for said in [
-            start(World::default().var("DEFAULT_ROUTING_STRATEGY", name)),
-            start(World::default().file("gateway.yaml", routing)),
-            start(World::default().file("gateway.yaml", alias)),
-        ] {
-            assert_eq!(said.is_ok(), BUILT.contains(&strategy), "{name}");
-            if let Err(problems) = said {
-                let problems = problems.to_string();
-                assert!(problems.contains("strategy") && problems.contains("there is: fallback, "), "{problems}");
-            }
-        }
+        assert_eq!(start(World::default().var("DEFAULT_ROUTING_STRATEGY", name)).routing.strategy, strategy);
+        assert_eq!(start(World::default().file("gateway.yaml", routing)).routing.strategy, strategy);
+        assert_eq!(start(World::default().file("gateway.yaml", alias)).aliases[0].strategy, Some(strategy));
+    }
+    let wrong = World::default().var("OPENAI_API_KEY", "k").var("DEFAULT_ROUTING_STRATEGY", "fastest").problems();
+    assert!(wrong.contains("there is: fallback, "), "{wrong}");
+}
+
+#[test]
+fn priorities_of_aliases_within_aliases_are_numbered_through() {
+    let file = r#"
+providers: {openai: {api_key: k}, anthropic: {api_key: k}}
+aliases:
+  outer: {targets: [{model: inner, priority: 5}, openai/first, {model: openai/last, priority: 9}]}
+  inner: {targets: [{model: openai/inner-second, priority: 1}, openai/inner-first]}
+"#;
+    let config = World::default().file("gateway.yaml", file).config();
+    let targets: Vec<(&str, u32)> =
+        config.aliases[0].targets.iter().map(|target| (target.model.as_str(), target.priority)).collect();
+    assert_eq!(targets, [("inner-second", 2), ("inner-first", 1), ("first", 0), ("last", 3)]);
+}
+
+#[test]
+fn canaries_are_percentages_of_single_targets() {
+    let problems = |targets: &str| {
+        let file = format!(
+            "providers: {{openai: {{api_key: k}}}}\naliases:\n  two: {{targets: [gpt-5, gpt-4]}}\n  a: {targets}\n"
+        );
+        World::default().file("gateway.yaml", file).load().err().map(|problems| problems.to_string())
+    };
+    assert_eq!(problems("{targets: [{model: gpt-5, canary: 60}, {model: gpt-4, canary: 40}]}"), None);
+    for (targets, words) in [
+        ("{targets: [{model: gpt-5, canary: 60}, {model: gpt-4, canary: 41}]}", "canaries for 101 %"),
+        ("{targets: [{model: two, canary: 5}, gpt-5]}", "stands for several targets"),
+        ("{targets: [gpt-5], on_context_overflow: [{model: gpt-4, canary: 5}]}", "only `targets` can have"),
+        ("{targets: [{model: gpt-5, canary: 101}]}", "canary"),
+    ] {
+        let said = problems(targets).unwrap_or_default();
+        assert!(said.contains(words), "{targets}: {said}");
     }
 }
 
@@ -562,7 +589,8 @@ fn the_effective_configuration_reads_back_as_itself_and_hides_secrets() {
         *json = serde_json::from_str(&json.to_string().replace(".0,", ",").replace(".0}", "}")).unwrap();
     }
     assert_eq!(actual, expected);
-    assert!(!format!("{:?}", resolved.config).contains("canary"));
+    // A target may be a canary, which is no secret.
+    assert!(!format!("{:?}", resolved.config).replace("canary: None", "").contains("canary"));
 }
 
 #[test]

@@ -1,18 +1,20 @@
 //! The providers of this gateway and the models by which clients name them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use gateway_core::error::{ErrorKind, GatewayError};
+use gateway_core::limits::TARGETS_PER_PLAN;
 use gateway_core::target::{Capabilities, Capability, Strategy, Target};
 use gateway_policy::models::{ModelFacts, ModelTable};
 use gateway_policy::pricing::{InvalidPrice, Price, Rate, Tier};
 use gateway_policy::resilience::{BreakerSettings, Health};
-use gateway_policy::routing::Candidate;
+use gateway_policy::routing::{Candidate, Candidates, Turns};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
-use crate::config::{self, Alias, Auth};
+use crate::config::{self, Alias, AliasTarget, Auth};
 use crate::providers::client::Origin;
 use crate::providers::health;
 use crate::providers::permit::CredentialState;
@@ -58,23 +60,41 @@ enum ChatUri {
 pub struct Facts {
     pub price: Option<Price>,
     pub max_output: Option<u64>,
+    pub context_window: Option<u64>,
     pub capabilities: Capabilities,
     pub reasoning: bool,
 }
 
-/// The candidates for a request, and the strategy of the alias that named them.
+/// The candidates for a request, and what the alias that named them says about them.
 #[derive(Debug)]
-pub struct Resolved {
-    pub candidates: Vec<Candidate>,
+pub struct Resolved<'a> {
+    pub candidates: Candidates,
     pub strategy: Option<Strategy>,
+    pub affinity: bool,
+    pub turns: &'a Turns,
 }
 
 #[derive(Debug)]
 pub struct Catalog {
     providers: Vec<Provider>,
-    aliases: Vec<Alias>,
+    aliases: Vec<Route>,
     models: Arc<ModelTable>,
+    /// Of requests for one model that several providers have, by a hash of its name: models that share one still have a turn
+    /// each, only not evenly.
+    turns: Vec<Turns>,
 }
+
+/// An alias, ready to be asked for.
+#[derive(Debug)]
+struct Route {
+    name: String,
+    strategy: Option<Strategy>,
+    affinity: bool,
+    candidates: Candidates,
+    turns: Turns,
+}
+
+const SHARED_TURNS: usize = 64;
 
 impl Provider {
     fn new(config: config::Provider, breakers: BreakerSettings) -> Result<Self, String> {
@@ -187,6 +207,11 @@ impl Provider {
         headers
     }
 
+    /// What is remembered of a model, as this provider names it.
+    pub fn state(&self, model: &str) -> Arc<TargetState> {
+        self.states.of(model)
+    }
+
     /// A text without this provider's keys.
     pub fn redacted(&self, text: &str) -> String {
         let keys = self.config.credentials.iter().map(|credential| credential.key.expose());
@@ -227,11 +252,6 @@ impl Provider {
         let now = Instant::now();
         let lanes = self.states.all().into_iter().flat_map(|(_, state)| state.lanes.to_vec());
         health::Health::of(&self.health.report(now), health::roll_up(lanes.map(|lane| lane.breaker.circuit(now))), now)
-    }
-
-    /// How `model` fares here.
-    pub fn state(&self, model: &Arc<str>) -> Arc<TargetState> {
-        self.states.of(model)
     }
 }
 
@@ -276,7 +296,48 @@ impl Catalog {
                 provider.inherit(known);
             }
         }
-        Ok(Catalog { providers, aliases, models })
+        let turns = (0..SHARED_TURNS).map(|_| Turns::new(TARGETS_PER_PLAN)).collect();
+        let mut catalog = Catalog { providers, aliases: Vec::new(), models, turns };
+        for index in 0..catalog.providers.len() {
+            let provider = &catalog.providers[index];
+            let named = |alias: &Alias| {
+                let targets =
+                    [&alias.targets, &alias.on_context_overflow, &alias.on_content_filter].into_iter().flatten();
+                let here = targets.filter(|target| target.provider == *provider.name);
+                here.map(|target| target.model.clone()).collect::<Vec<String>>()
+            };
+            let mut known = catalog.models(provider);
+            known.extend(aliases.iter().flat_map(named));
+            for model in known {
+                catalog.providers[index].states.of(&model);
+            }
+        }
+        catalog.aliases = aliases.into_iter().map(|alias| catalog.route(alias)).collect();
+        Ok(catalog)
+    }
+
+    fn route(&self, alias: Alias) -> Route {
+        let candidates = |targets: &[AliasTarget]| {
+            let known = targets.iter().filter_map(|target| Some((target, self.provider(&target.provider)?)));
+            let candidates = known.map(|(target, provider)| Candidate {
+                weight: target.weight,
+                priority: target.priority,
+                canary: target.canary,
+                ..self.candidate(provider, &target.model)
+            });
+            candidates.collect::<Vec<Candidate>>()
+        };
+        Route {
+            candidates: Candidates {
+                targets: candidates(&alias.targets),
+                on_context_overflow: candidates(&alias.on_context_overflow),
+                on_content_filter: candidates(&alias.on_content_filter),
+            },
+            turns: Turns::new(alias.targets.len()),
+            name: alias.name,
+            strategy: alias.strategy,
+            affinity: alias.affinity,
+        }
     }
 
     pub fn providers(&self) -> &[Provider] {
@@ -310,6 +371,7 @@ impl Catalog {
         Facts {
             price: provider.price.clone().or_else(|| known.and_then(|facts| facts.price.clone())),
             max_output: known.and_then(|facts| facts.max_output),
+            context_window: known.and_then(|facts| facts.context_window),
             capabilities: known
                 .and_then(|facts| facts.capabilities)
                 .unwrap_or(provider.config.capabilities)
@@ -318,7 +380,7 @@ impl Catalog {
         }
     }
 
-    fn candidate(&self, provider: &Provider, model: &str, weight: u32) -> Candidate {
+    fn candidate(&self, provider: &Provider, model: &str) -> Candidate {
         let facts = self.facts(provider, model);
         Candidate {
             target: Target {
@@ -328,41 +390,55 @@ impl Catalog {
             },
             price: facts.price,
             capabilities: facts.capabilities,
-            weight,
+            context_window: facts.context_window,
+            weight: 1,
+            priority: 0,
+            canary: None,
             available: Ok(()),
+            warmth: 1.0,
+            signals: provider.state(model).signals.clone(),
         }
     }
 
     /// What a model name stands for: an alias; `provider/model`; a bare name that a provider lists, the model table knows or
     /// a vendor's prefix claims. Without a name, every provider's default model.
-    pub fn resolve(&self, model: Option<&str>) -> Result<Resolved, GatewayError> {
-        let plain = |candidates| Resolved { candidates, strategy: None };
+    pub fn resolve(&self, model: Option<&str>) -> Result<Resolved<'_>, GatewayError> {
+        let plain = |targets| Resolved {
+            candidates: Candidates { targets, ..Candidates::default() },
+            strategy: None,
+            affinity: false,
+            turns: self.shared_turns(model.unwrap_or_default()),
+        };
         let Some(model) = model.filter(|model| !model.is_empty()) else {
             let defaults = self.providers.iter().filter_map(|provider| {
-                provider.config.default_model.as_deref().map(|model| self.candidate(provider, model, 1))
+                provider.config.default_model.as_deref().map(|model| self.candidate(provider, model))
             });
             return Ok(plain(defaults.collect()));
         };
         if let Some(alias) = self.aliases.iter().find(|alias| alias.name == model) {
-            let targets = alias.targets.iter().filter_map(|target| {
-                self.provider(&target.provider).map(|provider| self.candidate(provider, &target.model, target.weight))
-            });
-            return Ok(Resolved { candidates: targets.collect(), strategy: alias.strategy });
+            let Route { strategy, affinity, candidates, turns, .. } = alias;
+            return Ok(Resolved { candidates: candidates.clone(), strategy: *strategy, affinity: *affinity, turns });
         }
         if let Some((name, rest)) = model.split_once('/')
             && let Some(provider) = self.provider(name)
             && !rest.is_empty()
         {
-            return Ok(plain(vec![self.candidate(provider, rest, 1)]));
+            return Ok(plain(vec![self.candidate(provider, rest)]));
         }
         let listed = |provider: &&Provider| provider.config.lists(model) || self.lists(provider, model);
         let mut candidates: Vec<Candidate> =
-            self.providers.iter().filter(listed).map(|provider| self.candidate(provider, model, 1)).collect();
+            self.providers.iter().filter(listed).map(|provider| self.candidate(provider, model)).collect();
         if candidates.is_empty() {
             let claimed = self.providers.iter().filter(|provider| provider.config.serves(model));
-            candidates = claimed.map(|provider| self.candidate(provider, model, 1)).collect();
+            candidates = claimed.map(|provider| self.candidate(provider, model)).collect();
         }
         if candidates.is_empty() { Err(self.unknown(model)) } else { Ok(plain(candidates)) }
+    }
+
+    fn shared_turns(&self, model: &str) -> &Turns {
+        let mut hasher = DefaultHasher::new();
+        model.hash(&mut hasher);
+        &self.turns[hasher.finish() as usize % SHARED_TURNS]
     }
 
     fn unknown(&self, model: &str) -> GatewayError {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use gateway_core::limits::KNOWN_MODELS_PER_PROVIDER;
+use gateway_core::limits::TARGET_STATES_PER_PROVIDER;
 use gateway_policy::resilience::BreakerSettings;
+use gateway_policy::routing::signals::Signals;
 
 use crate::providers::permit::Lane;
 
 /// What traffic has shown of one model at one provider.
 #[derive(Debug)]
 pub struct TargetState {
+    pub signals: Arc<Signals>,
     /// One for each credential of the provider, in their order.
     pub lanes: Box<[Arc<Lane>]>,
 }
@@ -34,15 +36,15 @@ impl States {
         States { settings, credentials, known: ArcSwap::default(), others }
     }
 
-    pub fn of(&self, model: &Arc<str>) -> Arc<TargetState> {
+    pub fn of(&self, model: &str) -> Arc<TargetState> {
         if let Some(state) = self.known.load().get(model) {
             return state.clone();
         }
         let state = Arc::new(fresh(self.settings, self.credentials, Instant::now()));
         let known = self.known.rcu(|known| {
             let mut more = HashMap::clone(known);
-            if more.len() < KNOWN_MODELS_PER_PROVIDER {
-                more.entry(model.clone()).or_insert_with(|| state.clone());
+            if more.len() < TARGET_STATES_PER_PROVIDER {
+                more.entry(Arc::from(model)).or_insert_with(|| state.clone());
             }
             more
         });
@@ -69,7 +71,7 @@ impl States {
                 }
                 None => Arc::new(Lane::new(self.settings, now)),
             });
-            Arc::new(TargetState { lanes: lanes.collect() })
+            Arc::new(TargetState { signals: state.signals.clone(), lanes: lanes.collect() })
         };
         let known = previous.known.load().iter().map(|(model, state)| (model.clone(), taken(state))).collect();
         self.others = taken(&previous.others);
@@ -78,7 +80,8 @@ impl States {
 }
 
 fn fresh(settings: BreakerSettings, credentials: usize, now: Instant) -> TargetState {
-    TargetState { lanes: (0..credentials).map(|_| Arc::new(Lane::new(settings, now))).collect() }
+    let lanes = (0..credentials).map(|_| Arc::new(Lane::new(settings, now))).collect();
+    TargetState { signals: Arc::new(Signals::new(now)), lanes }
 }
 
 #[cfg(test)]
@@ -88,24 +91,24 @@ mod tests {
     #[test]
     fn every_model_has_a_state_of_its_own_up_to_a_bound() {
         let states = States::new(BreakerSettings::default(), 2, Instant::now());
-        let first = states.of(&"a".into());
-        assert!(Arc::ptr_eq(&first, &states.of(&"a".into())));
-        assert!(!Arc::ptr_eq(&first, &states.of(&"b".into())));
-        for n in 0..KNOWN_MODELS_PER_PROVIDER {
-            states.of(&format!("{n}").into());
+        let first = states.of("a");
+        assert!(Arc::ptr_eq(&first, &states.of("a")));
+        assert!(!Arc::ptr_eq(&first, &states.of("b")));
+        for n in 0..TARGET_STATES_PER_PROVIDER {
+            states.of(&n.to_string());
         }
-        assert!(Arc::ptr_eq(&states.of(&"beyond".into()), &states.of(&"far beyond".into())));
-        assert_eq!(states.all().len(), KNOWN_MODELS_PER_PROVIDER);
+        assert!(Arc::ptr_eq(&states.of("beyond"), &states.of("far beyond")));
+        assert_eq!(states.all().len(), TARGET_STATES_PER_PROVIDER);
     }
 
     #[test]
     fn a_credential_that_moved_keeps_what_is_known_of_it() {
         let (settings, now) = (BreakerSettings::default(), Instant::now());
         let old = States::new(settings, 2, now);
-        let before = old.of(&"m".into());
+        let before = old.of("m");
         let mut new = States::new(settings, 2, now);
         new.inherit(&old, &[None, Some(0)], now);
-        let after = new.of(&"m".into());
+        let after = new.of("m");
         assert!(Arc::ptr_eq(&after.lanes[1], &before.lanes[0]));
         assert!(!Arc::ptr_eq(&after.lanes[0], &before.lanes[1]));
     }

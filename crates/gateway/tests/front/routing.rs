@@ -82,6 +82,122 @@ async fn targets_come_in_the_order_that_was_asked_for() {
     assert!(arrived.contains(&Some("org/model/x".to_owned())), "{arrived:?}");
 }
 
+/// What the simulators of the two providers were asked, in order: `o` or `a`.
+async fn first_choices(
+    world: &World,
+    client: Client,
+    model: &str,
+    native: &Value,
+    headers: &str,
+    count: usize,
+) -> String {
+    let mut choices = String::new();
+    for _ in 0..count {
+        let answer = ask(world, client, model, native, headers).await;
+        assert_eq!(answer.status, 200, "{client:?} {model}: {answer:?}");
+        choices.extend(served_by(&answer).chars().next());
+    }
+    choices
+}
+
+#[tokio::test]
+async fn strategies_share_requests_as_they_say() {
+    const TARGETS: &str = "openai/gpt-5.4-mini, anthropic/claude-haiku-4-5";
+    let more = format!(
+        "aliases:\n  turns: {{strategy: round_robin, targets: [{TARGETS}]}}\n  \
+         weights: {{strategy: weighted, targets: [{{model: openai/gpt-5.4-mini, weight: 3}}, anthropic/claude-haiku-4-5]}}\n  \
+         cost: {{strategy: cost, targets: [anthropic/claude-opus-4-5, openai/gpt-5.4-mini]}}\n  \
+         latency: {{strategy: latency, targets: [{TARGETS}]}}\n  busy: {{strategy: least_busy, targets: [{TARGETS}]}}\n  \
+         tiers: {{strategy: round_robin, targets: [{{model: openai/gpt-5.4-mini, priority: 1}}, anthropic/a, anthropic/b]}}\n  \
+         canary: {{targets: [anthropic/a, {{model: openai/gpt-5.4-mini, canary: 50}}]}}\n  \
+         plain: {{targets: [{TARGETS}]}}\n"
+    );
+    let world = World::new(&more).await;
+    for client in Client::ALL {
+        let choices = |model: &'static str, count| {
+            let world = &world;
+            async move { first_choices(world, client, model, &json!({}), "", count).await }
+        };
+        let turns = choices("turns", 6).await;
+        assert!(["oaoaoa", "aoaoao"].contains(&&*turns), "{client:?}: {turns}");
+        let weights = choices("weights", 8).await;
+        assert_eq!(weights.matches('a').count(), 2, "{client:?}: {weights}");
+        assert!(!weights.contains("aa"), "spread: {client:?}: {weights}");
+        assert_eq!(choices("cost", 3).await, "ooo", "{client:?}");
+        assert_eq!(choices("tiers", 4).await, "aaaa", "{client:?}");
+        let fair = choices("canary", 40).await.matches('o').count();
+        assert!((6..35).contains(&fair), "{client:?}: {fair} of 40");
+        for model in ["latency", "busy"] {
+            assert_eq!(choices(model, 4).await.len(), 4, "{client:?} {model}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_may_name_its_strategy_whatever_the_alias_and_the_configuration_say() {
+    let more = "routing: {strategy: round_robin}\naliases:\n  \
+                none: {targets: [openai/gpt-5.4-mini, anthropic/claude-haiku-4-5]}\n  \
+                fixed: {strategy: fallback, targets: [anthropic/claude-haiku-4-5, openai/gpt-5.4-mini]}\n";
+    let world = World::new(more).await;
+    for client in Client::ALL {
+        let strategy = |name: &str| (json!({"routing": {"strategy": name}}), format!("x-gateway-strategy: {name}\r\n"));
+        let by_default = first_choices(&world, client, "none", &json!({}), "", 4).await;
+        assert!(["oaoa", "aoao"].contains(&&*by_default), "{client:?}: {by_default}");
+        assert_eq!(first_choices(&world, client, "fixed", &json!({}), "", 3).await, "aaa", "{client:?}");
+        let (native, headers) = strategy("fallback");
+        assert_eq!(first_choices(&world, client, "none", &native, &headers, 3).await, "ooo", "{client:?}");
+        let (native, headers) = strategy("round_robin");
+        let turns = first_choices(&world, client, "fixed", &native, &headers, 4).await;
+        assert!(["oaoa", "aoao"].contains(&&*turns), "{client:?}: {turns}");
+        for name in ["weighted", "cost", "latency", "least_busy"] {
+            let (native, headers) = strategy(name);
+            assert_eq!(
+                first_choices(&world, client, "fixed", &native, &headers, 1).await.len(),
+                1,
+                "{client:?} {name}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_turns_of_a_conversation_stay_at_one_target() {
+    let more = "aliases: {chat: {strategy: round_robin, affinity: true, targets: [openai/gpt-5.4-mini, \
+                anthropic/claude-haiku-4-5]}}\n";
+    let world = World::new(more).await;
+    let mut homes = String::new();
+    for number in 0..12 {
+        let client = Client::ALL[number % Client::ALL.len()];
+        let mut body = client.request("chat", &format!("conversation {number}"), false);
+        let mut turns = String::new();
+        for turn in 0..3 {
+            let answer = post(world.gateway.addr, client.path(), "", body.to_string().as_bytes()).await;
+            assert_eq!(answer.status, 200, "{client:?}: {answer:?}");
+            turns.extend(served_by(&answer).chars().next());
+            let messages = body["messages"].as_array_mut().unwrap();
+            messages.push(json!({"role": "assistant", "content": "go on"}));
+            messages.push(json!({"role": "user", "content": format!("turn {turn}")}));
+        }
+        assert!(["ooo", "aaa"].contains(&&*turns), "{client:?} {number}: {turns}");
+        homes.push_str(&turns[..1]);
+    }
+    assert!(homes.contains('o') && homes.contains('a'), "they are spread: {homes}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_clearly_too_long_goes_to_the_target_for_long_ones() {
+    let more = "aliases: {long: {targets: [openai/gpt-4], on_context_overflow: [anthropic/claude-haiku-4-5]}}\n";
+    let world = World::new(more).await;
+    for client in Client::ALL {
+        for (words, provider) in [(10, "openai"), (20_000, "anthropic")] {
+            let body = client.request("long", &"some words ".repeat(words), false).to_string();
+            let answer = post(world.gateway.addr, client.path(), "", body.as_bytes()).await;
+            assert_eq!(answer.status, 200, "{client:?}: {answer:?}");
+            assert_eq!(answer.header("x-gateway-provider").as_deref(), Some(provider), "{client:?} {words}");
+        }
+    }
+}
+
 /// Model; the hint natively and in headers; the field at fault natively and in headers; words of the message.
 type Refused = (&'static str, Value, &'static str, &'static str, &'static str, Vec<&'static str>);
 
@@ -121,14 +237,6 @@ async fn what_cannot_be_routed_is_refused_with_the_field_and_the_reason() {
             "provider",
             "x-gateway-provider",
             vec!["nobody"],
-        ),
-        (
-            "both",
-            routing("strategy", json!("round_robin")),
-            "x-gateway-strategy: round_robin\r\n",
-            "routing.strategy",
-            "x-gateway-strategy",
-            vec!["round_robin", "not built", "fallback", "cost"],
         ),
         (
             "both",

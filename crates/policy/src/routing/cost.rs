@@ -1,21 +1,33 @@
-//! Cheapest first, by list price of the estimated request.
+//! Cheapest first, by list price of this request.
 //!
 //! Input and output are weighed by this request's own sizes: the cheapest model for a long prompt with a short answer is often
-//! not the cheapest for the reverse. A price of zero is a price; an unknown one is not a guess but the end of the line.
+//! not the cheapest for the reverse. Of each target is counted what it has shown: how long its answers usually are, and how
+//! much of a prompt it finds in its cache. A price of zero is a price; an unknown one is not a guess but the end of the line.
 
-use super::{Candidate, Ordered, Why};
-use crate::tokens::Estimate;
+use gateway_core::usage::Usage;
 
-pub(super) fn order(candidates: Vec<Candidate>, estimate: &dyn Fn() -> Estimate) -> Vec<Ordered> {
-    let estimate = estimate();
-    let mut ordered: Vec<Ordered> = candidates
-        .into_iter()
-        .map(|candidate| {
-            let score = candidate.price.map(|price| price.estimate(estimate.input, estimate.output).total());
-            let why = if score.is_some() { Why::ListPrice } else { Why::NoKnownPrice };
-            Ordered { target: candidate.target, why, score }
-        })
-        .collect();
-    ordered.sort_by_key(|target| (target.score.is_none(), target.score));
-    ordered
+use super::{Candidate, Entry, Scene, Why};
+
+pub(super) fn order(group: &mut [Entry], scene: &Scene<'_, '_>) {
+    for entry in group.iter_mut() {
+        entry.why = price(&entry.candidate, scene);
+    }
+    group.sort_by_key(|entry| match entry.why {
+        Why::ListPrice { estimated, .. } => (false, estimated.0),
+        _ => (true, 0),
+    });
+}
+
+fn price(candidate: &Candidate, scene: &Scene<'_, '_>) -> Why {
+    let Some(price) = &candidate.price else { return Why::NoKnownPrice };
+    let input = scene.estimate().input;
+    let output = scene.output(candidate);
+    let cache_read = (input as f64 * candidate.signals.cached_share()).round() as u64;
+    let usage = Usage { input, cache_read, output, ..Usage::default() };
+    Why::ListPrice {
+        estimated: price.cost(&usage).total(),
+        input_tokens: input,
+        cached_tokens: cache_read,
+        output_tokens: output,
+    }
 }

@@ -1,314 +1,251 @@
-//! Where a request goes, in which order, and why: a pure function of the candidates, the caller's hints and the request's size.
+//! Where a request goes, in which order, and why: a pure function of the candidates and what traffic has shown of them, of
+//! the caller's hints and of the request's size.
 //!
 //! What is decided is data: a [`RoutePlan`] names a reason for every candidate, the skipped ones included, so that nobody has
-//! to guess why a target was tried or was not. A strategy only orders; what a caller prefers, pins, excludes or requires is
-//! done here, the same way for every strategy.
+//! to guess why a target was tried or was not. A strategy only orders, and only within a group: what a caller prefers, pins,
+//! excludes or requires, and which targets the operator keeps for later, is done here, the same way for every strategy.
+//!
+//! The order of things: the pinned provider, then the preferred ones, then the rest; within each a canary that was drawn, then
+//! priorities, the smallest first; within each, the strategy. After its first choice a strategy says in which order the others
+//! are asked if that one fails.
 
+mod affinity;
+mod canary;
 mod cost;
+mod explanation;
 mod fallback;
+mod fit;
+mod hints;
+mod latency;
+mod least_busy;
+mod round_robin;
+pub mod signals;
 #[cfg(test)]
 mod tests;
+mod turns;
+mod weighted;
 
-use std::fmt;
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::Instant;
 
 use gateway_core::limits::TARGETS_PER_PLAN;
-use gateway_core::target::{Capabilities, Capability, Strategy, Target};
-use gateway_core::usage::NanoUsd;
-use serde::{Serialize, Serializer};
+use gateway_core::target::{Capabilities, Strategy, Target};
 
+use self::signals::Signals;
 use crate::pricing::Price;
 use crate::tokens::Estimate;
 
-/// A target that might serve the request. Candidates come in configured order.
-#[derive(Debug, Clone, PartialEq)]
+pub use explanation::{ExpectedTime, NoRoute, Place, Planned, RoutePlan, Share, SkipReason, Skipped, Why};
+pub use hints::{Hint, Hints, UnknownProvider};
+pub use turns::Turns;
+
+/// A target that might serve the request.
+#[derive(Debug, Clone)]
 pub struct Candidate {
     pub target: Target,
     /// `None`: nobody knows. A model that costs nothing has a price of zero.
     pub price: Option<Price>,
     /// Of a model that no table knows: what its provider can do.
     pub capabilities: Capabilities,
+    /// In tokens, input and output together; `None`: nobody knows.
+    pub context_window: Option<u64>,
+    /// At least 1.
     pub weight: u32,
+    /// The smallest first: targets of the next priority are for when those before it have failed.
+    pub priority: u32,
+    /// The percentage of requests that try this target first; the others try it last.
+    pub canary: Option<f64>,
     /// Or why it cannot be tried now, for people to read: `circuit open for 12 s more`.
     pub available: Result<(), String>,
+    /// From 0 to 1; below 1 after an outage. Less than its share is then sent there first, by so much.
+    pub warmth: f64,
+    pub signals: Arc<Signals>,
 }
 
-/// What the caller wants. Names are those of providers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Hints {
-    pub strategy: Option<Strategy>,
-    /// These first, in this order.
-    pub preferred: Vec<String>,
-    /// These never, whatever else is said about them.
-    pub excluded: Vec<String>,
-    /// This one before all others; they follow if it fails.
-    pub pinned: Option<String>,
-    pub required: Capabilities,
+/// The candidates for a request, each list in configured order.
+#[derive(Debug, Clone, Default)]
+pub struct Candidates {
+    pub targets: Vec<Candidate>,
+    /// For requests that are too long for `targets`.
+    pub on_context_overflow: Vec<Candidate>,
+    /// For requests that `targets` refuse for what they are about.
+    pub on_content_filter: Vec<Candidate>,
 }
 
-impl Hints {
-    /// Refuses a name that none of the configured `providers` has: a misspelt hint must not be a hint without effect.
-    pub fn check<'a>(&self, providers: impl Iterator<Item = &'a str> + Clone) -> Result<(), UnknownProvider> {
-        let lists = [
-            (Hint::Preferred, self.preferred.as_slice()),
-            (Hint::Excluded, self.excluded.as_slice()),
-            (Hint::Pinned, self.pinned.as_slice()),
-        ];
-        for (hint, names) in lists {
-            if let Some(index) = names.iter().position(|name| !providers.clone().any(|known| known == name)) {
-                let known = providers.map(str::to_owned).collect();
-                return Err(UnknownProvider { hint, index, name: names[index].clone(), known });
-            }
-        }
-        Ok(())
-    }
-
-    /// How early a provider comes, before the strategy has a say: the pinned one, the preferred ones, the rest.
-    fn place(&self, provider: &str) -> Place {
-        if self.pinned.as_deref() == Some(provider) {
-            return Place::Pinned;
-        }
-        match self.preferred.iter().position(|name| name == provider) {
-            Some(rank) => Place::Preferred { rank },
-            None => Place::Rest,
-        }
-    }
-
-    fn objection(&self, candidate: &Candidate) -> Option<SkipReason> {
-        if self.excluded.iter().any(|name| **name == *candidate.target.provider) {
-            return Some(SkipReason::Excluded);
-        }
-        let missing: Vec<Capability> = candidate.capabilities.missing(self.required).collect();
-        if !missing.is_empty() {
-            return Some(SkipReason::Lacks(missing));
-        }
-        candidate.available.as_ref().err().cloned().map(SkipReason::Unavailable)
-    }
-}
-
-/// The list of [`Hints`] in which a name stood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hint {
-    Preferred,
-    Excluded,
-    Pinned,
-}
-
-/// A hint names a provider that is not configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownProvider {
-    pub hint: Hint,
-    /// In its list.
-    pub index: usize,
-    pub name: String,
-    pub known: Vec<String>,
-}
-
-impl fmt::Display for UnknownProvider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no provider is named {:?}; configured are: {}", self.name, self.known.join(", "))
-    }
-}
-
-impl std::error::Error for UnknownProvider {}
-
-/// The targets of a request, to be tried in order: at least one, at most [`TARGETS_PER_PLAN`].
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RoutePlan {
+/// What a plan goes by, beside the candidates. The functions are asked only where something depends on the answer: they take
+/// a look at every byte of a request.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    pub hints: &'a Hints,
+    /// Of the alias or of the configuration, for requests that name none.
     pub strategy: Strategy,
-    pub targets: Vec<Planned>,
-    pub skipped: Vec<Skipped>,
+    /// Turns of a conversation stay where its prompt is cached, unless the request names a strategy.
+    pub affinity: bool,
+    /// Whose turn it is among these candidates, over all requests.
+    pub turns: &'a Turns,
+    /// The longest answer that the client allows, in tokens.
+    pub max_tokens: Option<u64>,
+    pub estimate: &'a dyn Fn() -> Estimate,
+    /// A number of input tokens that is above the given one and that the request surely has; `None` if it may have fewer.
+    pub surely_more_than: &'a dyn Fn(u64) -> Option<u64>,
+    /// The same for all turns of a conversation: a hash of its system prompt, tools and first message.
+    pub affinity_key: &'a dyn Fn() -> u64,
+    pub now: Instant,
 }
 
-/// A target, and why it stands where it does.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Planned {
-    #[serde(serialize_with = "as_text")]
-    pub target: Target,
-    pub place: Place,
-    pub why: Why,
-    /// List price of the estimated request, where the strategy went by it.
-    #[serde(rename = "estimated_usd", serialize_with = "as_usd", skip_serializing_if = "Option::is_none")]
-    pub score: Option<NanoUsd>,
-}
-
-/// The caller's part in the order; earlier variants come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Place {
-    Pinned,
-    /// `rank` counts from 0 in the caller's list.
-    Preferred {
-        rank: usize,
-    },
-    Rest,
-}
-
-/// The strategy's part in the order, among targets of the same [`Place`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Why {
-    ConfiguredOrder,
-    ListPrice,
-    /// After all targets that have a price.
-    NoKnownPrice,
-}
-
-impl fmt::Display for Planned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.target)?;
-        match self.place {
-            Place::Pinned => f.write_str("pinned by the request, ")?,
-            Place::Preferred { rank } => write!(f, "number {} in the request's preference, ", rank + 1)?,
-            Place::Rest => {}
-        }
-        match (self.why, self.score) {
-            (Why::ListPrice, Some(score)) => write!(f, "about ${:.6} by list price", score.usd()),
-            (Why::ListPrice, None) => f.write_str("by list price"),
-            (Why::NoKnownPrice, _) => f.write_str("no known price, so after those that have one"),
-            (Why::ConfiguredOrder, _) => f.write_str("in configured order"),
-        }
+impl std::fmt::Debug for Ask<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ask").field("hints", self.hints).field("strategy", &self.strategy).finish_non_exhaustive()
     }
 }
 
-/// A candidate that is not tried, and why not.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Skipped {
-    #[serde(serialize_with = "as_text")]
-    pub target: Target,
-    #[serde(flatten)]
-    pub reason: SkipReason,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "reason", content = "detail", rename_all = "snake_case")]
-pub enum SkipReason {
-    Excluded,
-    Lacks(Vec<Capability>),
-    Unavailable(String),
-    /// [`TARGETS_PER_PLAN`] others come first.
-    BeyondLimit,
-}
-
-impl fmt::Display for SkipReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SkipReason::Excluded => f.write_str("excluded by the request"),
-            SkipReason::Lacks(missing) => {
-                let names: Vec<&str> = missing.iter().map(|capability| capability.name()).collect();
-                write!(f, "cannot do what the request needs: {}", names.join(", "))
-            }
-            SkipReason::Unavailable(why) => f.write_str(why),
-            SkipReason::BeyondLimit => write!(f, "{TARGETS_PER_PLAN} others come first, and a plan has no more"),
-        }
+/// Puts `candidates` in the order in which they are to be tried.
+pub fn plan(candidates: Candidates, ask: &Ask<'_>, rng: &mut fastrand::Rng) -> Result<RoutePlan, NoRoute> {
+    if let [one] = &candidates.targets[..]
+        && candidates.on_context_overflow.is_empty()
+        && candidates.on_content_filter.is_empty()
+        && ask.hints.objection(one).is_none()
+    {
+        return Ok(alone(candidates.targets, ask));
     }
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.target, self.reason)
-    }
-}
-
-/// Why there is no plan.
-#[derive(Debug, Clone, PartialEq)]
-pub enum NoRoute {
-    NotBuilt(Strategy),
-    /// Every candidate was skipped; there may have been none.
-    NothingLeft(Vec<Skipped>),
-}
-
-impl NoRoute {
-    /// True when the request itself rules out every candidate: to ask again later would not help.
-    pub fn is_by_request(&self) -> bool {
-        match self {
-            NoRoute::NotBuilt(_) => true,
-            NoRoute::NothingLeft(skipped) => {
-                let by_request = |skip: &Skipped| matches!(skip.reason, SkipReason::Excluded | SkipReason::Lacks(_));
-                !skipped.is_empty() && skipped.iter().all(by_request)
-            }
-        }
-    }
-}
-
-impl fmt::Display for NoRoute {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NoRoute::NotBuilt(strategy) => {
-                let built: Vec<&str> = BUILT.iter().map(|strategy| strategy.name()).collect();
-                write!(f, "strategy {} is not built yet; choose one of: {}", strategy.name(), built.join(", "))
-            }
-            NoRoute::NothingLeft(skipped) if skipped.is_empty() => {
-                f.write_str("no configured target serves this model")
-            }
-            NoRoute::NothingLeft(skipped) => {
-                f.write_str("no target is left for this request")?;
-                let named = skipped.iter().take(TARGETS_PER_PLAN);
-                named.enumerate().try_for_each(|(n, skip)| write!(f, "{} {skip}", if n == 0 { ":" } else { ";" }))?;
-                match skipped.len().saturating_sub(TARGETS_PER_PLAN) {
-                    0 => Ok(()),
-                    more => write!(f, "; and {more} more"),
-                }
-            }
-        }
-    }
-}
-
-impl std::error::Error for NoRoute {}
-
-/// The strategies that [`plan`] knows.
-pub const BUILT: [Strategy; 2] = [Strategy::Fallback, Strategy::Cost];
-
-/// Puts `candidates` in the order in which they are to be tried. Equal ones keep their order.
-///
-/// `default` is the strategy of the alias or of the configuration, for requests that name none. `estimate` is asked by
-/// strategies that need the size of the request; to know it takes a look at every byte.
-pub fn plan(
-    candidates: Vec<Candidate>,
-    hints: &Hints,
-    default: Strategy,
-    estimate: &dyn Fn() -> Estimate,
-) -> Result<RoutePlan, NoRoute> {
-    let strategy = hints.strategy.unwrap_or(default);
-    let order = match strategy {
-        Strategy::Fallback => fallback::order,
-        Strategy::Cost => cost::order,
-        Strategy::RoundRobin | Strategy::Latency | Strategy::Weighted | Strategy::LeastBusy => {
-            return Err(NoRoute::NotBuilt(strategy));
-        }
-    };
-
+    let mut scene = Scene { ask, rng, estimate: OnceCell::new(), key: OnceCell::new() };
     let mut skipped = Vec::new();
-    let mut allowed = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        match hints.objection(&candidate) {
-            None => allowed.push(candidate),
-            Some(reason) => skipped.push(Skipped { target: candidate.target, reason }),
-        }
-    }
+    let mut targets = allowed(candidates.targets, ask.hints, &mut skipped);
+    let mut on_context_overflow = allowed(candidates.on_context_overflow, ask.hints, &mut skipped);
+    let mut on_content_filter = allowed(candidates.on_content_filter, ask.hints, &mut skipped);
+    fit::fit(&mut targets, &mut on_context_overflow, &mut skipped, &scene);
+    // A conversation that is too long is also too long for those.
+    fit::fit(&mut on_content_filter, &mut Vec::new(), &mut skipped, &scene);
 
-    let mut targets: Vec<Planned> = order(allowed, estimate)
-        .into_iter()
-        .map(|Ordered { target, why, score }| Planned { place: hints.place(&target.provider), target, why, score })
-        .collect();
-    targets.sort_by_key(|planned| planned.place);
+    let strategy = ask.hints.strategy.unwrap_or(ask.strategy);
+    let mut targets = order(targets, strategy, true, &mut scene);
     let beyond = targets.split_off(targets.len().min(TARGETS_PER_PLAN));
     skipped
         .extend(beyond.into_iter().map(|Planned { target, .. }| Skipped { target, reason: SkipReason::BeyondLimit }));
-
-    if targets.is_empty() { Err(NoRoute::NothingLeft(skipped)) } else { Ok(RoutePlan { strategy, targets, skipped }) }
+    if targets.is_empty() {
+        return Err(NoRoute { skipped });
+    }
+    let on_context_overflow = order(on_context_overflow, strategy, false, &mut scene);
+    let on_content_filter = order(on_content_filter, strategy, false, &mut scene);
+    Ok(RoutePlan { strategy, targets, on_context_overflow, on_content_filter, skipped })
 }
 
-/// What a strategy says of a target.
-struct Ordered {
-    target: Target,
+/// The usual case, in which there is nothing to decide.
+fn alone(candidates: Vec<Candidate>, ask: &Ask<'_>) -> RoutePlan {
+    let planned = |Candidate { target, .. }: Candidate| {
+        let place = ask.hints.place(&target.provider);
+        Planned { target, place, why: Why::OnlyTarget }
+    };
+    RoutePlan {
+        strategy: ask.hints.strategy.unwrap_or(ask.strategy),
+        targets: candidates.into_iter().map(planned).collect(),
+        on_context_overflow: Vec::new(),
+        on_content_filter: Vec::new(),
+        skipped: Vec::new(),
+    }
+}
+
+/// A candidate on its way into the order.
+struct Entry {
+    candidate: Candidate,
+    /// Its number among all candidates of its list, as configured.
+    slot: usize,
+    place: Place,
+    canary: canary::Part,
     why: Why,
-    score: Option<NanoUsd>,
 }
 
-fn as_text<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(target)
+impl Entry {
+    /// Entries of the same group are ordered by the strategy.
+    fn group(&self) -> (Place, canary::Part, u32, bool) {
+        let late = self.canary == canary::Part::NotDrawn;
+        let early = if late { canary::Part::None } else { self.canary };
+        (self.place, early, self.candidate.priority, late)
+    }
 }
 
-fn as_usd<S: Serializer>(score: &Option<NanoUsd>, serializer: S) -> Result<S::Ok, S::Error> {
-    score.map(NanoUsd::usd).serialize(serializer)
+/// What strategies look at, beside the entries of a group.
+struct Scene<'a, 'r> {
+    ask: &'a Ask<'a>,
+    rng: &'r mut fastrand::Rng,
+    estimate: OnceCell<Estimate>,
+    key: OnceCell<u64>,
+}
+
+impl Scene<'_, '_> {
+    fn estimate(&self) -> Estimate {
+        *self.estimate.get_or_init(self.ask.estimate)
+    }
+
+    fn affinity(&self) -> bool {
+        self.ask.affinity && self.ask.hints.strategy.is_none()
+    }
+
+    fn affinity_key(&self) -> u64 {
+        *self.key.get_or_init(self.ask.affinity_key)
+    }
+
+    /// The tokens of an answer of this candidate: what it has usually given, or what is usual; no more than the client allows.
+    fn output(&self, candidate: &Candidate) -> u64 {
+        match candidate.signals.usual_output() {
+            Some(usual) => self.ask.max_tokens.map_or(usual, |most| most.min(usual)),
+            None => self.estimate().output,
+        }
+    }
+}
+
+fn allowed(candidates: Vec<Candidate>, hints: &Hints, skipped: &mut Vec<Skipped>) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(candidates.len());
+    for (slot, candidate) in candidates.into_iter().enumerate() {
+        match hints.objection(&candidate) {
+            None => {
+                let place = hints.place(&candidate.target.provider);
+                let (canary, why) = (canary::Part::None, Why::ConfiguredOrder);
+                entries.push(Entry { candidate, slot, place, canary, why });
+            }
+            Some(reason) => skipped.push(Skipped { target: candidate.target, reason }),
+        }
+    }
+    entries
+}
+
+/// `first`: the request goes to the first of these, whose turn is then over. Lists for later take nobody's turn.
+fn order(mut entries: Vec<Entry>, strategy: Strategy, first: bool, scene: &mut Scene<'_, '_>) -> Vec<Planned> {
+    if let [only] = &mut entries[..] {
+        only.why = Why::OnlyTarget;
+    } else {
+        canary::draw(&mut entries, scene);
+        entries.sort_by_key(Entry::group);
+        let mut leads = first;
+        for group in entries.chunk_by_mut(|a, b| a.group() == b.group()) {
+            arrange(group, strategy, leads, scene);
+            leads = false;
+        }
+    }
+    let planned = |Entry { candidate, place, why, .. }| Planned { target: candidate.target, place, why };
+    entries.into_iter().map(planned).collect()
+}
+
+fn arrange(group: &mut [Entry], strategy: Strategy, leads: bool, scene: &mut Scene<'_, '_>) {
+    let takes_turn = leads && !scene.affinity();
+    match strategy {
+        Strategy::Fallback => fallback::order(group),
+        Strategy::RoundRobin => round_robin::order(group, takes_turn, scene),
+        Strategy::Weighted => weighted::order(group, takes_turn, scene),
+        Strategy::Cost => cost::order(group, scene),
+        Strategy::Latency => latency::order(group, takes_turn, scene),
+        Strategy::LeastBusy => least_busy::order(group, scene),
+    }
+    if scene.affinity() {
+        affinity::prefer(group, scene);
+    }
+    canary::explain(group);
+}
+
+/// Moves one entry to the front; the others keep their order.
+fn to_front(group: &mut [Entry], index: usize) {
+    if let Some(head) = group.get_mut(..=index) {
+        head.rotate_right(1);
+    }
 }

@@ -1,5 +1,9 @@
+mod groups;
+mod strategies;
+
 use gateway_core::dialect::ProviderDialect;
-use gateway_core::target::Strategy;
+use gateway_core::target::{Capability, Strategy};
+use gateway_core::usage::NanoUsd;
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 use serde_json::json;
@@ -13,9 +17,78 @@ fn candidate(provider: &str, model: &str) -> Candidate {
         target: Target { provider: provider.into(), model: model.into(), dialect: ProviderDialect::OpenAiChat },
         price: None,
         capabilities: Capability::ALL.into_iter().collect(),
+        context_window: None,
         weight: 1,
+        priority: 0,
+        canary: None,
         available: Ok(()),
+        warmth: 1.0,
+        signals: Arc::new(Signals::new(Instant::now())),
     }
+}
+
+/// A request of [`SIZE`] that wants nothing special, at the time zero.
+struct Question {
+    hints: Hints,
+    strategy: Strategy,
+    affinity: bool,
+    key: u64,
+    turns: Turns,
+    estimate: Estimate,
+    max_tokens: Option<u64>,
+    /// Input tokens that it surely has.
+    sure: u64,
+    now: Instant,
+    rng: fastrand::Rng,
+}
+
+impl Question {
+    fn new(strategy: Strategy) -> Question {
+        Question {
+            hints: Hints::default(),
+            strategy,
+            affinity: false,
+            key: 0,
+            turns: Turns::new(TARGETS_PER_PLAN),
+            estimate: SIZE,
+            max_tokens: None,
+            sure: 0,
+            now: Instant::now(),
+            rng: fastrand::Rng::with_seed(7),
+        }
+    }
+
+    fn hinted(hints: &Hints) -> Question {
+        Question { hints: hints.clone(), ..Question::new(Strategy::Fallback) }
+    }
+
+    fn ask(&mut self, candidates: Candidates) -> Result<RoutePlan, NoRoute> {
+        let ask = Ask {
+            hints: &self.hints,
+            strategy: self.strategy,
+            affinity: self.affinity,
+            turns: &self.turns,
+            max_tokens: self.max_tokens,
+            estimate: &|| self.estimate,
+            surely_more_than: &|tokens| (self.sure > tokens).then_some(self.sure),
+            affinity_key: &|| self.key,
+            now: self.now,
+        };
+        plan(candidates, &ask, &mut self.rng)
+    }
+
+    fn plan(&mut self, targets: &[Candidate]) -> RoutePlan {
+        self.ask(only(targets.to_vec())).expect("a plan")
+    }
+
+    /// The provider that would be asked first.
+    fn first(&mut self, targets: &[Candidate]) -> String {
+        self.plan(targets).targets[0].target.provider.to_string()
+    }
+}
+
+fn only(targets: Vec<Candidate>) -> Candidates {
+    Candidates { targets, ..Candidates::default() }
 }
 
 fn priced(provider: &str, input: f64, output: f64) -> Candidate {
@@ -27,7 +100,7 @@ fn names(plan: &RoutePlan) -> Vec<String> {
 }
 
 fn route(candidates: Vec<Candidate>, hints: &Hints) -> RoutePlan {
-    plan(candidates, hints, Strategy::Fallback, &|| SIZE).expect("a plan")
+    Question::hinted(hints).plan(&candidates)
 }
 
 #[test]
@@ -39,10 +112,10 @@ fn fallback_is_the_configured_order() {
 #[test]
 fn cost_weighs_the_sizes_of_this_request() {
     let hints = Hints { strategy: Some(Strategy::Cost), ..Hints::default() };
-    let both = || vec![priced("cheap-output", 2.0, 1.0), priced("cheap-input", 1.0, 5.0)];
+    let both = || [priced("cheap-output", 2.0, 1.0), priced("cheap-input", 1.0, 5.0)];
     let order = |input, output| {
-        let plan = plan(both(), &hints, Strategy::Fallback, &|| Estimate { input, output }).expect("a plan");
-        names(&plan)
+        let estimate = Estimate { input, output };
+        names(&Question { estimate, ..Question::hinted(&hints) }.plan(&both()))
     };
     assert_eq!(order(1_000, 100), ["cheap-input/m", "cheap-output/m"]);
     assert_eq!(order(100, 1_000), ["cheap-output/m", "cheap-input/m"]);
@@ -53,10 +126,8 @@ fn an_unknown_price_comes_last_and_a_price_of_zero_first() {
     let hints = Hints { strategy: Some(Strategy::Cost), ..Hints::default() };
     let plan = route(vec![candidate("unknown", "m"), priced("dear", 50.0, 50.0), priced("free", 0.0, 0.0)], &hints);
     assert_eq!(names(&plan), ["free/m", "dear/m", "unknown/m"]);
-    assert_eq!(
-        plan.targets.iter().map(|t| t.why).collect::<Vec<_>>(),
-        [Why::ListPrice, Why::ListPrice, Why::NoKnownPrice]
-    );
+    assert!(matches!(plan.targets[1].why, Why::ListPrice { estimated: NanoUsd(55_000_000), .. }), "{plan:?}");
+    assert_eq!(plan.targets[2].why, Why::NoKnownPrice);
 }
 
 #[test]
@@ -86,8 +157,7 @@ fn every_skip_says_why() {
     };
     let blind = Candidate { capabilities: Capabilities::default().with(Capability::Tools), ..candidate("blind", "m") };
     let down = Candidate { available: Err("circuit open for 12 s more".into()), ..candidate("down", "m") };
-    let refusal =
-        plan(vec![candidate("out", "m"), blind, down], &hints, Strategy::Fallback, &|| SIZE).expect_err("no route");
+    let refusal = Question::hinted(&hints).ask(only(vec![candidate("out", "m"), blind, down])).expect_err("no route");
     assert_eq!(
         refusal.to_string(),
         "no target is left for this request: out/m: excluded by the request; blind/m: cannot do what the request needs: \
@@ -99,25 +169,10 @@ fn every_skip_says_why() {
 #[test]
 fn a_request_that_rules_out_everything_is_its_own_fault() {
     let hints = Hints { excluded: vec!["a".into()], pinned: Some("a".into()), ..Hints::default() };
-    let refusal = plan(vec![candidate("a", "m")], &hints, Strategy::Fallback, &|| SIZE).expect_err("excluded wins");
+    let refusal = Question::hinted(&hints).ask(only(vec![candidate("a", "m")])).expect_err("excluded wins");
     assert!(refusal.is_by_request());
-    let nobody = plan(vec![], &Hints::default(), Strategy::Fallback, &|| SIZE).expect_err("nobody");
+    let nobody = Question::new(Strategy::Fallback).ask(Candidates::default()).expect_err("nobody");
     assert!(!nobody.is_by_request());
-}
-
-#[test]
-fn strategies_that_are_not_built_say_so() {
-    for strategy in Strategy::ALL {
-        let hints = Hints { strategy: Some(strategy), ..Hints::default() };
-        let planned = plan(vec![candidate("a", "m")], &hints, Strategy::Fallback, &|| SIZE);
-        match planned {
-            Ok(plan) => assert!(BUILT.contains(&plan.strategy)),
-            Err(refusal) => {
-                assert_eq!(refusal, NoRoute::NotBuilt(strategy));
-                assert!(!BUILT.contains(&strategy) && refusal.to_string().contains("not built yet"));
-            }
-        }
-    }
 }
 
 #[test]
@@ -151,7 +206,8 @@ fn the_explanation_is_data() {
         json!({
             "strategy": "cost",
             "targets": [
-                {"target": "b/m", "place": {"preferred": {"rank": 0}}, "why": "list_price", "estimated_usd": 0.0012},
+                {"target": "b/m", "place": {"preferred": {"rank": 0}}, "why": "list_price", "estimated_usd": 0.0012,
+                    "input_tokens": 1_000, "output_tokens": 100},
                 {"target": "a/m", "place": "rest", "why": "no_known_price"},
             ],
             "skipped": [
@@ -160,7 +216,10 @@ fn the_explanation_is_data() {
             ],
         })
     );
-    assert_eq!(plan.targets[0].to_string(), "b/m: number 1 in the request's preference, about $0.001200 by list price");
+    assert_eq!(
+        plan.targets[0].to_string(),
+        "b/m: number 1 in the request's preference, about $0.001200 by list price, for 1000 tokens of input and 100 of output"
+    );
 }
 
 const PROVIDERS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -180,12 +239,20 @@ prop_compose! {
     /// Models are numbered by configured order, so that every candidate can be told from every other.
     fn candidates()(
         rows in prop::collection::vec(
-            (provider(), prop::option::of((0..5_u8, 0..5_u8)), capabilities(), prop::bool::weighted(0.8)),
+            (
+                provider(),
+                prop::option::of((0..5_u8, 0..5_u8)),
+                capabilities(),
+                prop::bool::weighted(0.8),
+                (0..2_u32, 1..5_u32),
+            ),
             0..50,
         ),
     ) -> Vec<Candidate> {
         let rows = rows.into_iter().enumerate();
-        rows.map(|(n, (provider, price, capabilities, up))| Candidate {
+        rows.map(|(n, (provider, price, capabilities, up, (priority, weight)))| Candidate {
+            priority,
+            weight,
             price: price.and_then(|(input, output)| Price::flat(input.into(), output.into()).ok()),
             capabilities,
             available: if up { Ok(()) } else { Err("down".into()) },
@@ -197,7 +264,7 @@ prop_compose! {
 
 prop_compose! {
     fn hints()(
-        strategy in prop::option::of(prop::sample::select(BUILT.to_vec())),
+        strategy in prop::option::of(prop::sample::select(Strategy::ALL.to_vec())),
         preferred in prop::collection::vec(provider(), 0..3),
         excluded in prop::collection::vec(provider(), 0..3),
         pinned in prop::option::of(provider()),
@@ -221,12 +288,11 @@ proptest! {
             .map(|c| number(&c.target))
             .collect();
         let all = candidates.len();
-        match plan(candidates, &hints, Strategy::Fallback, &|| SIZE) {
-            Err(NoRoute::NothingLeft(skipped)) => {
+        match Question::hinted(&hints).ask(only(candidates)) {
+            Err(NoRoute { skipped }) => {
                 prop_assert!(allowed.is_empty());
                 prop_assert_eq!(skipped.len(), all);
             }
-            Err(other) => prop_assert!(false, "{}", other),
             Ok(plan) => {
                 prop_assert_eq!(plan.targets.len(), allowed.len().min(TARGETS_PER_PLAN));
                 prop_assert_eq!(plan.targets.len() + plan.skipped.len(), all);
@@ -241,23 +307,26 @@ proptest! {
     }
 
     #[test]
-    fn the_order_is_pinned_then_preferred_then_strategy_then_configuration(
+    fn the_order_is_pinned_then_preferred_then_priority_then_strategy_then_configuration(
         candidates in candidates(), hints in hints(),
     ) {
-        let prices: Vec<Option<Price>> = candidates.iter().map(|c| c.price.clone()).collect();
-        let cost = hints.strategy == Some(Strategy::Cost);
-        if let Ok(plan) = plan(candidates, &hints, Strategy::Fallback, &|| SIZE) {
+        let strategy = hints.strategy.unwrap_or(Strategy::Fallback);
+        let facts = candidates.clone();
+        if let Ok(plan) = Question::hinted(&hints).ask(only(candidates)) {
             let keys: Vec<_> = plan.targets.iter().map(|planned| {
                 let provider = &*planned.target.provider;
                 let pinned = hints.pinned.as_deref() == Some(provider);
                 let rank = hints.preferred.iter().position(|name| name == provider).unwrap_or(usize::MAX);
                 let n = number(&planned.target);
-                let dollars = match &prices[n] {
-                    _ if !cost => 0,
-                    Some(price) => price.estimate(SIZE.input, SIZE.output).total().0,
-                    None => u64::MAX,
+                let (dollars, n) = match (strategy, &facts[n].price) {
+                    (Strategy::Fallback, _) => (0, n),
+                    (Strategy::Cost, Some(price)) => (price.estimate(SIZE.input, SIZE.output).total().0, n),
+                    (Strategy::Cost, None) => (u64::MAX, n),
+                    // Their own tests say more.
+                    _ => (0, 0),
                 };
-                (!pinned, if pinned { 0 } else { rank }, dollars, n)
+                let priority = facts[number(&planned.target)].priority;
+                (!pinned, if pinned { 0 } else { rank }, priority, dollars, n)
             }).collect();
             prop_assert!(keys.is_sorted(), "{:?}", keys);
         }
@@ -265,7 +334,8 @@ proptest! {
 
     #[test]
     fn the_same_question_has_the_same_answer(candidates in candidates(), hints in hints()) {
-        let again = plan(candidates.clone(), &hints, Strategy::Cost, &|| SIZE);
-        prop_assert_eq!(plan(candidates, &hints, Strategy::Cost, &|| SIZE), again);
+        let now = Instant::now();
+        let once = || Question { now, ..Question::hinted(&hints) }.ask(only(candidates.clone()));
+        prop_assert_eq!(once(), once());
     }
 }
