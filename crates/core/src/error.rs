@@ -163,6 +163,36 @@ pub struct UpstreamError {
 }
 
 impl UpstreamError {
+    /// The request is longer than this model can read.
+    pub fn is_context_overflow(&self) -> bool {
+        // OpenAI and those who imitate it have a code; Anthropic, Mistral, vLLM and llama.cpp say it in words.
+        const CODES: [&str; 3] = ["context_length_exceeded", "exceed_context_size_error", "context_window_exceeded"];
+        const WORDS: [&str; 6] = [
+            "prompt is too long",
+            "maximum context length",
+            "context length",
+            "context window",
+            "exceeds the available context size",
+            "too large for model",
+        ];
+        matches!(self.status, 400 | 413 | 422)
+            && (CODES.iter().any(|code| self.says(code)) || WORDS.iter().any(|words| self.message.contains(words)))
+    }
+
+    /// The model, or a filter before it, does not want to speak of this.
+    pub fn is_content_refusal(&self) -> bool {
+        const CODES: [&str; 4] =
+            ["content_policy_violation", "content_filter", "ResponsibleAIPolicyViolation", "data_inspection_failed"];
+        const WORDS: [&str; 2] = ["content management policy", "content filtering policy"];
+        matches!(self.status, 400 | 403 | 422)
+            && (CODES.iter().any(|code| self.says(code)) || WORDS.iter().any(|words| self.message.contains(words)))
+    }
+
+    /// In its type or in its code.
+    fn says(&self, word: &str) -> bool {
+        self.kind == word || self.code.as_deref() == Some(word)
+    }
+
     /// What the error means for the request and for the provider.
     pub fn class(&self) -> FailureClass {
         const SPENT: [&str; 5] = [
@@ -172,12 +202,13 @@ impl UpstreamError {
             "billing_not_active",
             "credit_balance_too_low",
         ];
-        let says = |word: &str| self.kind == word || self.code.as_deref() == Some(word);
+        let says = |word: &str| self.says(word);
         match self.status {
             402 => FailureClass::SpendCap,
             // Anthropic has no status for an empty purse: it says so in words.
             400 if self.message.contains("credit balance is too low") => FailureClass::SpendCap,
             429 if SPENT.into_iter().any(says) => FailureClass::SpendCap,
+            403 if self.is_content_refusal() => FailureClass::ClientFault,
             401 | 403 => FailureClass::Credential,
             429 => FailureClass::Quota,
             503 | 529 => FailureClass::Overload,
@@ -299,5 +330,17 @@ mod tests {
         let message = "Your credit balance is too low to access the Anthropic API.".to_owned();
         let broke = UpstreamError { message, ..upstream(400, "invalid_request_error", None) };
         assert_eq!(broke.class(), FailureClass::SpendCap);
+    }
+
+    #[test]
+    fn too_long_and_unwanted_requests_are_told_apart() {
+        let long = upstream(400, "invalid_request_error", Some("context_length_exceeded"));
+        assert!(long.is_context_overflow() && !long.is_content_refusal());
+        let message = "prompt is too long: 212345 tokens > 200000 maximum".to_owned();
+        assert!(UpstreamError { message, ..upstream(400, "invalid_request_error", None) }.is_context_overflow());
+        let unwanted = upstream(400, "invalid_request_error", Some("content_filter"));
+        assert!(unwanted.is_content_refusal() && !unwanted.is_context_overflow());
+        assert_eq!(upstream(403, "", Some("content_filter")).class(), FailureClass::ClientFault, "no fault of the key's");
+        assert!(!upstream(429, "", Some("context_length_exceeded")).is_context_overflow());
     }
 }

@@ -106,6 +106,14 @@ impl Failure {
         Failure::Gateway { class, error: GatewayError::new(kind, public).internal(text) }
     }
 
+    /// The provider's own error, where it told one.
+    pub fn told(&self) -> Option<&UpstreamError> {
+        match self {
+            Failure::Upstream(refused) => Some(&refused.error),
+            Failure::Gateway { .. } => None,
+        }
+    }
+
     /// How long the provider wants to be left alone, where it says so.
     pub fn wait(&self) -> Option<Duration> {
         match self {

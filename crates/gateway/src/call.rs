@@ -35,6 +35,13 @@ impl fmt::Display for Caller {
     }
 }
 
+/// In tokens, roughly: for counting what runs, not for money.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    pub input: u64,
+    pub output: u64,
+}
+
 /// What a client asks, and how.
 #[derive(Debug)]
 pub struct Call {
@@ -111,6 +118,12 @@ impl Call {
             Ok(chat) => Ok(chat),
             Err(error) => Err((**error).clone()),
         }
+    }
+
+    /// How large the request is, about, without a look at its bytes.
+    pub fn size(&self) -> Size {
+        let output = tokens::expected_output(self.envelope.max_tokens, false);
+        Size { input: self.body.len() as u64 / 4, output }
     }
 
     /// How large the request probably is, from its bytes alone.

@@ -96,6 +96,8 @@ struct Course<'a> {
     /// That target has been asked a second time.
     repeated: bool,
     attempts: u32,
+    /// The targets ahead are those for requests that are too long or unwanted.
+    turned: bool,
     /// Targets that could not be asked when their turn came.
     closed: Vec<(&'a Target, Closed)>,
 }
@@ -111,6 +113,7 @@ impl<'a> Course<'a> {
             behind: None,
             repeated: false,
             attempts: 0,
+            turned: false,
             closed: Vec::new(),
         }
     }
@@ -118,7 +121,9 @@ impl<'a> Course<'a> {
     /// An attempt begins.
     fn asks(&mut self, permit: &Permit) {
         self.attempts += 1;
-        self.at = self.plan.targets.iter().map(|planned| &planned.target).find(|target| *target == permit.target());
+        let lists = [&self.plan.targets, &self.plan.on_context_overflow, &self.plan.on_content_filter];
+        let planned = lists.into_iter().flatten().map(|planned| &planned.target);
+        self.at = planned.into_iter().find(|target| *target == permit.target());
     }
 
     fn failed(&mut self, failure: Failure) {
@@ -135,6 +140,7 @@ impl<'a> Course<'a> {
             };
         };
         let class = failure.class();
+        self.turn_to_others(&failure);
         if let Some(stop) = self.stop(&failure, now) {
             settle.stopped(stop);
             return Err(failure);
@@ -156,11 +162,27 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// A request that is too long for a target, or that it does not want to speak of, has targets of its own.
+    fn turn_to_others(&mut self, failure: &Failure) {
+        let Some(told) = failure.told() else { return };
+        let others = if told.is_context_overflow() {
+            &self.plan.on_context_overflow
+        } else if told.is_content_refusal() {
+            &self.plan.on_content_filter
+        } else {
+            return;
+        };
+        if !self.turned {
+            self.turned = true;
+            self.ahead = others.iter().map(|planned| &planned.target).collect();
+        }
+    }
+
     /// Why a failure is the last word, whoever else there is.
     fn stop(&self, failure: &Failure, now: Instant) -> Option<Stop> {
         let most = self.gateway.config.retry.max_attempts;
         let whole = (!self.call.stream).then_some(self.gateway.config.timeouts.request);
-        if !failure.class().other_target() {
+        if !failure.class().other_target() && !(self.turned && !self.ahead.is_empty()) {
             Some(Stop::RequestAtFault)
         } else if self.call.timeout.or(whole).is_some_and(|timeout| now >= self.call.started + timeout) {
             Some(Stop::OutOfTime)
@@ -187,7 +209,7 @@ impl<'a> Course<'a> {
     }
 
     fn enter(&self, target: &'a Target, last: bool, now: Instant) -> Result<Permit, Closed> {
-        Permit::ask(self.gateway, target, last, now)
+        Permit::ask(self.gateway, target, self.call.size(), last, now)
     }
 
     /// Nobody else can be asked: the same target once more, after a wait, where its failure and its retry tokens allow it.

@@ -54,7 +54,8 @@ pub fn plan(gateway: &Gateway, call: &Call) -> Result<RoutePlan, GatewayError> {
     call.hints
         .check(gateway.catalog.providers().iter().map(|provider| &*provider.name))
         .map_err(|unknown| GatewayError::invalid(egress::hint_field(call.dialect, &unknown), unknown.to_string()))?;
-    let resolved = gateway.catalog.resolve(call.model())?;
+    let mut resolved = gateway.catalog.resolve(call.model())?;
+    gateway.catalog.feel(&mut resolved.candidates, call.started);
     let mut hints = call.hints.clone();
     hints.required = call::needed(call);
     let ask = Ask {

@@ -319,7 +319,8 @@ impl Settle {
         let said = notes.said.unwrap_or_else(Instant::now);
         self.upstream_done_at(said);
         self.gateway.process.metrics.attempt(&permit.target().provider, None);
-        let changed = permit.answered(said);
+        let whole = notes.said.map(|_| notes.usage.map_or(0, |usage| usage.output));
+        let changed = permit.answered(whole, said);
         let provider = permit.provider(&self.gateway);
         provider.health.succeeded(said.saturating_duration_since(permit.begun()), said);
         self.circuit(permit.target(), &provider.credentials()[permit.credential()].name, changed);
@@ -446,7 +447,7 @@ impl Settle {
         let Some(permit) = self.permit.take() else { return };
         match outcome {
             Outcome::Ok => {
-                permit.succeeded(now);
+                permit.succeeded(self.record.as_ref().and_then(|record| record.usage), now);
             }
             Outcome::Truncated => self.give_back(permit, FailureClass::BadAnswer, None, now),
             Outcome::ClientError

@@ -435,6 +435,18 @@ impl Catalog {
         if candidates.is_empty() { Err(self.unknown(model)) } else { Ok(plain(candidates)) }
     }
 
+    /// Notes how the candidates fare now. One that is alone has nobody to leave its share to.
+    pub fn feel(&self, candidates: &mut Candidates, now: Instant) {
+        if let [_] = &candidates.targets[..] {
+            return;
+        }
+        for candidate in &mut candidates.targets {
+            if let Some(provider) = self.provider(&candidate.target.provider) {
+                candidate.warmth = provider.state(&candidate.target.model).warmth(now);
+            }
+        }
+    }
+
     fn shared_turns(&self, model: &str) -> &Turns {
         let mut hasher = DefaultHasher::new();
         model.hash(&mut hasher);

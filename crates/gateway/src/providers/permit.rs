@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 
 use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
+use gateway_core::usage::Usage;
 use gateway_policy::resilience::breaker::LAST_RESORT_EVERY;
 use gateway_policy::resilience::{
-    Availability, Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason, RetryTokens, hint,
+    Availability, Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason, RetryTokens, Verdict, hint,
 };
+use gateway_policy::routing::signals::{Outstanding, SizeClass};
 
+use crate::call::Size;
 use crate::gateway::Gateway;
 use crate::providers::catalog::Provider;
 
@@ -26,6 +29,8 @@ const LONGEST_REFUSED: Duration = Duration::from_secs(15 * 60);
 const QUOTA: Duration = Duration::from_secs(5);
 /// How long a credential rests whose money is spent, where the provider does not say it.
 const SPEND_CAP: Duration = Duration::from_secs(300);
+/// What a failure adds for a while to the time that its target is expected to take: failing fast is no way to be preferred.
+const PENALTY: Duration = Duration::from_secs(5);
 /// A longer wait that a provider asks for is tried again after this one.
 const LONGEST_WAIT: Duration = hint::LONGEST_REST;
 
@@ -147,14 +152,24 @@ pub struct Permit {
     credential: usize,
     own: Arc<CredentialState>,
     lane: Arc<Lane>,
+    size: SizeClass,
+    /// Counted while the attempt runs.
+    outstanding: Outstanding,
     pass: Option<Pass>,
     begun: Instant,
+    answered: Instant,
 }
 
 impl Permit {
-    /// Asks for the right to ask `target` now. `last`: nobody else can be asked, so that what is closed lets an attempt
+    /// Asks for the right to ask `target` now, for a request of about this `size`. `last`: nobody else can be asked, so that what is closed lets an attempt
     /// through once a second.
-    pub fn ask(gateway: &Gateway, target: &Target, last: bool, now: Instant) -> Result<Permit, Closed> {
+    pub fn ask(
+        gateway: &Gateway,
+        target: &Target,
+        size: Size,
+        last: bool,
+        now: Instant,
+    ) -> Result<Permit, Closed> {
         let unknown = Closed { by: ClosedBy::Unknown, until: None };
         let Some(index) = gateway.catalog.index(&target.provider) else { return Err(unknown) };
         let provider = &gateway.catalog.providers()[index];
@@ -177,8 +192,11 @@ impl Permit {
                         credential,
                         own: own.clone(),
                         lane: lane.clone(),
+                        size: SizeClass::of(size.input),
+                        outstanding: state.signals.begin(size.input + size.output),
                         pass: Some(pass),
                         begun: now,
+                        answered: now,
                     });
                 }
                 Err(closed) => out = Some(out.map_or(closed, |sooner| sooner.sooner(closed))),
@@ -211,14 +229,33 @@ impl Permit {
         self.begun
     }
 
-    /// The first content is there. For a probe that is the verdict: others need not wait for the end of the answer.
-    pub fn answered(&mut self, now: Instant) -> Option<Circuit> {
+    /// The first content is there. For a probe that is the verdict: others need not wait for the end of the answer. `whole`:
+    /// all of the answer is there, with so many tokens.
+    pub fn answered(&mut self, whole: Option<u64>, now: Instant) -> Option<Circuit> {
+        let (signals, took) = (self.outstanding.signals(), now.saturating_duration_since(self.begun));
+        match whole {
+            None => signals.first_token(self.size, took, now),
+            // When its tokens were made is not known: as if one had been like the other.
+            Some(tokens) => {
+                let first = took / u32::try_from(tokens.max(1)).unwrap_or(u32::MAX);
+                signals.first_token(self.size, first, now);
+                signals.per_token(tokens, took - first, now);
+            }
+        }
+        self.answered = now;
         self.own.went_well();
         self.pass.as_mut().and_then(|pass| pass.began(now))
     }
 
     /// The answer is whole.
-    pub fn succeeded(mut self, now: Instant) -> Option<Circuit> {
+    pub fn succeeded(mut self, usage: Option<Usage>, now: Instant) -> Option<Circuit> {
+        if let Some(usage) = usage {
+            let signals = self.outstanding.signals();
+            signals.usage(usage.input, usage.cache_read, usage.output);
+            if now > self.answered {
+                signals.per_token(usage.output, now - self.answered, now);
+            }
+        }
         self.own.tokens.succeeded();
         self.pass.take().and_then(|pass| pass.succeeded(now))
     }
@@ -234,6 +271,9 @@ impl Permit {
             }
             FailureClass::Quota => self.lane.quota.rest(Reason::Quota, wait.unwrap_or(QUOTA), now, &mut rng),
             _ => {}
+        }
+        if Verdict::of(class) == Verdict::HardFailure || class == FailureClass::Quota {
+            self.outstanding.signals().failed(wait.unwrap_or_default().max(PENALTY), now);
         }
         self.own.tokens.failed(class);
         self.pass.take().and_then(|pass| pass.failed_with(class, now, &mut rng))

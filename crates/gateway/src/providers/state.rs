@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use gateway_core::limits::TARGET_STATES_PER_PROVIDER;
-use gateway_policy::resilience::BreakerSettings;
+use gateway_policy::resilience::{BreakerSettings, Circuit};
 use gateway_policy::routing::signals::Signals;
 
 use crate::providers::permit::Lane;
@@ -17,6 +17,19 @@ pub struct TargetState {
     pub signals: Arc<Signals>,
     /// One for each credential of the provider, in their order.
     pub lanes: Box<[Arc<Lane>]>,
+}
+
+impl TargetState {
+    /// From 0 to 1, how much of its share of the traffic the target can take: none while it is not to be asked, less than all
+    /// after an outage. One whose circuit waits for a probe gets its share, of which the probe is all that reaches it.
+    pub fn warmth(&self, now: Instant) -> f64 {
+        let lane = |lane: &Arc<Lane>| match lane.breaker.circuit(now) {
+            _ if !lane.quota.ready(now) => 0.0,
+            Circuit::HalfOpen if lane.breaker.refuses(now).is_none() => 1.0,
+            _ => lane.breaker.warmth(now),
+        };
+        self.lanes.iter().map(lane).fold(0.0, f64::max)
+    }
 }
 
 /// The states of a provider's models. Clients may ask for any model by name, so that there is a bound: models beyond it share
