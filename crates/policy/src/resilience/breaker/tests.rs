@@ -92,6 +92,12 @@ fn a_probe_that_hangs_gives_way_at_its_deadline() {
     assert!(breaker.enter(deadline - Duration::from_nanos(1)).is_err());
     let next = breaker.enter(deadline).unwrap();
     assert!(next.deadline().is_some());
+    // A third that was lost does not take the slot of the one that follows it.
+    let lost = next;
+    let deadline = lost.deadline().unwrap();
+    let next = breaker.enter(deadline).unwrap();
+    drop(lost);
+    assert!(breaker.enter(deadline).is_err());
     assert_eq!(next.succeeded(deadline), Some(Circuit::Closed));
     // What the first one learns much later is of another generation.
     for _ in 0..3 {
@@ -241,6 +247,43 @@ fn with_little_traffic_the_ratio_rule_trips_falsely_about_once_a_day_unless_it_w
     let (three, five) = (trips(3), trips(5));
     assert!((5..60).contains(&three), "{three} in {days} days");
     assert_eq!(five, 0);
+}
+
+/// Real threads, a clock that each reads for itself, and every way for an attempt to end. `make model-check` tries the orders
+/// one by one; this one looks for what only happens among many.
+#[test]
+fn threads_that_do_everything_at_once_leave_a_breaker_that_works() {
+    let (breaker, start, _) = breaker();
+    let opened = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (breaker, opened) = (&breaker, &opened);
+            scope.spawn(move || {
+                let mut rng = fastrand::Rng::with_seed(thread);
+                for step in 0..20_000u64 {
+                    let now = start + Duration::from_millis(step * 5 + rng.u64(0..50));
+                    let Ok(mut pass) = breaker.enter(now) else { continue };
+                    let changed = match rng.u8(0..8) {
+                        0..3 => pass.failed(now, &mut rng),
+                        3 => None,
+                        4 => pass.began(now),
+                        _ => pass.succeeded(now),
+                    };
+                    if matches!(changed, Some(Circuit::Open { .. })) {
+                        opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert!(opened.into_inner() > 0);
+    // Everybody has gone: whatever state it is in, the next one gets through at its time, and a success closes it.
+    let mut now = start + seconds(200);
+    if let Some(refused) = breaker.refuses(now) {
+        now = refused.retry_at;
+    }
+    breaker.enter(now).unwrap().succeeded(now);
+    assert_eq!(breaker.circuit(now), Circuit::Closed);
 }
 
 #[derive(Debug, Clone, Copy)]
