@@ -120,7 +120,8 @@ impl ExtraCost {
         }
     }
 
-    /// May an extra attempt be made that is estimated to cost so much (zero if that is not known)? It counts from now on.
+    /// May an extra attempt be made that will probably cost so much (zero if that is not known)? It counts from now on. The
+    /// estimate is of what is usual, not of the most that could be.
     pub fn permit(self: &Arc<Self>, extra: Extra, estimate: NanoUsd, now: Instant) -> Option<ExtraPermit> {
         let tick = self.tick(now);
         let mut state = lock(&self.state);

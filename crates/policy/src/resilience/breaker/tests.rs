@@ -211,6 +211,37 @@ fn client_faults_quotas_and_departures_never_open_it() {
     assert_eq!(breaker.circuit(now), Circuit::Closed);
 }
 
+/// Streams of a hundred seconds, a hundred begun a second: in the first minute nothing has ended yet but the failures.
+#[test]
+fn answers_that_take_minutes_are_no_failures_meanwhile() {
+    let (breaker, start, mut rng) = breaker();
+    let mut under_way = std::collections::VecDeque::new();
+    for request in 0..30_000u64 {
+        let now = start + Duration::from_millis(request * 10);
+        let mut pass = breaker.enter(now).unwrap();
+        if rng.f64() < 0.01 {
+            assert_eq!(pass.failed(now, &mut rng), None);
+        } else {
+            pass.began(now);
+            under_way.push_back(pass);
+        }
+        if request >= 10_000 {
+            assert_eq!(under_way.pop_front().unwrap().succeeded(now), None);
+        }
+    }
+}
+
+#[test]
+fn a_provider_that_breaks_off_every_answer_is_found_out() {
+    let (breaker, now, mut rng) = breaker();
+    let opened = (1..100).find(|_| {
+        let mut pass = breaker.enter(now).unwrap();
+        assert_eq!(pass.began(now), None);
+        pass.failed(now, &mut rng).is_some()
+    });
+    assert_eq!(opened, Some(5));
+}
+
 /// How often it opens in a day with one attempt in a hundred failing at random.
 fn false_trips(per_second: f64, ratio_failures: u32, seed: u64) -> u32 {
     let start = Instant::now();
@@ -333,6 +364,7 @@ enum Right {
     Normal,
     Probe,
     Last,
+    Begun,
 }
 
 impl Model {
@@ -427,14 +459,18 @@ proptest! {
                 Step::Began(which) => {
                     if let Some((pass, id, generation, right)) = held.get_mut(which) {
                         let changed = pass.began(model.now);
-                        let closes = *right != Right::Normal && *generation == model.generation;
+                        let current = *generation == model.generation;
+                        let closes = current && matches!(right, Right::Probe | Right::Last);
                         prop_assert_eq!(changed, closes.then_some(Circuit::Closed));
                         if closes {
                             model.closes();
                             *generation = model.generation;
                         }
+                        if current && *right != Right::Begun {
+                            model.count(true);
+                        }
                         model.leases.retain(|(lease, _)| lease != id);
-                        *right = Right::Normal;
+                        *right = Right::Begun;
                     }
                 }
                 Step::Ends(which, ending) => {
@@ -458,7 +494,7 @@ proptest! {
                         }
                         (Ending::Success, Right::Normal) if current => model.count(true),
                         (Ending::Failure, Right::Probe) if current => opens = true,
-                        (Ending::Failure, Right::Normal) if current => {
+                        (Ending::Failure, Right::Normal | Right::Begun) if current => {
                             model.count(false);
                             opens = model.must_open();
                             if opens && model.recovered.is_none_or(|at| model.now - at >= WARM_UP) {
