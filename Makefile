@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cov lint fmt bench e2e fuzz faults docker-build docker-up docker-down docker-logs update-models clean toolchain
+.PHONY: help setup run test test-cov lint fmt bench e2e fuzz model-check faults docker-build docker-up docker-down docker-logs update-models clean toolchain
 
 TOOLS := .cache/tools/bin
 IMAGE ?= llm-gateway
@@ -51,6 +51,9 @@ e2e: toolchain ## real tokens through the gateway, from a llama.cpp server with 
 
 fuzz: toolchain ## random bytes against the wire formats, FUZZ_SECONDS (60) for each target
 	@scripts/fuzz.sh
+
+model-check: toolchain ## every order in which threads can meet in crates/policy/src/resilience, tried by loom
+	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/model-check cargo test --locked --package gateway-policy --lib resilience::model
 
 faults: ## the fault marathon (not built yet)
 	@echo "make faults: not built yet" >&2; exit 1

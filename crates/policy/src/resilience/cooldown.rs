@@ -160,6 +160,7 @@ mod tests {
             let key = Cooldown::new(now);
             key.rest(Reason::Quota, seconds(100), now, &mut rng);
             let Availability::Resting { until, .. } = key.state(now) else { panic!("not resting") };
+            assert!(key.ready(until) && key.state(until) == Availability::Ready);
             seen.push((until - now).as_secs_f64());
         }
         assert!(seen.iter().all(|wait| (100.0..110.001).contains(wait)));

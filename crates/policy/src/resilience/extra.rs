@@ -120,7 +120,8 @@ impl ExtraCost {
         }
     }
 
-    /// May an extra attempt be made that is estimated to cost so much (zero if that is not known)? It counts from now on.
+    /// May an extra attempt be made that will probably cost so much (zero if that is not known)? It counts from now on. The
+    /// estimate is of what is usual, not of the most that could be.
     pub fn permit(self: &Arc<Self>, extra: Extra, estimate: NanoUsd, now: Instant) -> Option<ExtraPermit> {
         let tick = self.tick(now);
         let mut state = lock(&self.state);
@@ -173,6 +174,8 @@ impl Drop for ExtraPermit {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CENT: NanoUsd = NanoUsd(10_000_000);
@@ -227,5 +230,68 @@ mod tests {
         assert_eq!(granted(&paid, Extra::Retry, dollar, now), 3);
         assert_eq!(granted(&free, Extra::Hedge, NanoUsd(0), now), 50);
         assert_eq!(granted(&free, Extra::Retry, NanoUsd(u64::MAX), now), 3);
+    }
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Wait(u64),
+        Settled(u64),
+        Ask(Extra, u64),
+        Over(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            1 => (0..30u64).prop_map(Step::Wait),
+            6 => (0..100u64).prop_map(Step::Settled),
+            2 => (0..100u64).prop_map(|cost| Step::Ask(Extra::Retry, cost)),
+            2 => (0..100u64).prop_map(|cost| Step::Ask(Extra::Hedge, cost)),
+            1 => (0..3usize).prop_map(Step::Over),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_rule_on_a_list_of_all_that_happened(steps in prop::collection::vec(step(), 0..400)) {
+            let start = Instant::now();
+            let budget = budget(start);
+            let (mut at, mut held) = (0, Vec::new());
+            // When, what (`None`: a settled request), and its cost.
+            let mut seen: Vec<(u64, Option<Extra>, u64)> = Vec::new();
+            for step in steps {
+                let now = start + Duration::from_secs(at);
+                match step {
+                    Step::Wait(seconds) => at += seconds,
+                    Step::Settled(cost) => {
+                        budget.settled(NanoUsd(cost), now);
+                        seen.push((at, None, cost));
+                    }
+                    Step::Over(which) if which < held.len() => drop(held.swap_remove(which)),
+                    Step::Over(_) => {}
+                    Step::Ask(extra, cost) => {
+                        let sum = |what: &dyn Fn(Option<Extra>) -> bool| {
+                            let minute = seen.iter().filter(|(when, kind, _)| when / 5 + 12 > at / 5 && what(*kind));
+                            minute.fold((0, 0), |(count, sum), (_, _, cost)| (count + 1, sum + cost))
+                        };
+                        let settled = sum(&|kind| kind.is_none());
+                        let fits = |(count, sum): (u64, u64), parts| {
+                            (count + 1) * parts <= settled.0 && (sum + cost) * parts <= settled.1
+                        };
+                        let retries = held.iter().filter(|(kind, _)| *kind == Extra::Retry).count();
+                        let expected = match extra {
+                            Extra::Retry => fits(sum(&|kind| kind.is_some()), 10) || retries < 3,
+                            Extra::Hedge => {
+                                fits(sum(&|kind| kind.is_some()), 10) && fits(sum(&|kind| kind == Some(Extra::Hedge)), 20)
+                            }
+                        };
+                        let permit = budget.permit(extra, NanoUsd(cost), now);
+                        prop_assert_eq!(permit.is_some(), expected);
+                        if let Some(permit) = permit {
+                            held.push((extra, permit));
+                            seen.push((at, Some(extra), cost));
+                        }
+                    }
+                }
+            }
+        }
     }
 }

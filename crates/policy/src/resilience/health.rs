@@ -231,6 +231,24 @@ mod tests {
     }
 
     #[test]
+    fn three_failures_of_ten_may_be_chance_and_five_are_not() {
+        let now = Instant::now();
+        let health = Health::new(now);
+        for request in 0..10 {
+            match request % 3 {
+                1 => health.failed(FailureClass::Timeout, now),
+                _ => health.succeeded(Duration::from_millis(1), now),
+            }
+        }
+        let report = health.report(now);
+        assert!(report.is_healthy && report.success_rate == 0.7, "{report:?}");
+        for _ in 0..2 {
+            health.failed(FailureClass::Timeout, now);
+        }
+        assert!(!health.report(now).is_healthy);
+    }
+
+    #[test]
     fn little_traffic_is_judged_by_a_minute() {
         let start = Instant::now();
         let health = Health::new(start);

@@ -1,4 +1,4 @@
-//! The circuit breaker of one (provider, model, credential).
+//! The circuit breaker of one (provider, model, credential); or of a (provider, model), for what all its keys suffer alike.
 //!
 //! **It opens** after [`BreakerSettings::failure_threshold`] hard failures in a row (Envoy and Finagle: 5, linkerd: 7), or when
 //! fewer than 80 % of at least ten attempts in the latest 30 seconds went well (Finagle's rule). The first sees an outage, the
@@ -12,6 +12,9 @@
 //! lease ends with a verdict, when its [`Pass`] is dropped, or at its deadline; whatever happens to a probe, the next caller
 //! finds a free slot. Breakers that only count probes out and in wedge when one is cancelled, hangs or ends in a client's fault.
 //! Half-open is not a state of its own: it is open, with its time over. No timer has to fire and no transition can be missed.
+//!
+//! **An answer is a success at its first content**, and a failure as well if it then breaks off. A provider that breaks off
+//! every answer is at 50 %.
 //!
 //! **Verdicts carry a generation**, which changes whenever the circuit opens or closes. A request that began before the outage
 //! and fails after the recovery says nothing about the recovered provider.
@@ -340,53 +343,54 @@ enum Kind {
     Probe(Lease),
     /// Let through before the time of an open circuit was over.
     LastResort(Lease),
+    /// Counted as a success, with its answer still to end.
+    Begun,
 }
 
 impl Pass {
     /// When a probe loses its slot; `None`: this is no probe.
     pub fn deadline(&self) -> Option<Instant> {
         match self.kind {
-            Kind::Normal => None,
+            Kind::Normal | Kind::Begun => None,
             Kind::Probe(lease) | Kind::LastResort(lease) => Some(lease.deadline),
         }
     }
 
-    /// The first content has come. That is enough of a verdict for a probe: others need not wait for the end of its answer.
-    /// The pass goes on as a usual one. For any other pass this says nothing yet.
+    /// The first content has come: a success, though the answer may still break off. It closes the circuit if this is a probe.
+    /// Who holds the pass until the answer has ended can still report that it failed, as a failure of its own.
+    ///
+    /// Not counted at the end, because failures are quick and answers take minutes: a provider that traffic has just come to
+    /// would have failures to its name and nothing else.
     pub fn began(&mut self, now: Instant) -> Option<Circuit> {
-        let (Kind::Probe(lease) | Kind::LastResort(lease)) = self.kind else { return None };
-        match self.breaker.recovered(self.generation, now) {
-            Some(generation) => {
-                self.generation = generation;
-                self.kind = Kind::Normal;
-                Some(Circuit::Closed)
-            }
-            None => {
-                self.breaker.release(lease);
-                self.kind = Kind::Normal;
-                None
-            }
-        }
-    }
-
-    pub fn succeeded(mut self, now: Instant) -> Option<Circuit> {
-        let changed = self.began(now);
+        let changed = match self.kind {
+            Kind::Begun => return None,
+            Kind::Normal => None,
+            Kind::Probe(lease) | Kind::LastResort(lease) => match self.breaker.recovered(self.generation, now) {
+                Some(generation) => {
+                    self.generation = generation;
+                    Some(Circuit::Closed)
+                }
+                None => {
+                    self.breaker.release(lease);
+                    None
+                }
+            },
+        };
+        self.kind = Kind::Begun;
         self.breaker.succeeded(self.generation, now);
         changed
     }
 
+    /// It went well to the end.
+    pub fn succeeded(mut self, now: Instant) -> Option<Circuit> {
+        self.began(now)
+    }
+
     /// A hard failure. See [`Verdict::of`] for which they are.
-    pub fn failed(mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Circuit> {
+    pub fn failed(self, now: Instant, rng: &mut fastrand::Rng) -> Option<Circuit> {
         match self.kind {
-            Kind::Normal => self.breaker.failed(self.generation, now, rng),
-            Kind::Probe(_) => {
-                let changed = self.breaker.probe_failed(self.generation, now, rng);
-                if changed.is_some() {
-                    // Its lease went with the old state.
-                    self.kind = Kind::Normal;
-                }
-                changed
-            }
+            Kind::Normal | Kind::Begun => self.breaker.failed(self.generation, now, rng),
+            Kind::Probe(_) => self.breaker.probe_failed(self.generation, now, rng),
             // That an open circuit's target does not work is known.
             Kind::LastResort(_) => None,
         }

@@ -92,6 +92,12 @@ fn a_probe_that_hangs_gives_way_at_its_deadline() {
     assert!(breaker.enter(deadline - Duration::from_nanos(1)).is_err());
     let next = breaker.enter(deadline).unwrap();
     assert!(next.deadline().is_some());
+    // A third that was lost does not take the slot of the one that follows it.
+    let lost = next;
+    let deadline = lost.deadline().unwrap();
+    let next = breaker.enter(deadline).unwrap();
+    drop(lost);
+    assert!(breaker.enter(deadline).is_err());
     assert_eq!(next.succeeded(deadline), Some(Circuit::Closed));
     // What the first one learns much later is of another generation.
     for _ in 0..3 {
@@ -205,6 +211,37 @@ fn client_faults_quotas_and_departures_never_open_it() {
     assert_eq!(breaker.circuit(now), Circuit::Closed);
 }
 
+/// Streams of a hundred seconds, a hundred begun a second: in the first minute nothing has ended yet but the failures.
+#[test]
+fn answers_that_take_minutes_are_no_failures_meanwhile() {
+    let (breaker, start, mut rng) = breaker();
+    let mut under_way = std::collections::VecDeque::new();
+    for request in 0..30_000u64 {
+        let now = start + Duration::from_millis(request * 10);
+        let mut pass = breaker.enter(now).unwrap();
+        if rng.f64() < 0.01 {
+            assert_eq!(pass.failed(now, &mut rng), None);
+        } else {
+            pass.began(now);
+            under_way.push_back(pass);
+        }
+        if request >= 10_000 {
+            assert_eq!(under_way.pop_front().unwrap().succeeded(now), None);
+        }
+    }
+}
+
+#[test]
+fn a_provider_that_breaks_off_every_answer_is_found_out() {
+    let (breaker, now, mut rng) = breaker();
+    let opened = (1..100).find(|_| {
+        let mut pass = breaker.enter(now).unwrap();
+        assert_eq!(pass.began(now), None);
+        pass.failed(now, &mut rng).is_some()
+    });
+    assert_eq!(opened, Some(5));
+}
+
 /// How often it opens in a day with one attempt in a hundred failing at random.
 fn false_trips(per_second: f64, ratio_failures: u32, seed: u64) -> u32 {
     let start = Instant::now();
@@ -241,6 +278,43 @@ fn with_little_traffic_the_ratio_rule_trips_falsely_about_once_a_day_unless_it_w
     let (three, five) = (trips(3), trips(5));
     assert!((5..60).contains(&three), "{three} in {days} days");
     assert_eq!(five, 0);
+}
+
+/// Real threads, a clock that each reads for itself, and every way for an attempt to end. `make model-check` tries the orders
+/// one by one; this one looks for what only happens among many.
+#[test]
+fn threads_that_do_everything_at_once_leave_a_breaker_that_works() {
+    let (breaker, start, _) = breaker();
+    let opened = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (breaker, opened) = (&breaker, &opened);
+            scope.spawn(move || {
+                let mut rng = fastrand::Rng::with_seed(thread);
+                for step in 0..20_000u64 {
+                    let now = start + Duration::from_millis(step * 5 + rng.u64(0..50));
+                    let Ok(mut pass) = breaker.enter(now) else { continue };
+                    let changed = match rng.u8(0..8) {
+                        0..3 => pass.failed(now, &mut rng),
+                        3 => None,
+                        4 => pass.began(now),
+                        _ => pass.succeeded(now),
+                    };
+                    if matches!(changed, Some(Circuit::Open { .. })) {
+                        opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert!(opened.into_inner() > 0);
+    // Everybody has gone: whatever state it is in, the next one gets through at its time, and a success closes it.
+    let mut now = start + seconds(200);
+    if let Some(refused) = breaker.refuses(now) {
+        now = refused.retry_at;
+    }
+    breaker.enter(now).unwrap().succeeded(now);
+    assert_eq!(breaker.circuit(now), Circuit::Closed);
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -290,6 +364,7 @@ enum Right {
     Normal,
     Probe,
     Last,
+    Begun,
 }
 
 impl Model {
@@ -384,14 +459,18 @@ proptest! {
                 Step::Began(which) => {
                     if let Some((pass, id, generation, right)) = held.get_mut(which) {
                         let changed = pass.began(model.now);
-                        let closes = *right != Right::Normal && *generation == model.generation;
+                        let current = *generation == model.generation;
+                        let closes = current && matches!(right, Right::Probe | Right::Last);
                         prop_assert_eq!(changed, closes.then_some(Circuit::Closed));
                         if closes {
                             model.closes();
                             *generation = model.generation;
                         }
+                        if current && *right != Right::Begun {
+                            model.count(true);
+                        }
                         model.leases.retain(|(lease, _)| lease != id);
-                        *right = Right::Normal;
+                        *right = Right::Begun;
                     }
                 }
                 Step::Ends(which, ending) => {
@@ -415,7 +494,7 @@ proptest! {
                         }
                         (Ending::Success, Right::Normal) if current => model.count(true),
                         (Ending::Failure, Right::Probe) if current => opens = true,
-                        (Ending::Failure, Right::Normal) if current => {
+                        (Ending::Failure, Right::Normal | Right::Begun) if current => {
                             model.count(false);
                             opens = model.must_open();
                             if opens && model.recovered.is_none_or(|at| model.now - at >= WARM_UP) {
