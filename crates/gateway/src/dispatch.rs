@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
 use gateway_core::target::Target;
-use gateway_policy::resilience::Reason;
+use gateway_core::usage::{NanoUsd, Usage};
+use gateway_policy::resilience::{Extra, ExtraPermit, Reason, hedge};
 use gateway_policy::routing::RoutePlan;
 use serde_json::json;
 
-use crate::attempt::{self, Failure, Good, Notes};
-use crate::call::SharedCall;
+use crate::attempt::{self, Failure, Good, Notes, Prepared};
+use crate::call::{SharedCall, Size};
 use crate::gateway::Gateway;
 use crate::providers::permit::{Closed, ClosedBy, Permit};
 use crate::settle::Settle;
@@ -68,18 +69,111 @@ async fn tries(
         };
         course.asks(&permit);
         settle.attempt_begins(&mut permit);
-        match attempt::one(gateway, call, &permit, prepared, &mut notes).await {
+        let first = Asked { permit, notes };
+        let result = match course.patience(&first.permit) {
+            None => alone(gateway, call, first, prepared, settle).await,
+            // Larger by far, and rare.
+            Some(patience) => Box::pin(hedged(gateway, call, first, prepared, patience, &mut course, settle)).await,
+        };
+        match result {
+            Ok(good) => return Ok(good),
+            Err(failure) => course.failed(failure),
+        }
+    }
+}
+
+/// An attempt under way.
+struct Asked {
+    permit: Permit,
+    notes: Notes,
+}
+
+impl Asked {
+    /// Tells everybody concerned how it went.
+    fn conclude(self, gateway: &Gateway, result: Result<Good, Failure>, settle: &mut Settle) -> Result<Good, Failure> {
+        match result {
             Ok(good) => {
-                settle.attempt_succeeded(permit, notes);
-                return Ok(good);
+                settle.attempt_succeeded(self.permit, self.notes);
+                Ok(good)
             }
             Err(failure) => {
                 let failure = failure.without_keys(gateway);
-                settle.attempt_failed(permit, notes, &failure);
-                course.failed(failure);
+                settle.attempt_failed(self.permit, self.notes, &failure);
+                Err(failure)
             }
         }
     }
+}
+
+async fn alone(
+    gateway: &Arc<Gateway>,
+    call: &SharedCall,
+    mut asked: Asked,
+    prepared: Prepared,
+    settle: &mut Settle,
+) -> Result<Good, Failure> {
+    let result = attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes).await;
+    asked.conclude(gateway, result, settle)
+}
+
+/// Asks a second target if the first has not begun to answer after `patience`. The first good answer is taken and the other
+/// attempt ended, which closes its connection. One that fails only ends itself: an error is no answer, however fast it is.
+async fn hedged(
+    gateway: &Arc<Gateway>,
+    call: &SharedCall,
+    mut first: Asked,
+    prepared: Prepared,
+    patience: Duration,
+    course: &mut Course<'_>,
+    settle: &mut Settle,
+) -> Result<Good, Failure> {
+    let mut second = None;
+    let (mut of_first, mut of_second) = (None, None);
+    {
+        let mut one = pin!(attempt::one(gateway, call, &first.permit, prepared, &mut first.notes));
+        match tokio::time::timeout(patience, one.as_mut()).await {
+            Ok(result) => of_first = Some(result),
+            Err(_) => match course.hedge(settle) {
+                None => of_first = Some(one.await),
+                Some((asked, prepared, _budget)) => {
+                    let asked: &mut Asked = second.insert(asked);
+                    let mut other = pin!(attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes));
+                    poll_fn(|cx| {
+                        if of_first.is_none()
+                            && let Poll::Ready(result) = one.as_mut().poll(cx)
+                        {
+                            of_first = Some(result);
+                        }
+                        if of_second.is_none()
+                            && !matches!(of_first, Some(Ok(_)))
+                            && let Poll::Ready(result) = other.as_mut().poll(cx)
+                        {
+                            of_second = Some(result);
+                        }
+                        let good = matches!(of_first, Some(Ok(_))) || matches!(of_second, Some(Ok(_)));
+                        if good || (of_first.is_some() && of_second.is_some()) {
+                            Poll::Ready(())
+                        } else {
+                            Poll::Pending
+                        }
+                    })
+                    .await;
+                }
+            },
+        }
+    }
+    // What failed or lost is told first: what is told last has the last word in the account.
+    let mut ends = vec![(first, of_first)];
+    ends.extend(second.map(|second| (second, of_second)));
+    ends.sort_by_key(|(_, result)| matches!(result, Some(Ok(_))));
+    let mut last = Err(Failure::closing());
+    for (asked, result) in ends {
+        match result {
+            Some(result) => last = asked.conclude(gateway, result, settle),
+            None => settle.attempt_lost(asked.permit),
+        }
+    }
+    last
 }
 
 /// Where a request has got to on its way through its plan.
@@ -98,6 +192,8 @@ struct Course<'a> {
     attempts: u32,
     /// The targets ahead are those for requests that are too long or unwanted.
     turned: bool,
+    /// Of a repeat, while it runs.
+    extra: Option<ExtraPermit>,
     /// Targets that could not be asked when their turn came.
     closed: Vec<(&'a Target, Closed)>,
 }
@@ -114,6 +210,7 @@ impl<'a> Course<'a> {
             repeated: false,
             attempts: 0,
             turned: false,
+            extra: None,
             closed: Vec::new(),
         }
     }
@@ -127,6 +224,7 @@ impl<'a> Course<'a> {
     }
 
     fn failed(&mut self, failure: Failure) {
+        self.extra = None;
         self.behind = self.at.map(|target| (target, failure));
     }
 
@@ -231,11 +329,41 @@ impl<'a> Course<'a> {
         if !permit.may_repeat() {
             return Err(Stop::RetriesSpent);
         }
+        self.extra = self.budget(&permit, Extra::Retry);
+        if self.extra.is_none() {
+            return Err(Stop::RetriesSpent);
+        }
         let retry = self.gateway.config.retry;
         Ok(match asked {
             Some(wait) => (permit, wait, Wait::Asked),
             None => (permit, retry.backoff.delay(self.attempts, &mut fastrand::Rng::new()), Wait::Backoff),
         })
+    }
+
+    /// The right to make an attempt more than the request needs.
+    fn budget(&self, permit: &Permit, extra: Extra) -> Option<ExtraPermit> {
+        let price = self.gateway.catalog.facts(permit.provider(self.gateway), &permit.target().model).price;
+        let Size { input, output } = self.call.size();
+        let usage = Usage { input, output, ..Usage::default() };
+        let cost = price.map_or(NanoUsd(0), |price| price.cost(&usage).total());
+        self.gateway.process.extra.permit(extra, cost, Instant::now())
+    }
+
+    /// How long the first content may take before a second target is asked; `None`: nobody else is.
+    fn patience(&self, permit: &Permit) -> Option<Duration> {
+        let may = self.plan.hedge && !self.ahead.is_empty() && self.attempts < self.gateway.config.retry.max_attempts;
+        may.then(|| hedge::delay(&permit.provider(self.gateway).health, Instant::now())).flatten()
+    }
+
+    /// The second attempt, if there is a target and money for it.
+    fn hedge(&mut self, settle: &mut Settle) -> Option<(Asked, Prepared, ExtraPermit)> {
+        let mut permit = self.advance(settle, Instant::now())?;
+        let budget = self.budget(&permit, Extra::Hedge)?;
+        let mut notes = Notes::default();
+        let prepared = attempt::prepare(self.gateway, self.call, &permit, &mut notes).ok()?;
+        self.asks(&permit);
+        settle.hedge_begins(&mut permit);
+        Some((Asked { permit, notes }, prepared, budget))
     }
 
     /// No target can be asked: the one that can be soonest gets an attempt a second all the same, unless its provider has asked

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use gateway_policy::models::ModelTable;
+use gateway_policy::resilience::{ExtraCost, ExtraSettings};
 use jiff::Timestamp;
 
 use crate::api::listen;
@@ -24,6 +25,8 @@ pub struct Process {
     pub log: Log,
     pub started: Instant,
     pub models: Arc<ModelTable>,
+    /// What retries and hedges of all requests may cost.
+    pub extra: Arc<ExtraCost>,
     draining: AtomicBool,
     /// Streams that are still open are to end now.
     closing: AtomicBool,
@@ -39,6 +42,7 @@ impl Process {
             log,
             started: Instant::now(),
             models: Arc::new(models),
+            extra: Arc::new(ExtraCost::new(ExtraSettings::default(), Instant::now())),
             draining: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             refused_ms: AtomicI64::new(0),
@@ -85,6 +89,7 @@ pub struct Gateway {
 impl Gateway {
     /// `previous`: what it replaces, and what must not be learned or set up once more.
     pub fn new(process: Arc<Process>, mut config: Config, previous: Option<&Gateway>) -> Result<Self, String> {
+        process.extra.reconfigure(config.retry.extra);
         let kept_tls = previous.filter(|previous| !config.said.differs_at(&previous.config.said, "server.tls"));
         let tls = match kept_tls {
             Some(previous) => previous.tls.clone(),

@@ -62,6 +62,7 @@ pub fn plan(gateway: &Gateway, call: &Call) -> Result<RoutePlan, GatewayError> {
         hints: &hints,
         strategy: resolved.strategy.unwrap_or(gateway.config.routing.strategy),
         affinity: resolved.affinity,
+        hedge: resolved.hedge,
         turns: resolved.turns,
         max_tokens: call.envelope.max_tokens,
         estimate: &|| call.estimate(),

@@ -13,7 +13,7 @@ use gateway_core::chat::FinishReason;
 use gateway_core::dialect::Dialect;
 use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
-use gateway_core::usage::{Cost, Usage};
+use gateway_core::usage::{Cost, NanoUsd, Usage};
 use gateway_policy::pricing::Price;
 use gateway_policy::resilience::Circuit;
 use gateway_policy::routing::RoutePlan;
@@ -314,6 +314,23 @@ impl Settle {
         self.upstream_done();
     }
 
+    /// A second attempt beside one that is slow.
+    pub fn hedge_begins(&mut self, permit: &mut Permit) {
+        let since = permit.begins().saturating_duration_since(self.started);
+        let after = self.under_way.as_ref().map_or(since, |(_, begun)| since.saturating_sub(*begun));
+        let target = permit.target().clone();
+        self.gateway.process.metrics.hedge(&target.provider, "asked");
+        self.with(|record| record.attempts += 1);
+        self.step(Step::Hedged { target, after });
+    }
+
+    /// Another attempt was faster. That says nothing of this one.
+    pub fn attempt_lost(&mut self, permit: Permit) {
+        let target = permit.target().clone();
+        self.gateway.process.metrics.hedge(&target.provider, "lost");
+        self.step(Step::Lost { target, took: permit.begun().elapsed() });
+    }
+
     /// The answer has its first content. From now on its permit is ours: how the answer ends is what it must be told.
     pub fn attempt_succeeded(&mut self, mut permit: Permit, notes: Notes) {
         let said = notes.said.unwrap_or_else(Instant::now);
@@ -326,7 +343,11 @@ impl Settle {
         self.circuit(permit.target(), &provider.credentials()[permit.credential()].name, changed);
         self.attempt_ended(&permit, said, None);
         self.price = notes.price;
+        let target = permit.target().clone();
         self.with(|record| {
+            // A hedge may have been faster than the attempt that was made before it.
+            record.provider = Some(target.provider);
+            record.model = Some(target.model);
             record.upstream_request_id = notes.upstream_request_id;
             record.dropped = notes.dropped;
             record.dropped.extend_from_slice(&notes.approximated);
@@ -351,13 +372,11 @@ impl Settle {
     }
 
     fn attempt_ended(&mut self, permit: &Permit, now: Instant, failed: Option<Failed>) {
-        let attempt = match self.under_way.take() {
-            Some((target, begun)) => {
-                Attempt { target, begun: Some(begun), took: (now - self.started).saturating_sub(begun), failed }
-            }
-            None => Attempt { target: permit.target().clone(), begun: None, took: Duration::ZERO, failed },
-        };
-        self.step(Step::Attempt(attempt));
+        let target = permit.target().clone();
+        let sent = self.under_way.take().is_some();
+        let begun = sent.then(|| permit.begun().saturating_duration_since(self.started));
+        let took = if sent { now.saturating_duration_since(permit.begun()) } else { Duration::ZERO };
+        self.step(Step::Attempt(Attempt { target, begun, took, failed }));
     }
 
     /// Lets everything learn from a failure.
@@ -474,6 +493,9 @@ impl Settle {
         record.overhead_ms = overhead_ms;
         let gateway = &self.gateway;
         gateway.process.metrics.in_flight.dec();
+        if outcome == Outcome::Ok {
+            gateway.process.extra.settled(record.cost.map_or(NanoUsd(0), |cost| cost.total()), now);
+        }
         gateway.process.metrics.request(&record, gateway.catalog.model_label(&record));
         gateway.process.log.request(record);
     }

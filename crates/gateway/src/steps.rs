@@ -21,6 +21,17 @@ pub enum Step {
         begun: Duration,
         took: Duration,
     },
+    /// A second attempt for a request whose first one was slow begins.
+    Hedged {
+        target: Target,
+        /// How long the first one had been waited for.
+        after: Duration,
+    },
+    /// An attempt that was ended because another one was faster.
+    Lost {
+        target: Target,
+        took: Duration,
+    },
     /// A target of the plan that was passed over when its turn came.
     Skipped {
         target: Target,

@@ -53,6 +53,7 @@ fn measure(bencher: Bencher<'_, '_>, count: usize, strategy: Strategy, affinity:
             hints: &hints,
             strategy,
             affinity,
+            hedge: false,
             turns: &turns,
             max_tokens: None,
             estimate: &|| Estimate { input: 800, output: 1_000 },

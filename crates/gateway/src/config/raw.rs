@@ -305,6 +305,10 @@ pub struct Alias {
     /// outstanding. The strategy orders the others.
     #[serde(default, skip_serializing_if = "is_false")]
     pub affinity: bool,
+    /// Ask a second target when the first has not begun to answer in the time in which 95 of 100 answers have begun, and take
+    /// what comes first. Costs money: see `retry.hedge_cost_percent`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hedge: bool,
     /// Targets for requests that are too long for those above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_context_overflow: Vec<Target>,
@@ -451,11 +455,25 @@ pub struct Retry {
     /// Factor by which the wait grows.
     #[schemars(range(min = 1, max = 10))]
     pub exponential_base: f64,
+    /// What repeated and hedged attempts of the latest minute may cost together, in percent of what all answers cost. Three
+    /// repeats at a time are always allowed.
+    #[schemars(range(min = 0, max = 100))]
+    pub extra_cost_percent: f64,
+    /// What hedged attempts may cost of that.
+    #[schemars(range(min = 0, max = 100))]
+    pub hedge_cost_percent: f64,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Retry { max_attempts: 3, base_delay_seconds: 0.5, max_delay_seconds: 8.0, exponential_base: 2.0 }
+        Retry {
+            max_attempts: 3,
+            base_delay_seconds: 0.5,
+            max_delay_seconds: 8.0,
+            exponential_base: 2.0,
+            extra_cost_percent: 10.0,
+            hedge_cost_percent: 5.0,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gateway_core::dialect::ProviderDialect;
 use gateway_core::secret::Secret;
 use gateway_core::target::{Capabilities, Strategy};
-use gateway_policy::resilience::{Backoff, BreakerSettings};
+use gateway_policy::resilience::{Backoff, BreakerSettings, ExtraSettings};
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -218,6 +218,7 @@ pub struct Alias {
     pub targets: Vec<AliasTarget>,
     /// Turns of a conversation stay where they were.
     pub affinity: bool,
+    pub hedge: bool,
     pub on_context_overflow: Vec<AliasTarget>,
     pub on_content_filter: Vec<AliasTarget>,
 }
@@ -259,6 +260,8 @@ pub struct Retry {
     pub max_attempts: u32,
     /// Before the same target is asked again.
     pub backoff: Backoff,
+    /// What retries and hedges may cost.
+    pub extra: ExtraSettings,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -71,6 +71,7 @@ pub struct Resolved<'a> {
     pub candidates: Candidates,
     pub strategy: Option<Strategy>,
     pub affinity: bool,
+    pub hedge: bool,
     pub turns: &'a Turns,
 }
 
@@ -90,6 +91,7 @@ struct Route {
     name: String,
     strategy: Option<Strategy>,
     affinity: bool,
+    hedge: bool,
     candidates: Candidates,
     turns: Turns,
 }
@@ -337,6 +339,7 @@ impl Catalog {
             name: alias.name,
             strategy: alias.strategy,
             affinity: alias.affinity,
+            hedge: alias.hedge,
         }
     }
 
@@ -407,6 +410,7 @@ impl Catalog {
             candidates: Candidates { targets, ..Candidates::default() },
             strategy: None,
             affinity: false,
+            hedge: false,
             turns: self.shared_turns(model.unwrap_or_default()),
         };
         let Some(model) = model.filter(|model| !model.is_empty()) else {
@@ -416,8 +420,13 @@ impl Catalog {
             return Ok(plain(defaults.collect()));
         };
         if let Some(alias) = self.aliases.iter().find(|alias| alias.name == model) {
-            let Route { strategy, affinity, candidates, turns, .. } = alias;
-            return Ok(Resolved { candidates: candidates.clone(), strategy: *strategy, affinity: *affinity, turns });
+            return Ok(Resolved {
+                candidates: alias.candidates.clone(),
+                strategy: alias.strategy,
+                affinity: alias.affinity,
+                hedge: alias.hedge,
+                turns: &alias.turns,
+            });
         }
         if let Some((name, rest)) = model.split_once('/')
             && let Some(provider) = self.provider(name)

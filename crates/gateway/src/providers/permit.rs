@@ -20,6 +20,7 @@ use gateway_policy::routing::signals::{Outstanding, SizeClass};
 use crate::call::Size;
 use crate::gateway::Gateway;
 use crate::providers::catalog::Provider;
+use crate::providers::state::TargetState;
 
 /// How long a credential rests that its provider has refused; twice as long each time, up to [`LONGEST_REFUSED`]. Somebody may
 /// have mended it, and a refusal may have been a slip of the provider's.
@@ -151,6 +152,7 @@ pub struct Permit {
     /// In the provider.
     credential: usize,
     own: Arc<CredentialState>,
+    state: Arc<TargetState>,
     lane: Arc<Lane>,
     size: SizeClass,
     /// Counted while the attempt runs.
@@ -163,13 +165,7 @@ pub struct Permit {
 impl Permit {
     /// Asks for the right to ask `target` now, for a request of about this `size`. `last`: nobody else can be asked, so that what is closed lets an attempt
     /// through once a second.
-    pub fn ask(
-        gateway: &Gateway,
-        target: &Target,
-        size: Size,
-        last: bool,
-        now: Instant,
-    ) -> Result<Permit, Closed> {
+    pub fn ask(gateway: &Gateway, target: &Target, size: Size, last: bool, now: Instant) -> Result<Permit, Closed> {
         let unknown = Closed { by: ClosedBy::Unknown, until: None };
         let Some(index) = gateway.catalog.index(&target.provider) else { return Err(unknown) };
         let provider = &gateway.catalog.providers()[index];
@@ -192,6 +188,7 @@ impl Permit {
                         credential,
                         own: own.clone(),
                         lane: lane.clone(),
+                        state: state.clone(),
                         size: SizeClass::of(size.input),
                         outstanding: state.signals.begin(size.input + size.output),
                         pass: Some(pass),
@@ -244,6 +241,7 @@ impl Permit {
         }
         self.answered = now;
         self.own.went_well();
+        self.own.tokens.succeeded();
         self.pass.as_mut().and_then(|pass| pass.began(now))
     }
 
@@ -256,7 +254,6 @@ impl Permit {
                 signals.per_token(usage.output, now - self.answered, now);
             }
         }
-        self.own.tokens.succeeded();
         self.pass.take().and_then(|pass| pass.succeeded(now))
     }
 
@@ -276,6 +273,14 @@ impl Permit {
             self.outstanding.signals().failed(wait.unwrap_or_default().max(PENALTY), now);
         }
         self.own.tokens.failed(class);
+        if class == FailureClass::Overload {
+            // The model is overloaded, whoever asks.
+            for lane in self.state.lanes.iter().filter(|lane| !Arc::ptr_eq(lane, &self.lane)) {
+                if let Ok(pass) = lane.breaker.enter(now) {
+                    pass.failed(now, &mut rng);
+                }
+            }
+        }
         self.pass.take().and_then(|pass| pass.failed_with(class, now, &mut rng))
     }
 

@@ -110,6 +110,7 @@ pub struct Metrics {
     tokens: Family<TokenLabels, Counter>,
     cost: Family<TargetLabels, Counter<f64, AtomicU64>>,
     attempts: Family<AttemptLabels, Counter>,
+    hedges: Family<AttemptLabels, Counter>,
     circuits: Family<CircuitLabels, Counter>,
     dropped_fields: Family<LossLabels, Counter>,
     log_lines_dropped: Counter,
@@ -135,6 +136,7 @@ impl Metrics {
             tokens: Family::default(),
             cost: Family::default(),
             attempts: Family::default(),
+            hedges: Family::default(),
             circuits: Family::default(),
             dropped_fields: Family::default(),
             log_lines_dropped: Counter::default(),
@@ -171,6 +173,11 @@ impl Metrics {
             metrics.attempts.clone(),
         );
         registry.register(
+            "gateway_hedged_attempts",
+            "Second attempts beside a slow one, and attempts that ended because the other was faster",
+            metrics.hedges.clone(),
+        );
+        registry.register(
             "gateway_circuit_changes",
             "Circuits of a provider's targets that opened and that closed",
             metrics.circuits.clone(),
@@ -204,6 +211,11 @@ impl Metrics {
     pub fn attempt(&self, provider: &Arc<str>, failure: Option<FailureClass>) {
         let result = failure.map_or("ok", FailureClass::name);
         self.attempts.get_or_create(&AttemptLabels { provider: provider.clone(), result }).inc();
+    }
+
+    /// `result`: `asked` when a second attempt begins, `lost` when an attempt ends because the other one was faster.
+    pub fn hedge(&self, provider: &Arc<str>, result: &'static str) {
+        self.hedges.get_or_create(&AttemptLabels { provider: provider.clone(), result }).inc();
     }
 
     /// `state`: `open` or `closed`, into which the circuit of a target has changed.

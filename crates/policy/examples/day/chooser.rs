@@ -116,6 +116,7 @@ pub(crate) fn live(way: Way, providers: &[Provider], requests: &[Request]) -> Da
                     hints: &Hints::default(),
                     strategy,
                     affinity,
+                    hedge: false,
                     turns: &turns,
                     max_tokens: None,
                     estimate: &|| Estimate { input: request.input, output: USUAL_OUTPUT_TOKENS },

@@ -19,6 +19,9 @@ pub struct RoutePlan {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_content_filter: Vec<Planned>,
     pub skipped: Vec<Skipped>,
+    /// A second target is asked when the first one is slow; the faster answer is taken.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hedge: bool,
 }
 
 /// A target, and why it stands where it does.

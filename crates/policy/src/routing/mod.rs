@@ -82,6 +82,8 @@ pub struct Ask<'a> {
     pub strategy: Strategy,
     /// Turns of a conversation stay where its prompt is cached, unless the request names a strategy.
     pub affinity: bool,
+    /// See [`RoutePlan::hedge`].
+    pub hedge: bool,
     /// Whose turn it is among these candidates, over all requests.
     pub turns: &'a Turns,
     /// The longest answer that the client allows, in tokens.
@@ -128,7 +130,7 @@ pub fn plan(candidates: Candidates, ask: &Ask<'_>, rng: &mut fastrand::Rng) -> R
     }
     let on_context_overflow = order(on_context_overflow, strategy, false, &mut scene);
     let on_content_filter = order(on_content_filter, strategy, false, &mut scene);
-    Ok(RoutePlan { strategy, targets, on_context_overflow, on_content_filter, skipped })
+    Ok(RoutePlan { strategy, targets, on_context_overflow, on_content_filter, skipped, hedge: ask.hedge })
 }
 
 /// The usual case, in which there is nothing to decide.
@@ -143,6 +145,7 @@ fn alone(candidates: Vec<Candidate>, ask: &Ask<'_>) -> RoutePlan {
         on_context_overflow: Vec::new(),
         on_content_filter: Vec::new(),
         skipped: Vec::new(),
+        hedge: false,
     }
 }
 

@@ -58,6 +58,7 @@ impl Checker<'_, '_> {
                 name: name.clone(),
                 strategy: alias.strategy,
                 affinity: alias.affinity,
+                hedge: alias.hedge,
                 targets: list(self, "targets", &alias.targets),
                 on_context_overflow: list(self, "on_context_overflow", &alias.on_context_overflow),
                 on_content_filter: list(self, "on_content_filter", &alias.on_content_filter),

@@ -4,7 +4,7 @@ mod alias;
 mod provider;
 mod server;
 
-use gateway_policy::resilience::{Backoff, BreakerSettings};
+use gateway_policy::resilience::{Backoff, BreakerSettings, ExtraSettings};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -77,6 +77,11 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
                 max: seconds(file.retry.max_delay_seconds),
                 exponential_base: file.retry.exponential_base,
             },
+            extra: ExtraSettings {
+                share: file.retry.extra_cost_percent / 100.0,
+                hedge_share: file.retry.hedge_cost_percent / 100.0,
+                ..ExtraSettings::default()
+            },
         },
         log: Log { format, level: file.log.level },
         sandbox,
@@ -87,7 +92,8 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
             recovery_timeout: seconds(file.circuit_breaker.recovery_timeout_seconds),
             half_open_requests: file.circuit_breaker.half_open_requests,
             probe_lease: seconds(file.timeouts.first_content_seconds),
-            ..BreakerSettings::default()
+            // By the ratio alone, three random failures in ten attempts would open a circuit about once a day.
+            ratio_failures: 5,
         },
         limits: file.limits.clone(),
         keys: file.keys.clone(),

@@ -67,6 +67,7 @@ impl Question {
             hints: &self.hints,
             strategy: self.strategy,
             affinity: self.affinity,
+            hedge: false,
             turns: &self.turns,
             max_tokens: self.max_tokens,
             estimate: &|| self.estimate,
