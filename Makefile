@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cov lint fmt bench e2e fuzz model-check faults docker-build docker-up docker-down docker-logs update-models clean toolchain
+.PHONY: help setup run test test-cov lint fmt bench e2e fuzz model-check faults docker-build docker-up docker-down docker-logs simulate update-models clean toolchain
 
 TOOLS := .cache/tools/bin
 IMAGE ?= llm-gateway
@@ -69,6 +69,9 @@ docker-down: ## stop and remove the containers
 
 docker-logs: ## follow the containers' logs
 	@docker compose logs --follow
+
+simulate: toolchain ## a day of three providers under each routing strategy, into docs/routing.md
+	@cargo run --locked --quiet --release --package gateway-policy --example day
 
 update-models: ## rebuild the table of models and prices from the newest release; see docs/models.md
 	@python3 scripts/update-models.py $(ARGS)

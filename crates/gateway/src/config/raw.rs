@@ -314,7 +314,6 @@ pub struct Alias {
     pub on_context_overflow: Vec<Target>,
     /// Targets for requests that those above refuse for what they are about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-in-effect" = false))]
     pub on_content_filter: Vec<Target>,
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use gateway_core::dialect::ProviderDialect;
 use gateway_core::target::{Capabilities, Strategy, Target};
 use gateway_core::usage::{NanoUsd, Usage};
+use gateway_policy::resilience::{Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason};
 use gateway_policy::routing::signals::{FAILURE_PENALTY, Outstanding, Signals, SizeClass};
 use gateway_policy::routing::{Ask, Candidate, Candidates, Hints, Turns, plan};
 use gateway_policy::tokens::{Estimate, USUAL_OUTPUT_TOKENS};
@@ -16,6 +17,8 @@ use crate::world::{Memory, Outcome, Provider, Request, seconds};
 
 /// Of a request, over all targets, as the gateway has it.
 const ATTEMPTS: usize = 3;
+/// How long a provider is left alone that has refused a request for its limit.
+const QUOTA_REST: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Way {
     Strategy {
@@ -79,9 +82,12 @@ enum What {
     FirstToken {
         size: SizeClass,
         took: f64,
+        pass: Pass,
     },
     Failed {
         after: f64,
+        quota: bool,
+        pass: Pass,
     },
     /// The answer is complete, or the attempt is over.
     Ended {
@@ -90,9 +96,40 @@ enum What {
     },
 }
 
+/// What the gateway knows of a provider.
+struct State {
+    signals: Arc<Signals>,
+    breaker: Arc<Breaker>,
+    quota: Cooldown,
+}
+
+impl State {
+    fn new(now: Instant) -> State {
+        State {
+            signals: Arc::new(Signals::new(now)),
+            breaker: Arc::new(Breaker::new(BreakerSettings::default(), now)),
+            quota: Cooldown::new(now),
+        }
+    }
+
+    fn enter(&self, now: Instant) -> Option<Pass> {
+        self.quota.ready(now).then(|| self.breaker.enter(now).ok()).flatten()
+    }
+
+    /// The share of what it would get otherwise that it can take now.
+    fn warmth(&self, now: Instant) -> f64 {
+        match self.breaker.circuit(now) {
+            _ if !self.quota.ready(now) => 0.0,
+            Circuit::Closed => self.breaker.warmth(now),
+            Circuit::Open { .. } => 0.0,
+            Circuit::HalfOpen => f64::from(u8::from(self.breaker.refuses(now).is_none())),
+        }
+    }
+}
+
 pub(crate) fn live(way: Way, providers: &[Provider], requests: &[Request]) -> Day {
     let start = Instant::now();
-    let signals: Vec<Arc<Signals>> = providers.iter().map(|_| Arc::new(Signals::new(start))).collect();
+    let states: Vec<State> = providers.iter().map(|_| State::new(start)).collect();
     let mut memories = vec![Memory::default(); providers.len()];
     let (turns, mut rng) = (Turns::new(providers.len()), fastrand::Rng::with_seed(1));
     let mut day = Day::default();
@@ -106,12 +143,12 @@ pub(crate) fn live(way: Way, providers: &[Provider], requests: &[Request]) -> Da
             }
             queue.pop();
             if let Some(News { provider, what }) = news[index].take() {
-                tell(&signals[provider], what, start + Duration::from_micros(at));
+                tell(&states[provider], what, start + Duration::from_micros(at), &mut rng);
             }
         }
         let order: Vec<usize> = match way {
             Way::Strategy { strategy, affinity } => {
-                let candidates = candidates(providers, &signals);
+                let candidates = candidates(providers, &states, start + seconds(request.at));
                 let ask = Ask {
                     hints: &Hints::default(),
                     strategy,
@@ -134,24 +171,33 @@ pub(crate) fn live(way: Way, providers: &[Provider], requests: &[Request]) -> Da
         };
         let mut at = request.at;
         let mut answered = false;
+        let mut ahead = order.iter().copied();
+        let mut behind = None;
         for attempt in 0..ATTEMPTS {
-            // Where nobody is left, the last one is asked again.
-            let Some(&index) = order.get(attempt).or(order.last()) else { break };
+            let now = start + seconds(at);
+            let enter = |index: usize| Some((index, states[index].enter(now)?));
+            // Where nobody else is left, the last one is asked again. The oracles need no rules.
+            let entered = match way {
+                Way::Strategy { .. } => ahead.find_map(enter).or_else(|| enter(behind?)),
+                _ => order.first().and_then(|&index| Some((index, Breaker::enter(&states[index].breaker, now).ok()?))),
+            };
+            let Some((index, pass)) = entered else { break };
+            behind = Some(index);
             day.attempts += 1;
-            let outstanding = signals[index].begin(request.input + USUAL_OUTPUT_TOKENS);
+            let outstanding = states[index].signals.begin(request.input + USUAL_OUTPUT_TOKENS);
             let size = SizeClass::of(request.input);
             let mut later = |at: f64, what: What| {
                 queue.push(Reverse((micros(at), news.len())));
                 news.push(Some(News { provider: index, what }));
             };
             match providers[index].ask(request, at, attempt as u64, &mut memories[index]) {
-                Outcome::Failure { after } => {
+                Outcome::Failure { after, quota } => {
                     at += after;
-                    later(at, What::Failed { after });
+                    later(at, What::Failed { after, quota, pass });
                     later(at, What::Ended { outstanding, answer: None });
                 }
                 Outcome::Answer { first_token, whole, usage } => {
-                    later(at + first_token, What::FirstToken { size, took: first_token });
+                    later(at + first_token, What::FirstToken { size, took: first_token, pass });
                     let answer = Some((whole - first_token, usage));
                     later(at + whole, What::Ended { outstanding, answer });
                     day.latencies.push(at + whole - request.at);
@@ -173,10 +219,19 @@ fn micros(at: f64) -> u64 {
     (at * 1e6) as u64
 }
 
-fn tell(signals: &Signals, what: What, now: Instant) {
+fn tell(state: &State, what: What, now: Instant, rng: &mut fastrand::Rng) {
+    let signals = &state.signals;
     match what {
-        What::FirstToken { size, took } => signals.first_token(size, seconds(took), now),
-        What::Failed { after } => signals.failed(seconds(after).max(FAILURE_PENALTY), now),
+        What::FirstToken { size, took, pass } => {
+            signals.first_token(size, seconds(took), now);
+            pass.succeeded(now);
+        }
+        // A refusal for a limit says nothing of the provider's health.
+        What::Failed { quota: true, .. } => state.quota.rest(Reason::Quota, QUOTA_REST, now, rng),
+        What::Failed { after, pass, .. } => {
+            signals.failed(seconds(after).max(FAILURE_PENALTY), now);
+            pass.failed(now, rng);
+        }
         What::Ended { outstanding, answer } => {
             if let Some((rest, usage)) = answer {
                 signals.per_token(usage.output, seconds(rest), now);
@@ -187,8 +242,8 @@ fn tell(signals: &Signals, what: What, now: Instant) {
     }
 }
 
-fn candidates(providers: &[Provider], signals: &[Arc<Signals>]) -> Candidates {
-    let candidate = |(provider, signals): (&Provider, &Arc<Signals>)| Candidate {
+fn candidates(providers: &[Provider], states: &[State], now: Instant) -> Candidates {
+    let candidate = |(provider, state): (&Provider, &State)| Candidate {
         target: Target { provider: provider.name.into(), model: "model".into(), dialect: ProviderDialect::OpenAiChat },
         price: Some(provider.price.clone()),
         capabilities: Capabilities::default(),
@@ -197,10 +252,10 @@ fn candidates(providers: &[Provider], signals: &[Arc<Signals>]) -> Candidates {
         priority: 0,
         canary: None,
         available: Ok(()),
-        warmth: 1.0,
-        signals: signals.clone(),
+        warmth: state.warmth(now),
+        signals: state.signals.clone(),
     };
-    Candidates { targets: providers.iter().zip(signals).map(candidate).collect(), ..Candidates::default() }
+    Candidates { targets: providers.iter().zip(states).map(candidate).collect(), ..Candidates::default() }
 }
 
 /// Whom somebody asks who knows what everybody will answer; nobody, if none will.

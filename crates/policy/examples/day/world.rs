@@ -53,6 +53,7 @@ pub(crate) enum Outcome {
     /// Seconds until it is known.
     Failure {
         after: f64,
+        quota: bool,
     },
 }
 
@@ -153,7 +154,7 @@ impl Provider {
                 match *trouble {
                     Trouble::Brownout { slower: times, fails: share } => (slower, fails) = (times, share),
                     Trouble::RateLimit { per_minute } if memory.asked_since(at - 60.0) >= per_minute => {
-                        return Outcome::Failure { after: 0.15 };
+                        return Outcome::Failure { after: 0.15, quota: true };
                     }
                     Trouble::RateLimit { .. } => {}
                 }
@@ -162,7 +163,7 @@ impl Provider {
         if rng.f64() < fails {
             // Most failures are quick, some take their time.
             let after = if rng.f64() < 0.8 { 0.5 } else { 10.0 };
-            return Outcome::Failure { after };
+            return Outcome::Failure { after, quota: false };
         }
         let cached = memory.cached.get(&request.conversation).is_some_and(|last| at - last <= CACHE_SECONDS);
         let cache_read = if cached { request.known } else { 0 };
