@@ -300,20 +300,6 @@ impl Catalog {
         }
         let turns = (0..SHARED_TURNS).map(|_| Turns::new(TARGETS_PER_PLAN)).collect();
         let mut catalog = Catalog { providers, aliases: Vec::new(), models, turns };
-        for index in 0..catalog.providers.len() {
-            let provider = &catalog.providers[index];
-            let named = |alias: &Alias| {
-                let targets =
-                    [&alias.targets, &alias.on_context_overflow, &alias.on_content_filter].into_iter().flatten();
-                let here = targets.filter(|target| target.provider == *provider.name);
-                here.map(|target| target.model.clone()).collect::<Vec<String>>()
-            };
-            let mut known = catalog.models(provider);
-            known.extend(aliases.iter().flat_map(named));
-            for model in known {
-                catalog.providers[index].states.of(&model);
-            }
-        }
         catalog.aliases = aliases.into_iter().map(|alias| catalog.route(alias)).collect();
         Ok(catalog)
     }
@@ -451,7 +437,8 @@ impl Catalog {
         }
         for candidate in &mut candidates.targets {
             if let Some(provider) = self.provider(&candidate.target.provider) {
-                candidate.warmth = provider.state(&candidate.target.model).warmth(now);
+                let awake = provider.credentials.iter().any(|credential| credential.state.cooldown.ready(now));
+                candidate.warmth = if awake { provider.state(&candidate.target.model).warmth(now) } else { 0.0 };
             }
         }
     }

@@ -15,7 +15,7 @@ use gateway_policy::resilience::breaker::LAST_RESORT_EVERY;
 use gateway_policy::resilience::{
     Availability, Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason, RetryTokens, Verdict, hint,
 };
-use gateway_policy::routing::signals::{Outstanding, SizeClass};
+use gateway_policy::routing::signals::{FAILURE_PENALTY, Outstanding, SizeClass};
 
 use crate::call::Size;
 use crate::gateway::Gateway;
@@ -30,8 +30,6 @@ const LONGEST_REFUSED: Duration = Duration::from_secs(15 * 60);
 const QUOTA: Duration = Duration::from_secs(5);
 /// How long a credential rests whose money is spent, where the provider does not say it.
 const SPEND_CAP: Duration = Duration::from_secs(300);
-/// What a failure adds for a while to the time that its target is expected to take: failing fast is no way to be preferred.
-const PENALTY: Duration = Duration::from_secs(5);
 /// A longer wait that a provider asks for is tried again after this one.
 const LONGEST_WAIT: Duration = hint::LONGEST_REST;
 
@@ -232,11 +230,17 @@ impl Permit {
         let (signals, took) = (self.outstanding.signals(), now.saturating_duration_since(self.begun));
         match whole {
             None => signals.first_token(self.size, took, now),
-            // When its tokens were made is not known: as if one had been like the other.
+            // When its first token was made is not known: when it usually is, or else in the time that each one took.
             Some(tokens) => {
-                let first = took / u32::try_from(tokens.max(1)).unwrap_or(u32::MAX);
-                signals.first_token(self.size, first, now);
-                signals.per_token(tokens, took - first, now);
+                let first = match signals.first_token_ms(self.size, now) {
+                    Some(ms) => Duration::from_secs_f64(ms / 1e3),
+                    None => {
+                        let first = took / u32::try_from(tokens.max(1)).unwrap_or(u32::MAX);
+                        signals.first_token(self.size, first, now);
+                        first
+                    }
+                };
+                signals.per_token(tokens, took.saturating_sub(first), now);
             }
         }
         self.answered = now;
@@ -270,7 +274,8 @@ impl Permit {
             _ => {}
         }
         if Verdict::of(class) == Verdict::HardFailure || class == FailureClass::Quota {
-            self.outstanding.signals().failed(wait.unwrap_or_default().max(PENALTY), now);
+            let lost = now.saturating_duration_since(self.begun);
+            self.outstanding.signals().failed(FAILURE_PENALTY.max(lost).max(wait.unwrap_or_default()), now);
         }
         self.own.tokens.failed(class);
         if class == FailureClass::Overload {
