@@ -375,13 +375,13 @@ impl<'a> Course<'a> {
         Some((Asked { permit, notes }, prepared, budget))
     }
 
-    /// No target can be asked: the one that can be soonest gets an attempt a second all the same, unless its provider has asked
-    /// to be left alone.
+    /// No target can be asked. Those whose circuit is open get an attempt a second all the same, and those that rest even more:
+    /// see [`crate::providers::permit::Rest`].
     fn last_resort(&mut self, settle: &mut Settle, now: Instant) -> Result<Permit, Failure> {
         let mut closed = std::mem::take(&mut self.closed);
         closed.sort_by_key(|(_, closed)| closed.until.unwrap_or(now + Duration::from_secs(86_400)));
         for (target, by) in &closed {
-            if matches!(by.by, ClosedBy::Circuit(_) | ClosedBy::Resting(Reason::Credential | Reason::SpendCap))
+            if matches!(by.by, ClosedBy::Circuit(_) | ClosedBy::Resting(_))
                 && let Ok(permit) = self.enter(target, true, now)
             {
                 return Ok(permit);

@@ -504,7 +504,9 @@ impl Default for Retry {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CircuitBreaker {
-    /// Hard failures in a row that open the circuit.
+    /// Hard failures that open the circuit of a target: so many in a row, or so many among the attempts of half a minute of
+    /// which fewer than 80 % went well. Also the number of refusals (401, 402, 403, 429) in a row after which a target that nobody
+    /// can stand in for is asked only once a second.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub failure_threshold: u32,
     /// Seconds until an open circuit is probed; doubles with every failed probe, up to 300.

@@ -452,7 +452,7 @@ impl Catalog {
         }
         for candidate in &mut candidates.targets {
             if let Some(provider) = self.provider(&candidate.target.provider) {
-                let awake = provider.credentials.iter().any(|credential| credential.state.cooldown.ready(now));
+                let awake = provider.credentials.iter().any(|credential| credential.state.rest.cooldown.ready(now));
                 candidate.warmth = if awake { provider.state(&candidate.target.model).warmth(now) } else { 0.0 };
             }
         }

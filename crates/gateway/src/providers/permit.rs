@@ -34,35 +34,39 @@ const SPEND_CAP: Duration = Duration::from_secs(300);
 /// A longer wait that a provider asks for is tried again after this one.
 const LONGEST_WAIT: Duration = hint::LONGEST_REST;
 
-/// How one credential fares, whatever the model.
+/// What has been told to rest, and by how many refusals in a row.
+///
+/// Who rests is passed over while there is somebody else. When there is nobody else it is asked all the same: a refusal costs
+/// nothing, the provider's own words are the truest, and what refused a long prompt may take a short one. Only after as many
+/// refusals in a row as open a circuit is one request a second enough.
 #[derive(Debug)]
-pub struct CredentialState {
+pub struct Rest {
     pub cooldown: Cooldown,
-    tokens: RetryTokens,
-    /// Times in a row that the provider refused it.
     refusals: AtomicU32,
-    /// When it was last used although it rests.
-    last_resort: Mutex<Option<Instant>>,
+    /// When it was last asked although it should not have been.
+    latest: Mutex<Option<Instant>>,
 }
 
-impl CredentialState {
-    pub fn new(now: Instant) -> Self {
-        CredentialState {
-            cooldown: Cooldown::new(now),
-            tokens: RetryTokens::default(),
-            refusals: AtomicU32::new(0),
-            last_resort: Mutex::new(None),
-        }
+impl Rest {
+    fn new(now: Instant) -> Self {
+        Rest { cooldown: Cooldown::new(now), refusals: AtomicU32::new(0), latest: Mutex::new(None) }
     }
 
-    /// A credential that rests is used once a second all the same if there is nothing else.
-    fn admit(&self, last: bool, now: Instant) -> Result<(), Closed> {
-        let closed = match rest(&self.cooldown, now) {
-            Err(closed) if last => closed,
-            result => return result,
+    /// `last`: there is nobody else.
+    fn admit(&self, last: bool, settings: BreakerSettings, now: Instant) -> Result<(), Closed> {
+        let closed = match self.cooldown.state(now) {
+            Availability::Ready => return Ok(()),
+            Availability::Resting { until, reason } => Closed { by: ClosedBy::Resting(reason), until: Some(until) },
+            Availability::Out { reason } => Closed { by: ClosedBy::Resting(reason), until: None },
         };
+        if !last {
+            return Err(closed);
+        }
+        if self.refusals.load(Ordering::Relaxed) < settings.failure_threshold {
+            return Ok(());
+        }
         // Nothing panics while it holds this lock.
-        let Ok(mut latest) = self.last_resort.lock() else { return Err(closed) };
+        let Ok(mut latest) = self.latest.lock() else { return Err(closed) };
         if latest.is_some_and(|latest| now < latest + LAST_RESORT_EVERY) {
             return Err(closed);
         }
@@ -70,17 +74,29 @@ impl CredentialState {
         Ok(())
     }
 
-    fn refused(&self, now: Instant, rng: &mut fastrand::Rng) {
-        let times = self.refusals.fetch_add(1, Ordering::Relaxed);
-        self.cooldown.rest(Reason::Credential, (REFUSED * (1 << times.min(8))).min(LONGEST_REFUSED), now, rng);
+    /// `wait` is made of the number of refusals before this one.
+    fn refused(&self, reason: Reason, wait: impl Fn(u32) -> Duration, now: Instant) {
+        let before = self.refusals.fetch_add(1, Ordering::Relaxed);
+        self.cooldown.rest(reason, wait(before), now, &mut fastrand::Rng::new());
     }
 
     fn went_well(&self) {
         if self.refusals.load(Ordering::Relaxed) != 0 {
             self.refusals.store(0, Ordering::Relaxed);
-            // It rested, and was used all the same.
-            self.cooldown.clear();
         }
+    }
+}
+
+/// How one credential fares, whatever the model.
+#[derive(Debug)]
+pub struct CredentialState {
+    pub rest: Rest,
+    tokens: RetryTokens,
+}
+
+impl CredentialState {
+    pub fn new(now: Instant) -> Self {
+        CredentialState { rest: Rest::new(now), tokens: RetryTokens::default() }
     }
 }
 
@@ -89,12 +105,12 @@ impl CredentialState {
 pub struct Lane {
     pub breaker: Arc<Breaker>,
     /// Providers count requests and tokens for each model.
-    pub quota: Cooldown,
+    pub quota: Rest,
 }
 
 impl Lane {
     pub fn new(settings: BreakerSettings, now: Instant) -> Self {
-        Lane { breaker: Arc::new(Breaker::new(settings, now)), quota: Cooldown::new(now) }
+        Lane { breaker: Arc::new(Breaker::new(settings, now)), quota: Rest::new(now) }
     }
 }
 
@@ -167,8 +183,7 @@ const UNKNOWN: Closed = Closed { by: ClosedBy::Unknown, until: None };
 const FULL: Closed = Closed { by: ClosedBy::Full, until: None };
 
 impl Permit {
-    /// Asks for the right to ask `target` now, for a request of about this `size`. `last`: nobody else can be asked, so that what is closed lets an attempt
-    /// through once a second.
+    /// Asks for the right to ask `target` now, for a request of about this `size`. `last`: there is nobody else to ask.
     pub fn ask(gateway: &Gateway, target: &Target, size: Size, last: bool, now: Instant) -> Result<Permit, Closed> {
         let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
         let slot = provider.slots.try_acquire().ok_or(FULL)?;
@@ -203,7 +218,9 @@ impl Permit {
         while let Some(credential) = provider.draw(&tried) {
             let lane = &state.lanes[credential];
             let own = &provider.credentials()[credential].state;
-            let pass = own.admit(last, now).and_then(|()| rest(&lane.quota, now)).and_then(|()| {
+            let settings = gateway.config.circuit_breaker;
+            let rested = own.rest.admit(last, settings, now).and_then(|()| lane.quota.admit(last, settings, now));
+            let pass = rested.and_then(|()| {
                 let entered = if last { lane.breaker.enter_last(now) } else { lane.breaker.enter(now) };
                 entered
                     .map_err(|refused| Closed { by: ClosedBy::Circuit(refused.circuit), until: Some(refused.retry_at) })
@@ -275,7 +292,12 @@ impl Permit {
             }
         }
         self.answered = now;
-        self.own.went_well();
+        if !self.own.rest.cooldown.ready(now) {
+            // It was asked all the same, and is well again.
+            self.own.rest.cooldown.clear();
+        }
+        self.own.rest.went_well();
+        self.lane.quota.went_well();
         self.own.tokens.succeeded();
         self.pass.as_mut().and_then(|pass| pass.began(now))
     }
@@ -297,11 +319,14 @@ impl Permit {
         let mut rng = fastrand::Rng::new();
         let wait = wait.map(|wait| wait.min(LONGEST_WAIT));
         match class {
-            FailureClass::Credential => self.own.refused(now, &mut rng),
-            FailureClass::SpendCap => {
-                self.own.cooldown.rest(Reason::SpendCap, wait.unwrap_or(SPEND_CAP), now, &mut rng);
+            FailureClass::Credential => {
+                let wait = |before: u32| (REFUSED * (1 << before.min(8))).min(LONGEST_REFUSED);
+                self.own.rest.refused(Reason::Credential, wait, now);
             }
-            FailureClass::Quota => self.lane.quota.rest(Reason::Quota, wait.unwrap_or(QUOTA), now, &mut rng),
+            FailureClass::SpendCap => {
+                self.own.rest.refused(Reason::SpendCap, |_| wait.unwrap_or(SPEND_CAP), now);
+            }
+            FailureClass::Quota => self.lane.quota.refused(Reason::Quota, |_| wait.unwrap_or(QUOTA), now),
             _ => {}
         }
         if Verdict::of(class) == Verdict::HardFailure || class == FailureClass::Quota {
@@ -323,14 +348,5 @@ impl Permit {
     /// May the same target be asked once more?
     pub fn may_repeat(&self) -> bool {
         self.own.tokens.allow()
-    }
-}
-
-/// Whether a cooldown is over.
-fn rest(cooldown: &Cooldown, now: Instant) -> Result<(), Closed> {
-    match cooldown.state(now) {
-        Availability::Ready => Ok(()),
-        Availability::Resting { until, reason } => Err(Closed { by: ClosedBy::Resting(reason), until: Some(until) }),
-        Availability::Out { reason } => Err(Closed { by: ClosedBy::Resting(reason), until: None }),
     }
 }

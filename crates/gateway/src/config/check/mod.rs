@@ -93,7 +93,7 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
             half_open_requests: file.circuit_breaker.half_open_requests,
             probe_lease: seconds(file.timeouts.first_content_seconds),
             // By the ratio alone, three random failures in ten attempts would open a circuit about once a day.
-            ratio_failures: 5,
+            ratio_failures: file.circuit_breaker.failure_threshold,
         },
         limits: file.limits.clone(),
         keys: file.keys.clone(),
