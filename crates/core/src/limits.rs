@@ -41,3 +41,20 @@ pub const CLIENT_STALL_TIME: Duration = Duration::from_secs(30);
 pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 /// A longer wait that a provider asks for is capped when it is told to the client.
 pub const RETRY_AFTER_CLIENT: Duration = Duration::from_secs(120);
+
+/// Requests that a whole gateway answers at a time.
+pub const CONCURRENT_REQUESTS_DEFAULT: u64 = 16_384;
+/// Waiting for one limit; more are refused at once.
+pub const QUEUED_REQUESTS: usize = 1024;
+/// How long a request waits for its turn, and how long a queue may stand before it counts as overload.
+pub const QUEUE_TIME: Duration = Duration::from_secs(1);
+/// The same while a queue has stood for longer than [`QUEUE_TIME`]: most will be refused, and should know soon.
+pub const QUEUE_TIME_UNDER_LOAD: Duration = Duration::from_millis(5);
+/// What a request holds besides a long body: its connections' buffers, its head, its account.
+pub const REQUEST_BASE_BYTES: u64 = 32 * 1024;
+/// With less nothing of use could be done.
+pub const MEMORY_LIMIT_BYTES_LEAST: u64 = 16 * 1024 * 1024;
+/// Connections beyond the limit that are served once, so that health can be asked for and refusals can be told.
+pub const SPARE_CONNECTIONS: usize = 16;
+/// Files that are not connections: listener, log, runtime, configuration.
+pub const RESERVED_FILES: u64 = 64;

@@ -18,6 +18,7 @@ use gateway_policy::pricing::Price;
 use gateway_policy::resilience::hint;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 
+use crate::admission::Shed;
 use crate::api::egress::REPLY_HEADERS;
 use crate::call::SharedCall;
 use crate::config::{OnUnsupported, Quirks};
@@ -127,9 +128,17 @@ impl Failure {
         Failure::Gateway { class: FailureClass::Timeout, error }
     }
 
+    /// The gateway's own limits, which say nothing about any provider.
+    pub fn shed(gateway: &Gateway, why: Shed) -> Failure {
+        Failure::Gateway { class: FailureClass::ClientFault, error: gateway.process.shed(why) }
+    }
+
     /// How a request ends that has failed so.
     pub fn outcome(&self) -> Outcome {
         match self {
+            Failure::Gateway { class: FailureClass::ClientFault, error } if error.kind == ErrorKind::Overloaded => {
+                Outcome::Shed
+            }
             Failure::Gateway { error, .. } if error.kind == ErrorKind::Overloaded => Outcome::Drained,
             _ if self.class() == FailureClass::ClientFault => Outcome::ClientError,
             _ => Outcome::UpstreamError,
@@ -216,13 +225,14 @@ pub async fn one(
         tokio::time::timeout_at(limits.first_content.into(), gateway.client.send(&provider.origin, request)).await;
     let response = match sent {
         Err(_) => return Err(Failure::gateway(FailureClass::Timeout, target, "no answer in time")),
+        Ok(Err(SendError::NoFiles)) => return Err(Failure::shed(gateway, Shed::Files)),
         Ok(Err(error)) => return Err(Failure::gateway(class_of(&error), target, error.to_string())),
         Ok(Ok(response)) => response,
     };
     let (head, body) = response.into_parts();
     notes.upstream_request_id = upstream_id(&head.headers);
     if !head.status.is_success() {
-        return Err(refused(target, head.status, &head.headers, body).await);
+        return Err(refused(call, target, head.status, &head.headers, body).await);
     }
     if is_event_stream(&head.headers) && call.stream {
         let writer = if same {
@@ -235,11 +245,13 @@ pub async fn one(
             .await
             .map(Good::Stream);
     }
-    let body = match tokio::time::timeout_at(limits.whole.into(), body.collect(RESPONSE_BODY_BYTES)).await {
-        Err(_) => return Err(Failure::gateway(FailureClass::Timeout, target, "the answer did not end in time")),
-        Ok(Err(error)) => return Err(Failure::gateway(FailureClass::BadAnswer, target, error.to_string())),
-        Ok(Ok(body)) => body,
-    };
+    let body =
+        match tokio::time::timeout_at(limits.whole.into(), body.collect(RESPONSE_BODY_BYTES, &call.admitted)).await {
+            Err(_) => return Err(Failure::gateway(FailureClass::Timeout, target, "the answer did not end in time")),
+            Ok(Err(BodyError::NoMemory)) => return Err(Failure::shed(gateway, Shed::Memory)),
+            Ok(Err(error)) => return Err(Failure::gateway(FailureClass::BadAnswer, target, error.to_string())),
+            Ok(Ok(body)) => body,
+        };
     notes.said = Some(Instant::now());
     whole(call, target, &head.headers, body, same, notes).map(Good::Whole)
 }
@@ -307,13 +319,19 @@ fn encode(
 
 fn class_of(error: &SendError) -> FailureClass {
     match error {
-        SendError::Connect(_) | SendError::ConnectTimeout(_) => FailureClass::Transport,
+        SendError::Connect(_) | SendError::ConnectTimeout(_) | SendError::NoFiles => FailureClass::Transport,
         SendError::Broken(_) => FailureClass::Ambiguous,
         SendError::Malformed(_) => FailureClass::BadAnswer,
     }
 }
 
-async fn refused(target: &Target, status: StatusCode, headers: &HeaderMap, body: AnswerBody) -> Failure {
+async fn refused(
+    call: &SharedCall,
+    target: &Target,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: AnswerBody,
+) -> Failure {
     if status.is_redirection() || status.is_informational() {
         return Failure::gateway(
             FailureClass::BadAnswer,
@@ -321,9 +339,10 @@ async fn refused(target: &Target, status: StatusCode, headers: &HeaderMap, body:
             format!("status {status}; redirects are not followed"),
         );
     }
-    let body = match tokio::time::timeout(Duration::from_secs(10), body.collect(ERROR_BODY_BYTES)).await {
+    let body = match tokio::time::timeout(Duration::from_secs(10), body.collect(ERROR_BODY_BYTES, &call.admitted)).await
+    {
         Ok(Ok(body)) => body,
-        Ok(Err(BodyError::Broken(_) | BodyError::TooLong(_))) | Err(_) => Bytes::new(),
+        Ok(Err(BodyError::Broken(_) | BodyError::TooLong(_) | BodyError::NoMemory)) | Err(_) => Bytes::new(),
     };
     let error = codec::provider(target.dialect).decode_error(status.as_u16(), &body);
     let wait = wait_hint(headers);

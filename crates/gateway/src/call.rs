@@ -18,6 +18,7 @@ use gateway_policy::tokens::{self, Estimate};
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
+use crate::admission::Admitted;
 use crate::api::ingress::Inbound;
 
 /// Who asks: what the gateway keeps of a request is told to the same caller alone.
@@ -58,13 +59,15 @@ pub struct Call {
     pub timeout: Option<Duration>,
     /// Headers that pass to a provider of the same dialect.
     pub forwarded: HeaderMap,
+    /// What the request and its answer hold.
+    pub admitted: Arc<Admitted>,
     chat: OnceLock<Result<Box<ChatRequest>, Box<GatewayError>>>,
 }
 
 impl Call {
     /// Reads the envelope of an OpenAI or Anthropic request, or the whole of a native one. `streamed`: the route says so.
     pub fn open(inbound: Inbound, dialect: Dialect, streamed: bool) -> Result<Call, GatewayError> {
-        let Inbound { arrival, headers, body, .. } = inbound;
+        let Inbound { arrival, headers, body, admitted, .. } = inbound;
         let body = body?;
         let Asked { mut hints, timeout, user } = Asked::read(&headers)?;
         let envelope = Envelope::read(&body)?;
@@ -80,6 +83,7 @@ impl Call {
             hints: Hints::default(),
             metadata: None,
             timeout,
+            admitted,
             chat: OnceLock::new(),
         };
         if dialect == Dialect::Native {
@@ -191,6 +195,11 @@ fn header_hints(headers: &HeaderMap) -> Result<Hints, GatewayError> {
         pinned: text_header(headers, "x-gateway-provider"),
         required: Capabilities::default(),
     })
+}
+
+/// The deadline that a client sets, where it is one.
+pub fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
+    timeout_header(headers).ok().flatten()
 }
 
 fn timeout_header(headers: &HeaderMap) -> Result<Option<Duration>, GatewayError> {

@@ -17,11 +17,12 @@ use gateway_policy::resilience::{Extra, ExtraPermit, Reason, hedge};
 use gateway_policy::routing::RoutePlan;
 use serde_json::json;
 
+use crate::admission::Shed;
 use crate::attempt::{self, Failure, Good, Notes, Prepared};
 use crate::call::{SharedCall, Size};
 use crate::gateway::Gateway;
 use crate::providers::permit::{Closed, ClosedBy, Permit};
-use crate::settle::Settle;
+use crate::settle::{Outcome, Settle};
 use crate::steps::{Stop, Wait};
 
 /// A provider's wish to be left alone for so long is granted within the request, if nobody else can be asked.
@@ -54,7 +55,10 @@ async fn tries(
 ) -> Result<Good, Failure> {
     let mut course = Course::new(gateway, call, plan);
     loop {
-        let (mut permit, wait) = course.next(settle)?;
+        let (mut permit, wait) = match course.next(settle) {
+            Ok(next) => next,
+            Err(failure) => (course.wait_for_place(settle).await.ok_or(failure)?, None),
+        };
         if let Some((length, why)) = wait {
             settle.pause(length, why).await;
         }
@@ -196,6 +200,8 @@ struct Course<'a> {
     extra: Option<ExtraPermit>,
     /// Targets that could not be asked when their turn came.
     closed: Vec<(&'a Target, Closed)>,
+    /// The first of them that had as many requests as it may, if no other could be asked either.
+    full: Option<&'a Target>,
 }
 
 impl<'a> Course<'a> {
@@ -212,6 +218,7 @@ impl<'a> Course<'a> {
             turned: false,
             extra: None,
             closed: Vec::new(),
+            full: None,
         }
     }
 
@@ -280,7 +287,9 @@ impl<'a> Course<'a> {
     fn stop(&self, failure: &Failure, now: Instant) -> Option<Stop> {
         let most = self.gateway.config.retry.max_attempts;
         let whole = (!self.call.stream).then_some(self.gateway.config.timeouts.request);
-        if !failure.class().other_target() && !(self.turned && !self.ahead.is_empty()) {
+        if failure.outcome() == Outcome::Shed {
+            Some(Stop::Shed)
+        } else if !failure.class().other_target() && !(self.turned && !self.ahead.is_empty()) {
             Some(Stop::RequestAtFault)
         } else if self.call.timeout.or(whole).is_some_and(|timeout| now >= self.call.started + timeout) {
             Some(Stop::OutOfTime)
@@ -378,13 +387,34 @@ impl<'a> Course<'a> {
                 return Ok(permit);
             }
         }
-        settle.stopped(Stop::AllClosed);
+        self.full = closed.iter().find(|(_, closed)| closed.by == ClosedBy::Full).map(|(target, _)| *target);
+        if self.full.is_none() {
+            settle.stopped(Stop::AllClosed);
+        }
         Err(all_closed(&closed, now))
+    }
+
+    /// Waits for a place at the target that has as many requests as it may, where nobody else can be asked.
+    async fn wait_for_place(&mut self, settle: &mut Settle) -> Option<Permit> {
+        let target = self.full.take()?;
+        let deadline = self.call.started + self.call.timeout.unwrap_or(self.gateway.config.timeouts.request);
+        match Permit::ask_in_turn(self.gateway, target, self.call.size(), deadline).await {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                self.gateway.process.metrics.shed(Shed::Provider.name());
+                settle.stopped(Stop::Shed);
+                None
+            }
+        }
     }
 }
 
 /// What a client is told when no target can be asked.
 fn all_closed(closed: &[(&Target, Closed)], now: Instant) -> Failure {
+    if closed.iter().any(|(_, closed)| closed.by == ClosedBy::Full) {
+        // A place becomes free sooner than any circuit closes.
+        return Failure::Gateway { class: FailureClass::ClientFault, error: Shed::Provider.error() };
+    }
     let Some((first, soonest)) = closed.first() else {
         let error = GatewayError::new(ErrorKind::NoProvider, "no provider can take this request");
         return Failure::Gateway { class: FailureClass::Transport, error };

@@ -5,10 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use gateway_core::error::GatewayError;
+use gateway_core::limits::RESERVED_FILES;
 use gateway_policy::models::ModelTable;
 use gateway_policy::resilience::{ExtraCost, ExtraSettings};
 use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::admission::{self, Admission, Shed};
 use crate::api::listen;
 use crate::config::Config;
 use crate::providers::catalog::Catalog;
@@ -27,6 +31,11 @@ pub struct Process {
     pub models: Arc<ModelTable>,
     /// What retries and hedges of all requests may cost.
     pub extra: Arc<ExtraCost>,
+    pub admission: Arc<Admission>,
+    /// Files that the process may have open at a time.
+    files: u64,
+    /// Most of the connections that may be open are.
+    crowded: AtomicBool,
     draining: AtomicBool,
     /// Streams that are still open are to end now.
     closing: AtomicBool,
@@ -43,10 +52,27 @@ impl Process {
             started: Instant::now(),
             models: Arc::new(models),
             extra: Arc::new(ExtraCost::new(ExtraSettings::default(), Instant::now())),
+            admission: Admission::new(),
+            files: raise_open_files(),
+            crowded: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             refused_ms: AtomicI64::new(0),
         })
+    }
+
+    /// So many connections of clients leave a file for each request to a provider.
+    pub fn connections(&self) -> usize {
+        usize::try_from(self.files.saturating_sub(RESERVED_FILES) / 2).unwrap_or(usize::MAX).max(1)
+    }
+
+    pub fn set_crowded(&self, crowded: bool) {
+        self.crowded.store(crowded, Ordering::Relaxed);
+    }
+
+    /// Idle connections of clients are to make room.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
     }
 
     /// No new connections are taken; `/health/ready` says so.
@@ -56,6 +82,12 @@ impl Process {
 
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// The refusal of a request that cannot be taken now; counted.
+    pub fn shed(&self, why: Shed) -> GatewayError {
+        self.metrics.shed(why.name());
+        why.error()
     }
 
     /// A configuration was refused, and the one in use stays.
@@ -72,6 +104,15 @@ impl Process {
             .ok()
             .filter(|at| *at != Timestamp::UNIX_EPOCH)
     }
+}
+
+/// Takes the number of open files that the system allows this process, which many systems set far above what it starts with.
+/// Returns the number in effect.
+fn raise_open_files() -> u64 {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// What one configuration has made. A request keeps the one that it began with to its end.
@@ -111,6 +152,17 @@ impl Gateway {
         Ok(Gateway { process, config, catalog, client, tls, loaded_at: Timestamp::now() })
     }
 
+    /// From now on the limits of this configuration hold.
+    fn set_limits(&self) {
+        let server = &self.config.server;
+        let admission = &self.process.admission;
+        admission.requests.set_limit(server.max_concurrent_requests);
+        admission.memory.set_limit(server.memory_limit_bytes.unwrap_or_else(admission::half_of_this_machine));
+        for provider in self.catalog.providers() {
+            provider.slots.set_limit(provider.config.max_concurrent.unwrap_or(usize::MAX));
+        }
+    }
+
     pub fn is_draining(&self) -> bool {
         self.process.draining.load(Ordering::Relaxed)
     }
@@ -127,6 +179,7 @@ pub struct Current(ArcSwap<Gateway>);
 
 impl Current {
     pub fn new(gateway: Gateway) -> Self {
+        gateway.set_limits();
         Current(ArcSwap::from_pointee(gateway))
     }
 
@@ -137,6 +190,7 @@ impl Current {
 
     /// The old one lives until the last request that began with it has ended.
     pub fn replace(&self, gateway: Gateway) {
+        gateway.set_limits();
         self.0.store(Arc::new(gateway));
     }
 }

@@ -143,7 +143,7 @@ pub fn said(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, body: Wh
 
 fn refuse(error: GatewayError, dialect: Dialect, request_id: &str, settle: Settle) -> Reply {
     let reply = egress::error(&error, dialect, request_id);
-    settle.refused(reply.status.as_u16(), error.internal.unwrap_or(error.message));
+    settle.refused(reply.status.as_u16(), error);
     reply
 }
 
@@ -159,7 +159,7 @@ fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut sett
         Failure::Upstream(refused) => egress::translated(refused, call),
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
-    egress::spent(gateway, call, &mut reply, &settle);
+    egress::spent(gateway, call, &mut reply, &settle, failure.outcome() == Outcome::Shed);
     settle.end(reply.status.as_u16(), failure.outcome(), Some(failure.text()));
     reply
 }

@@ -128,7 +128,7 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
         }
     };
     let lame_duck = tokio::select! {
-        () = listen::accept(&listener, &workers, phases.clone(), &process) => Duration::ZERO,
+        () = listen::accept(&listener, &workers, phases.clone(), &current) => Duration::ZERO,
         () = reload => Duration::ZERO,
         lame_duck = signalled => lame_duck,
     };
@@ -143,7 +143,7 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
         }
     };
     let drain = async {
-        let duck = listen::accept(&listener, &workers, phases.clone(), &process);
+        let duck = listen::accept(&listener, &workers, phases.clone(), &current);
         let _ = tokio::time::timeout(lame_duck, duck).await;
         let _ = phase.send(Phase::Draining);
         let deadline = Instant::now() + drain_timeout;
@@ -239,7 +239,9 @@ pub fn explain(arguments: &cli::Explain) -> Result<String, Refusal> {
         dialect: Dialect::Native,
         caller: Caller::Address(Ipv4Addr::LOCALHOST.into()),
     };
-    let inbound = Inbound { arrival, route: "explain", headers: HeaderMap::new(), body: Ok(Bytes::from(body)) };
+    let admitted = gateway.process.admission.unbounded();
+    let inbound =
+        Inbound { arrival, route: "explain", headers: HeaderMap::new(), body: Ok(Bytes::from(body)), admitted };
     let call = Call::open(inbound, Dialect::Native, false).map_err(|error| format!("{path}: {error}"))?;
     let plan = match pipeline::plan(&gateway, &call) {
         Ok(plan) => plan,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use gateway_core::chat::FinishReason;
 use gateway_core::dialect::Dialect;
-use gateway_core::error::FailureClass;
+use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
 use gateway_core::target::Target;
 use gateway_core::usage::{Cost, NanoUsd, Usage};
 use gateway_policy::pricing::Price;
@@ -42,6 +42,8 @@ pub enum Outcome {
     ClientGone,
     /// The gateway was shutting down.
     Drained,
+    /// The gateway had as much to do as it can.
+    Shed,
     InternalError,
 }
 
@@ -54,6 +56,7 @@ impl Outcome {
             Outcome::Truncated => "truncated",
             Outcome::ClientGone => "client_gone",
             Outcome::Drained => "drained",
+            Outcome::Shed => "shed",
             Outcome::InternalError => "internal_error",
         }
     }
@@ -169,7 +172,7 @@ impl Record {
     pub fn level(&self) -> Level {
         match self.outcome {
             Outcome::Ok | Outcome::ClientError | Outcome::ClientGone => Level::Info,
-            Outcome::UpstreamError | Outcome::Truncated | Outcome::Drained => Level::Warn,
+            Outcome::UpstreamError | Outcome::Truncated | Outcome::Drained | Outcome::Shed => Level::Warn,
             Outcome::InternalError => Level::Error,
         }
     }
@@ -452,8 +455,10 @@ impl Settle {
     }
 
     /// The end of a request that no target was asked for.
-    pub fn refused(mut self, status: u16, why: String) {
+    pub fn refused(mut self, status: u16, error: GatewayError) {
+        let why = error.internal.unwrap_or(error.message);
         let outcome = match status {
+            _ if error.kind == ErrorKind::Overloaded => Outcome::Shed,
             500 => Outcome::InternalError,
             501.. => Outcome::UpstreamError,
             _ => Outcome::ClientError,
@@ -473,6 +478,7 @@ impl Settle {
             | Outcome::UpstreamError
             | Outcome::ClientGone
             | Outcome::Drained
+            | Outcome::Shed
             | Outcome::InternalError => {}
         }
     }

@@ -94,6 +94,8 @@ pub enum Stop {
     RetriesSpent,
     /// No target could be asked when its turn came.
     AllClosed,
+    /// The gateway itself had no room to go on.
+    Shed,
 }
 
 /// `tried` of a log line: every attempt, where there was more than one or it failed.

@@ -158,7 +158,7 @@ pub fn ready(gateway: &Gateway) -> Reply {
 }
 
 pub fn metrics(gateway: &Gateway) -> Reply {
-    let text = gateway.process.metrics.render(&gateway.process.log);
+    let text = gateway.process.metrics.render(gateway);
     Reply::of(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
 }
 

@@ -225,7 +225,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// The headers of an answer that says that no target could serve the request.
-pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle) {
+pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle, was_shed: bool) {
     about(call, reply, settle);
     let Some(record) = settle.record().filter(|record| record.attempts > 0) else { return };
     if let Some((provider, model)) = record.provider.clone().zip(record.model.clone()) {
@@ -233,8 +233,8 @@ pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle)
         reply.set(X_GATEWAY_MODEL, &*model);
     }
     // The attempts have been made: a client that repeats the request would only multiply them. Another gateway may take what
-    // this one could not finish.
-    if !gateway.is_closing() {
+    // this one could not finish, and this one may later what it had no room for.
+    if !gateway.is_closing() && !was_shed {
         reply.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
     }
 }

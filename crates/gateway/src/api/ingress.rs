@@ -1,6 +1,7 @@
 //! What comes in: a request, its body within its limits, and who it says it is.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +12,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use crate::admission::Admitted;
 use crate::api::Arrival;
 
 /// A request for an answer, as it came.
@@ -21,6 +23,7 @@ pub struct Inbound {
     pub headers: HeaderMap,
     /// Or why it has not come.
     pub body: Result<Bytes, GatewayError>,
+    pub admitted: Arc<Admitted>,
 }
 
 /// Refuses what no honest client of this address sends: too many or too long headers; on a loopback address, a `Host` or an
@@ -74,12 +77,14 @@ pub fn correlation_id(headers: &HeaderMap) -> Option<String> {
     Some(value.chars().take(200).collect())
 }
 
-/// Reads a body of JSON: at most `limit` bytes, from when it `began` on not slower than a very slow line.
+/// Reads a body of JSON: at most `limit` bytes, from when it `began` on not slower than a very slow line. `charge` is told its
+/// length so far, and may refuse it.
 pub async fn read_body(
     began: Instant,
     headers: &HeaderMap,
     mut body: Incoming,
     limit: usize,
+    charge: impl Fn(usize) -> Result<(), GatewayError>,
 ) -> Result<Bytes, GatewayError> {
     check_type(headers)?;
     let too_large = || {
@@ -109,6 +114,7 @@ pub async fn read_body(
         if length > limit {
             return Err(too_large());
         }
+        charge(length)?;
         if first.is_empty() && whole.is_empty() {
             first = data;
             if first.len() == announced {

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use gateway_core::limits::{CLIENT_STALL_TIME, REQUEST_HEADER_BYTES, REQUEST_HEADERS, REQUEST_HEADERS_TIME};
+use gateway_core::limits::{
+    CLIENT_STALL_TIME, REQUEST_HEADER_BYTES, REQUEST_HEADERS, REQUEST_HEADERS_TIME, SPARE_CONNECTIONS,
+};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -24,15 +26,21 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
+use crate::admission::Admitted;
 use crate::api::body::ReplyBody;
 use crate::config::Tls;
 use crate::gateway::{Current, Process};
 use crate::providers::client;
+use crate::telemetry::log::Level;
 
 /// Between two requests on one connection; longer than the pools of common clients keep theirs.
 const IDLE_TIME: Duration = Duration::from_secs(90);
+/// The same while more than three quarters of the connections that may be open are. Looked at as often as this.
+const IDLE_TIME_CROWDED: Duration = Duration::from_secs(5);
 /// Read buffer of a connection; a body of this size comes in one piece.
 const BUFFER_BYTES: usize = 128 * 1024;
+/// Between two looks for room where there was none for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections waiting for one worker.
 const BACKLOG: usize = 1024;
 
@@ -46,8 +54,15 @@ pub enum Phase {
     Closing,
 }
 
+/// A connection that was accepted.
+struct Accepted {
+    stream: std::net::TcpStream,
+    /// One more than there may be: it is served once.
+    is_spare: bool,
+}
+
 struct Worker {
-    connections: mpsc::Sender<std::net::TcpStream>,
+    connections: mpsc::Sender<Accepted>,
     open: Arc<AtomicUsize>,
 }
 
@@ -84,12 +99,12 @@ impl Workers {
         Ok(Workers { workers, threads })
     }
 
-    fn give(&self, stream: std::net::TcpStream) {
+    fn give(&self, accepted: Accepted) {
         let least = self.workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed));
         if let Some(worker) = least {
             worker.open.fetch_add(1, Ordering::Relaxed);
             // A worker with a full inbox is overwhelmed: the connection is closed, which is what its client can act upon.
-            if worker.connections.try_send(stream).is_err() {
+            if worker.connections.try_send(accepted).is_err() {
                 worker.open.fetch_sub(1, Ordering::Relaxed);
             }
         }
@@ -109,26 +124,45 @@ impl Workers {
 }
 
 /// Accepts connections until the drain begins.
-pub async fn accept(listener: &TcpListener, workers: &Workers, mut phase: watch::Receiver<Phase>, process: &Process) {
+pub async fn accept(listener: &TcpListener, workers: &Workers, mut phase: watch::Receiver<Phase>, current: &Current) {
+    let process = current.get().process.clone();
+    let mut told = None;
     loop {
+        let limit = current.get().config.server.max_connections.unwrap_or_else(|| process.connections());
+        if workers.open() >= limit + SPARE_CONNECTIONS {
+            // The rest waits with the kernel; a client that leaves, or is idle for too long, makes room.
+            pause(&process, &mut told, "as many connections are open as may be", limit).await;
+            if *phase.borrow() != Phase::Serving {
+                return;
+            }
+            continue;
+        }
+        let is_spare = workers.open() >= limit;
+        process.set_crowded(workers.open() > limit / 4 * 3);
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
         };
         match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => workers.give(stream),
+            Ok(stream) => workers.give(Accepted { stream, is_spare }),
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 // Out of file descriptors or memory: what is open goes on, what is new must wait.
-                process.log.event(
-                    crate::telemetry::log::Level::Error,
-                    "cannot accept connections",
-                    [("error", error.to_string().into())],
-                );
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                pause(&process, &mut told, &error.to_string(), workers.open()).await;
             }
         }
     }
+}
+
+/// Takes no connections for a moment; says so once a second at most.
+async fn pause(process: &Process, told: &mut Option<Instant>, why: &str, open: usize) {
+    process.metrics.accept_pauses.inc();
+    if told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
+        *told = Some(Instant::now());
+        let fields = [("error", why.into()), ("open_connections", open.into())];
+        process.log.event(Level::Error, "cannot accept connections", fields);
+    }
+    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 fn is_connection_error(error: &io::Error) -> bool {
@@ -150,7 +184,7 @@ struct Shared {
 /// longer than this one, so theirs never do.
 const TICK: Duration = Duration::from_secs(1);
 
-async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<std::net::TcpStream>) {
+async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<Accepted>) {
     let current = shared.current.clone();
     let ticking = tokio::spawn(async move {
         loop {
@@ -163,13 +197,13 @@ async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<std::net::TcpStre
     let mut phase = shared.phase.clone();
     loop {
         tokio::select! {
-            stream = inbox.recv() => match stream {
-                Some(stream) => {
+            accepted = inbox.recv() => match accepted {
+                Some(accepted) => {
                     let shared = shared.clone();
                     tasks.spawn(async move {
                         shared.process.metrics.connections.inc();
                         // How a connection ended is told by the requests on it.
-                        let _ = serve(&shared, stream).await;
+                        let _ = serve(&shared, accepted).await;
                         shared.process.metrics.connections.dec();
                         shared.open.fetch_sub(1, Ordering::Relaxed);
                     });
@@ -195,11 +229,12 @@ pub struct Ends {
     pub peer: SocketAddr,
 }
 
-async fn serve(shared: &Shared, stream: std::net::TcpStream) -> io::Result<()> {
+async fn serve(shared: &Shared, accepted: Accepted) -> io::Result<()> {
+    let Accepted { stream, is_spare } = accepted;
     stream.set_nodelay(true)?;
     let ends = Ends { local: stream.local_addr()?, peer: stream.peer_addr()? };
     let stream = TcpStream::from_std(stream)?;
-    let pace = Arc::new(Pace::default());
+    let pace = Arc::new(Pace::new(is_spare, shared.process.clone()));
     let guarded = Guarded::new(stream, pace.clone());
     let tls = shared.current.get().tls.clone();
     match tls {
@@ -216,10 +251,12 @@ async fn serve_http<S>(shared: &Shared, stream: S, pace: Arc<Pace>, ends: Ends) 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let is_spare = pace.is_spare;
     let service = Front { current: shared.current.clone(), pace, ends };
     let mut builder = auto::Builder::new(Streams(shared.phase.clone()));
     builder
         .http1()
+        .keep_alive(!is_spare)
         // The connection itself keeps watch: see [`Guarded`].
         .header_read_timeout(None)
         .max_headers(REQUEST_HEADERS)
@@ -301,15 +338,16 @@ struct Pace {
     busy: AtomicUsize,
     /// When the latest of them ended, in milliseconds since the connection began; 0 before the first.
     idle_since_ms: AtomicU64,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Pace { began: Instant::now(), busy: AtomicUsize::new(0), idle_since_ms: AtomicU64::new(0) }
-    }
+    is_spare: bool,
+    process: Arc<Process>,
 }
 
 impl Pace {
+    fn new(is_spare: bool, process: Arc<Process>) -> Self {
+        let (busy, idle_since_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Pace { began: Instant::now(), busy, idle_since_ms, is_spare, process }
+    }
+
     /// Until when the next request must have come; `None` while one is being answered.
     fn deadline(&self) -> Option<Instant> {
         if self.busy.load(Ordering::Relaxed) > 0 {
@@ -317,27 +355,43 @@ impl Pace {
         }
         Some(match self.idle_since_ms.load(Ordering::Relaxed) {
             0 => self.began + REQUEST_HEADERS_TIME,
-            ms => self.began + Duration::from_millis(ms) + IDLE_TIME,
+            ms => {
+                let idle_time = if self.process.is_crowded() { IDLE_TIME_CROWDED } else { IDLE_TIME };
+                self.began + Duration::from_millis(ms) + idle_time
+            }
         })
     }
 }
 
 /// Lives from the head of a request to the end of its answer.
 #[derive(Debug)]
-pub struct Busy(Arc<Pace>);
+pub struct Busy {
+    pace: Arc<Pace>,
+    /// What the request holds until then.
+    admitted: Option<Arc<Admitted>>,
+}
 
 impl Busy {
     fn new(pace: Arc<Pace>) -> Self {
         pace.busy.fetch_add(1, Ordering::Relaxed);
-        Busy(pace)
+        Busy { pace, admitted: None }
+    }
+
+    pub fn hold(&mut self, admitted: Arc<Admitted>) {
+        self.admitted = Some(admitted);
+    }
+
+    /// Whether the connection is one more than there may be: nothing that takes long is begun on it.
+    pub fn is_spare(&self) -> bool {
+        self.pace.is_spare
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let now = self.0.began.elapsed().as_millis() as u64;
-        self.0.idle_since_ms.store(now.max(1), Ordering::Relaxed);
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        let now = self.pace.began.elapsed().as_millis() as u64;
+        self.pace.idle_since_ms.store(now.max(1), Ordering::Relaxed);
+        self.pace.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -368,7 +422,7 @@ impl Guarded {
                 Some(deadline) => deadline,
                 None => now + IDLE_TIME,
             };
-            self.quiet.as_mut().reset(next.into());
+            self.quiet.as_mut().reset(next.min(now + IDLE_TIME_CROWDED).into());
         }
     }
 

@@ -17,21 +17,29 @@ use std::time::{Instant, SystemTime};
 use futures_util::FutureExt;
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, GatewayError};
+use gateway_core::limits::QUEUE_TIME;
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 
+use crate::admission::Shed;
 use crate::api::body::ReplyBody;
 use crate::api::egress::Reply;
 use crate::api::ingress::Inbound;
 use crate::api::listen::{Busy, Ends};
 use crate::api::routes::{Action, Family, Found, Row};
-use crate::call::Caller;
+use crate::call::{self, Caller};
 use crate::gateway::Gateway;
 use crate::pipeline;
 use crate::settle::{Record, Settle};
 
 /// Answers any request.
-pub async fn respond(gateway: Arc<Gateway>, request: Request<Incoming>, ends: Ends, busy: Busy) -> Response<ReplyBody> {
+pub async fn respond(
+    gateway: Arc<Gateway>,
+    request: Request<Incoming>,
+    ends: Ends,
+    mut busy: Busy,
+) -> Response<ReplyBody> {
     let arrival = Arrival {
         started: Instant::now(),
         request_id: request_id(),
@@ -41,14 +49,15 @@ pub async fn respond(gateway: Arc<Gateway>, request: Request<Incoming>, ends: En
     };
     let mut route = "none";
     // A request whose handling panics fails alone.
-    let handled = AssertUnwindSafe(dispatch(&gateway, request, ends, &arrival, &mut route)).catch_unwind().await;
+    let handled =
+        AssertUnwindSafe(dispatch(&gateway, request, ends, &arrival, &mut busy, &mut route)).catch_unwind().await;
     let result = handled.unwrap_or_else(|_| {
         Err(GatewayError::new(ErrorKind::Internal, "the gateway failed at this request; its log says why"))
     });
     let mut reply = result.unwrap_or_else(|error| {
         let reply = egress::error(&error, arrival.dialect, &arrival.request_id);
         let settle = Settle::open(gateway.clone(), arrival.started, Record::new(&arrival, route, arrival.dialect));
-        settle.refused(reply.status.as_u16(), error.internal.unwrap_or(error.message));
+        settle.refused(reply.status.as_u16(), error);
         reply
     });
     egress::identify(&mut reply, &gateway, &arrival);
@@ -84,6 +93,7 @@ async fn dispatch(
     request: Request<Incoming>,
     ends: Ends,
     arrival: &Arrival,
+    busy: &mut Busy,
     route: &mut &'static str,
 ) -> Result<Reply, GatewayError> {
     ingress::check_head(&request, ends.local)?;
@@ -96,9 +106,19 @@ async fn dispatch(
     *route = row.name;
     match row.action {
         Action::Complete { dialect, streamed } => {
-            let body =
-                ingress::read_body(arrival.started, &head.headers, body, gateway.config.server.body_limit_bytes).await;
-            let inbound = Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body };
+            let process = &gateway.process;
+            if busy.is_spare() {
+                return Err(process.shed(Shed::Connections));
+            }
+            let deadline = || arrival.started + call::timeout_of(&head.headers).unwrap_or(QUEUE_TIME);
+            let limit = gateway.config.server.body_limit_bytes;
+            // What is too long for any time is told so below.
+            let announced = Some(body.size_hint().lower()).filter(|&length| length <= limit as u64).unwrap_or_default();
+            let admitted = process.admission.admit(announced, deadline).await.map_err(|why| process.shed(why))?;
+            busy.hold(admitted.clone());
+            let charge = |length| admitted.charge_body(length).map_err(|why| process.shed(why));
+            let body = ingress::read_body(arrival.started, &head.headers, body, limit, charge).await;
+            let inbound = Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted };
             Ok(pipeline::handle(gateway.clone(), inbound, dialect, streamed).await)
         }
         Action::ListModels => {

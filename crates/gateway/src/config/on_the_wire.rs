@@ -78,8 +78,14 @@ fn seen(rows: &str, provider: &str, dialect: Dialect, body: &Value) -> Seen {
     let gateway = Arc::new(gateway(rows, &provider.replace("SERVER", &format!("http://{addr}"))));
     let caller = Caller::Address(Ipv4Addr::LOCALHOST.into());
     let arrival = Arrival { started: Instant::now(), request_id: "test".into(), correlation_id: None, dialect, caller };
-    let inbound =
-        Inbound { arrival, route: "test", headers: http::HeaderMap::new(), body: Ok(Bytes::from(body.to_string())) };
+    let admitted = gateway.process.admission.unbounded();
+    let inbound = Inbound {
+        arrival,
+        route: "test",
+        headers: http::HeaderMap::new(),
+        body: Ok(Bytes::from(body.to_string())),
+        admitted,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let reply = runtime.block_on(crate::pipeline::handle(gateway, inbound, dialect, false));
     assert_eq!(reply.status, 200);

@@ -67,6 +67,18 @@ pub struct Server {
     /// Longest request body, in MiB.
     #[schemars(range(min = 1, max = 1024))]
     pub body_limit_mib: u64,
+    /// Requests for answers that are served at a time; more wait for a second at most, and are refused with 503.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_concurrent_requests: u64,
+    /// Open connections of clients; more wait to be accepted. Left out: half of the files that the process may open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: Option<u64>,
+    /// Memory for requests and answers, in MiB; what does not fit is refused with 503. Left out: half of what the machine or
+    /// the container has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 16, max = 1_048_576))]
+    pub memory_limit_mib: Option<u64>,
     /// Seconds that running requests are given to end after a signal to stop.
     #[schemars(range(min = 0, max = 86_400))]
     pub drain_timeout_seconds: f64,
@@ -90,6 +102,9 @@ impl Default for Server {
             tls: None,
             trusted_proxies: Vec::new(),
             body_limit_mib: limits::REQUEST_BODY_MIB_DEFAULT,
+            max_concurrent_requests: limits::CONCURRENT_REQUESTS_DEFAULT,
+            max_connections: None,
+            memory_limit_mib: None,
             drain_timeout_seconds: 30.0,
             allow_anonymous: false,
             admin_key: None,
@@ -159,6 +174,11 @@ pub struct Provider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "capabilities_schema")]
     pub capabilities: Option<Vec<Capability>>,
+    /// Requests that this provider has at a time. Beyond it the next target is asked; the last one is waited for, for a second
+    /// at most. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_concurrent: Option<u64>,
     /// Where the provider departs from its dialect.
     #[serde(skip_serializing_if = "Quirks::is_empty")]
     pub quirks: Quirks,

@@ -53,6 +53,11 @@ pub struct Server {
     #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub trusted_proxies: Vec<IpNet>,
     pub body_limit_bytes: usize,
+    pub max_concurrent_requests: usize,
+    /// None: as many as the process can open files for.
+    pub max_connections: Option<usize>,
+    /// None: as much as the machine has.
+    pub memory_limit_bytes: Option<u64>,
     pub drain_timeout: Duration,
     /// Serve callers without a key on an address that is not loopback. On loopback nobody needs one.
     pub allow_anonymous: bool,
@@ -98,6 +103,8 @@ pub struct Provider {
     /// A bare model name that starts so belongs to this provider.
     pub model_prefixes: Vec<String>,
     pub capabilities: Capabilities,
+    /// None: no limit.
+    pub max_concurrent: Option<usize>,
     pub quirks: Quirks,
     /// Of every model of this provider, in place of the price table; US dollars per 1,000,000 tokens.
     pub price: Option<Price>,

@@ -14,6 +14,7 @@ use gateway_policy::resilience::{BreakerSettings, Health};
 use gateway_policy::routing::{Candidate, Candidates, Turns};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
+use crate::admission::Slots;
 use crate::config::{self, Alias, AliasTarget, Auth};
 use crate::providers::client::Origin;
 use crate::providers::health;
@@ -29,6 +30,8 @@ pub struct Provider {
     pub origin: Arc<Origin>,
     pub price: Option<Price>,
     pub health: Arc<Health>,
+    /// For the requests that it has at a time.
+    pub slots: Arc<Slots>,
     chat: ChatUri,
     /// `Host` and what the vendor wants with every request; the credential is added per attempt.
     headers: HeaderMap,
@@ -151,6 +154,7 @@ impl Provider {
             chat,
             price,
             health: Arc::new(Health::new(now)),
+            slots: Slots::new(usize::MAX),
             headers,
             states: States::new(breakers, credentials.len(), now),
             credentials,
@@ -162,6 +166,7 @@ impl Provider {
     /// with it. **Every state that is to survive a reload is carried over here.**
     fn inherit(&mut self, previous: &Provider) {
         self.origin = previous.origin.clone();
+        self.slots = previous.slots.clone();
         self.health = previous.health.clone();
         // A credential is the same if its name and its key are.
         let places: Vec<Option<usize>> = self

@@ -22,6 +22,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
+use crate::admission::Admitted;
+
 /// Where a provider lives: scheme, host and port.
 #[derive(Debug)]
 pub struct Origin {
@@ -86,6 +88,8 @@ pub enum SendError {
     ConnectTimeout(Duration),
     /// The connection ended after the request may have been sent.
     Broken(String),
+    /// The process can open no more files: nothing is wrong with the provider.
+    NoFiles,
     /// The answer is not HTTP, or its head is too large.
     Malformed(String),
 }
@@ -93,6 +97,7 @@ pub enum SendError {
 impl std::fmt::Display for SendError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            SendError::NoFiles => f.write_str("the process can open no more files"),
             SendError::Connect(text) => write!(f, "cannot connect: {text}"),
             SendError::ConnectTimeout(limit) => write!(f, "no connection within {} s", limit.as_secs_f64()),
             SendError::Broken(text) => write!(f, "the connection broke before the answer began: {text}"),
@@ -173,12 +178,9 @@ impl Client {
 
     async fn connect(&self, origin: &Origin) -> Result<SendRequest<Payload>, SendError> {
         let connecting = async {
-            let io = self
-                .connector
-                .clone()
-                .call(origin.uri.clone())
-                .await
-                .map_err(|error| SendError::Connect(chain(&*error)))?;
+            let io = self.connector.clone().call(origin.uri.clone()).await.map_err(|error| {
+                if is_out_of_files(&*error) { SendError::NoFiles } else { SendError::Connect(chain(&*error)) }
+            })?;
             let (sender, connection) = http1::Builder::new()
                 .max_buf_size(READ_BUFFER_BYTES)
                 .handshake(io)
@@ -249,6 +251,13 @@ fn is_reset(error: &hyper::Error) -> bool {
     io.is_some_and(|io| matches!(io.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe))
 }
 
+/// Whether the process or the machine has reached its number of open files (`EMFILE`, `ENFILE`).
+fn is_out_of_files(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut codes = causes.filter_map(|error| error.downcast_ref::<std::io::Error>()?.raw_os_error());
+    codes.any(|code| matches!(code, 23 | 24))
+}
+
 /// An error with its causes, in one line.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -307,9 +316,15 @@ impl AnswerBody {
         }
     }
 
-    /// The whole body, of at most `limit` bytes. A single piece is passed without a copy.
-    pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
-        let mut next = async || std::future::poll_fn(|cx| self.poll_bytes(cx)).await.transpose();
+    /// The whole body, of at most `limit` bytes, charged to the request as it comes. A single piece is passed without a copy.
+    pub async fn collect(mut self, limit: usize, request: &Admitted) -> Result<Bytes, BodyError> {
+        let mut next = async || {
+            let piece = std::future::poll_fn(|cx| self.poll_bytes(cx)).await.transpose()?;
+            if let Some(bytes) = &piece {
+                request.charge_answer(bytes.len()).map_err(|_| BodyError::NoMemory)?;
+            }
+            Ok::<_, BodyError>(piece)
+        };
         let Some(first) = next().await? else { return Ok(Bytes::new()) };
         let Some(second) = next().await? else {
             return if first.len() > limit { Err(BodyError::TooLong(limit)) } else { Ok(first) };
@@ -332,12 +347,15 @@ impl AnswerBody {
 pub enum BodyError {
     Broken(String),
     TooLong(usize),
+    /// The gateway itself has no room for it now.
+    NoMemory,
 }
 
 impl std::fmt::Display for BodyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             BodyError::Broken(text) => write!(f, "the connection broke in the middle of the answer: {text}"),
+            BodyError::NoMemory => f.write_str("the gateway had no memory for the answer"),
             BodyError::TooLong(limit) => write!(f, "the answer is longer than {limit} bytes"),
         }
     }

@@ -17,6 +17,7 @@ use gateway_policy::resilience::{
 };
 use gateway_policy::routing::signals::{FAILURE_PENALTY, Outstanding, SizeClass};
 
+use crate::admission::Slot;
 use crate::call::Size;
 use crate::gateway::Gateway;
 use crate::providers::catalog::Provider;
@@ -158,14 +159,43 @@ pub struct Permit {
     pass: Option<Pass>,
     begun: Instant,
     answered: Instant,
+    /// The request's place at its provider, until its answer has ended.
+    _slot: Slot,
 }
+
+const UNKNOWN: Closed = Closed { by: ClosedBy::Unknown, until: None };
+const FULL: Closed = Closed { by: ClosedBy::Full, until: None };
 
 impl Permit {
     /// Asks for the right to ask `target` now, for a request of about this `size`. `last`: nobody else can be asked, so that what is closed lets an attempt
     /// through once a second.
     pub fn ask(gateway: &Gateway, target: &Target, size: Size, last: bool, now: Instant) -> Result<Permit, Closed> {
-        let unknown = Closed { by: ClosedBy::Unknown, until: None };
-        let Some(index) = gateway.catalog.index(&target.provider) else { return Err(unknown) };
+        let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
+        let slot = provider.slots.try_acquire().ok_or(FULL)?;
+        Permit::with_slot(gateway, target, size, slot, last, now)
+    }
+
+    /// The same once a place at the provider has become free, which is waited for until `deadline`, and not for long.
+    pub async fn ask_in_turn(
+        gateway: &Gateway,
+        target: &Target,
+        size: Size,
+        deadline: Instant,
+    ) -> Result<Permit, Closed> {
+        let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
+        let slot = provider.slots.acquire(deadline).await.map_err(|_| FULL)?;
+        Permit::with_slot(gateway, target, size, slot, false, Instant::now())
+    }
+
+    fn with_slot(
+        gateway: &Gateway,
+        target: &Target,
+        size: Size,
+        slot: Slot,
+        last: bool,
+        now: Instant,
+    ) -> Result<Permit, Closed> {
+        let Some(index) = gateway.catalog.index(&target.provider) else { return Err(UNKNOWN) };
         let provider = &gateway.catalog.providers()[index];
         let state = provider.state(&target.model);
         let mut out: Option<Closed> = None;
@@ -192,13 +222,14 @@ impl Permit {
                         pass: Some(pass),
                         begun: now,
                         answered: now,
+                        _slot: slot,
                     });
                 }
                 Err(closed) => out = Some(out.map_or(closed, |sooner| sooner.sooner(closed))),
             }
             tried.push(credential);
         }
-        Err(out.unwrap_or(unknown))
+        Err(out.unwrap_or(UNKNOWN))
     }
 
     pub fn target(&self) -> &Target {

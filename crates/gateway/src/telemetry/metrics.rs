@@ -15,8 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::gateway::Gateway;
 use crate::settle::Record;
-use crate::telemetry::log::Log;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -57,6 +57,16 @@ struct CircuitLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LossLabels {
     dialect: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShedLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProviderLabels {
+    provider: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -116,6 +126,12 @@ pub struct Metrics {
     log_lines_dropped: Counter,
     reloads: Family<ReloadLabels, Counter>,
     configuration_loaded: Gauge,
+    shed: Family<ShedLabels, Counter>,
+    pub accept_pauses: Counter,
+    queue: Gauge,
+    memory: Gauge,
+    provider_in_flight: Family<ProviderLabels, Gauge>,
+    provider_queue: Family<ProviderLabels, Gauge>,
     pub in_flight: Gauge,
     pub connections: Gauge,
 }
@@ -142,6 +158,12 @@ impl Metrics {
             log_lines_dropped: Counter::default(),
             reloads: Family::default(),
             configuration_loaded: Gauge::default(),
+            shed: Family::default(),
+            accept_pauses: Counter::default(),
+            queue: Gauge::default(),
+            memory: Gauge::default(),
+            provider_in_flight: Family::default(),
+            provider_queue: Family::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
         };
@@ -203,6 +225,33 @@ impl Metrics {
             Unit::Seconds,
             metrics.configuration_loaded.clone(),
         );
+        registry.register(
+            "gateway_shed_requests",
+            "Requests refused because the gateway had as much to do as it can, by the limit that was met",
+            metrics.shed.clone(),
+        );
+        registry.register(
+            "gateway_accept_pauses",
+            "Moments in which no connection could be accepted",
+            metrics.accept_pauses.clone(),
+        );
+        registry.register("gateway_queued_requests", "Requests waiting to begin", metrics.queue.clone());
+        registry.register_with_unit(
+            "gateway_held_memory",
+            "Memory charged to requests and answers",
+            Unit::Bytes,
+            metrics.memory.clone(),
+        );
+        registry.register(
+            "gateway_provider_requests_in_flight",
+            "Requests that a provider is answering",
+            metrics.provider_in_flight.clone(),
+        );
+        registry.register(
+            "gateway_provider_queued_requests",
+            "Requests waiting for a place at a provider",
+            metrics.provider_queue.clone(),
+        );
         registry.register("gateway_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
         registry.register("gateway_connections", "Open client connections", metrics.connections.clone());
         metrics
@@ -226,6 +275,25 @@ impl Metrics {
     /// `result`: `applied`, `unchanged` or `refused`.
     pub fn reload(&self, result: &'static str) {
         self.reloads.get_or_create(&ReloadLabels { result }).inc();
+    }
+
+    pub fn shed(&self, reason: &'static str) {
+        self.shed.get_or_create(&ShedLabels { reason }).inc();
+    }
+
+    /// What is asked for, not counted.
+    fn look_at(&self, gateway: &Gateway) {
+        let admission = &gateway.process.admission;
+        self.queue.set(admission.requests.waiting() as i64);
+        self.memory.set(admission.memory.used() as i64);
+        // Without the providers of earlier configurations.
+        self.provider_in_flight.clear();
+        self.provider_queue.clear();
+        for provider in gateway.catalog.providers() {
+            let labels = ProviderLabels { provider: provider.name.clone() };
+            self.provider_in_flight.get_or_create(&labels).set(provider.slots.in_use() as i64);
+            self.provider_queue.get_or_create(&labels).set(provider.slots.waiting() as i64);
+        }
     }
 
     pub fn configuration_loaded(&self, at: jiff::Timestamp) {
@@ -274,8 +342,9 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads.
-    pub fn render(&self, log: &Log) -> String {
-        self.log_lines_dropped.inc_by(log.dropped().saturating_sub(self.log_lines_dropped.get()));
+    pub fn render(&self, gateway: &Gateway) -> String {
+        self.look_at(gateway);
+        self.log_lines_dropped.inc_by(gateway.process.log.dropped().saturating_sub(self.log_lines_dropped.get()));
         let mut text = String::with_capacity(16 * 1024);
         if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
             let _ = write!(text, "# encoding failed");

@@ -21,6 +21,8 @@ mod limits;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod routing;

@@ -105,6 +105,11 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
     }
 }
 
+/// A number that the schema has bounded.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 fn secret(hidden: &Option<raw::Hidden>) -> Option<Secret> {
     hidden.as_ref().map(|hidden| hidden.0.clone())
 }

@@ -6,7 +6,7 @@ use gateway_core::secret::Secret;
 use http::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
 
-use super::{Checker, Situation, is_model_name, is_visible_ascii};
+use super::{Checker, Situation, count, is_model_name, is_visible_ascii};
 use crate::config::environment::System;
 use crate::config::problem::{Report, nearest, suggest};
 use crate::config::raw;
@@ -157,6 +157,7 @@ impl<'a> Checker<'a, '_> {
             default_model: said.default_model.clone().or_else(|| said.models.first().cloned()),
             model_prefixes: said.model_prefixes.clone().unwrap_or_default(),
             capabilities: said.capabilities.iter().flatten().copied().collect(),
+            max_concurrent: said.max_concurrent.map(count),
             quirks: Quirks {
                 output_limit: said.quirks.output_limit.unwrap_or_default(),
                 stream_options: said.quirks.stream_options.unwrap_or(true),
@@ -306,6 +307,7 @@ fn complete(said: &mut raw::Provider, pattern: raw::Provider, name: &str) {
         model_prefixes: fill.model_prefixes.or(pattern.model_prefixes),
         default_model: fill.default_model.or(pattern.default_model),
         capabilities: fill.capabilities.or(pattern.capabilities),
+        max_concurrent: fill.max_concurrent,
         quirks: fill.quirks.or(pattern.quirks),
         price: fill.price,
     };

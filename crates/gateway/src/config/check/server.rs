@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Checker, is_visible_ascii, secret};
+use super::{Checker, count, is_visible_ascii, secret};
 use crate::config::raw;
 use crate::config::runtime::{Server, Tls};
 
@@ -33,6 +33,12 @@ impl Checker<'_, '_> {
             }),
         };
         let admin_addr = server.admin_addr.as_deref().and_then(|addr| self.admin_addr(addr, host, server.port));
+        if server.memory_limit_mib.is_some_and(|memory| memory * 3 / 4 < 2 * server.body_limit_mib) {
+            self.warn(
+                &["server", "memory_limit_mib"],
+                "is too little for a body of server.body_limit_mib, which counts twice against three quarters of it",
+            );
+        }
         if let Some(key) = &server.admin_key {
             self.admin_key(&key.0);
         }
@@ -42,6 +48,9 @@ impl Checker<'_, '_> {
             tls: server.tls.as_ref().and_then(|tls| self.tls(tls)),
             trusted_proxies: self.trusted_proxies(&server.trusted_proxies),
             body_limit_bytes: usize::try_from(server.body_limit_mib * 1024 * 1024).unwrap_or(usize::MAX),
+            max_concurrent_requests: count(server.max_concurrent_requests),
+            max_connections: server.max_connections.map(count),
+            memory_limit_bytes: server.memory_limit_mib.map(|mib| mib * 1024 * 1024),
             drain_timeout: Duration::from_secs_f64(server.drain_timeout_seconds),
             allow_anonymous: server.allow_anonymous,
             admin_key: secret(&server.admin_key),

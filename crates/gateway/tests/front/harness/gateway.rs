@@ -67,7 +67,27 @@ impl Gateway {
     }
 
     pub(crate) async fn start_in(folder: TempDir, env: &[(&str, &str)]) -> Gateway {
-        let mut child = command(&folder, env).spawn().unwrap();
+        let command = command(&folder, env);
+        Gateway::run(folder, command).await
+    }
+
+    /// With at most so many open files.
+    pub(crate) async fn start_with_files(yaml: &str, files: u32) -> Gateway {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
+        let plain = command(&folder, &[]);
+        let mut limited = Command::new("/bin/sh");
+        limited.args(["-c", &format!("ulimit -n {files}; exec \"$0\"")]).arg(plain.get_program());
+        limited
+            .current_dir(folder.path())
+            .env_clear()
+            .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Gateway::run(folder, limited).await
+    }
+
+    async fn run(folder: TempDir, mut command: Command) -> Gateway {
+        let mut child = command.spawn().unwrap();
         let (lines, complaints) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(String::new())));
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let (to_lines, to_complaints) = (lines.clone(), complaints.clone());

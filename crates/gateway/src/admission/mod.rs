@@ -1,0 +1,184 @@
+//! Who may begin: how many requests at a time, and how much memory they may hold. What cannot be served is refused early and
+//! cheaply, with a time to come back at; what has begun is never given up for what is new.
+
+mod memory;
+mod slots;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use gateway_core::error::{ErrorKind, GatewayError};
+use gateway_core::limits::REQUEST_BASE_BYTES;
+
+pub use memory::{Memory, Rank, half_of_this_machine};
+pub use slots::{Full, Slot, Slots};
+
+/// Why a request was shed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shed {
+    /// As many requests run as may, and as many wait.
+    Requests,
+    /// It waited, and its turn did not come.
+    Wait,
+    Memory,
+    /// A provider has as many requests as it may, and no other target was left.
+    Provider,
+    /// More connections are open than may be.
+    Connections,
+    /// The process has no files left to open.
+    Files,
+}
+
+impl Shed {
+    /// For metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Shed::Requests => "requests",
+            Shed::Wait => "wait",
+            Shed::Memory => "memory",
+            Shed::Provider => "provider",
+            Shed::Connections => "connections",
+            Shed::Files => "files",
+        }
+    }
+
+    /// For the client. The time to come back at is drawn, so that not all come back together.
+    pub fn error(self) -> GatewayError {
+        let message = match self {
+            Shed::Requests | Shed::Wait => "the gateway has as many requests as it can take; try again shortly",
+            Shed::Memory => "the gateway has no memory left for this request; try again shortly",
+            Shed::Provider => "the provider has as many requests as it may be sent at a time; try again shortly",
+            Shed::Connections => "the gateway has as many connections as it can take; try again shortly",
+            Shed::Files => "the gateway cannot open more connections; try again shortly",
+        };
+        let wait = Duration::from_millis(fastrand::u64(1000..3000));
+        GatewayError::new(ErrorKind::Overloaded, message).retry_after(wait)
+    }
+}
+
+impl From<Full> for Shed {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Queue => Shed::Requests,
+            Full::Waited => Shed::Wait,
+        }
+    }
+}
+
+/// The bounds of the process.
+#[derive(Debug)]
+pub struct Admission {
+    pub requests: Arc<Slots>,
+    pub memory: Memory,
+}
+
+impl Admission {
+    /// Without limits until they are set.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Admission { requests: Slots::new(usize::MAX), memory: Memory::new(u64::MAX) })
+    }
+
+    /// Lets a request in that announces a body of `announced` bytes (0 if it does not say). `deadline` is asked for only if
+    /// the request must wait.
+    pub async fn admit(
+        self: &Arc<Self>,
+        announced: u64,
+        deadline: impl FnOnce() -> Instant,
+    ) -> Result<Arc<Admitted>, Shed> {
+        // What is announced is charged when it comes: an announcement costs nothing, and must not take room from others.
+        if !self.memory.has_room(body_cost(announced), Rank::New) {
+            return Err(Shed::Memory);
+        }
+        let slot = match self.requests.try_acquire() {
+            Some(slot) => slot,
+            None => self.requests.acquire(deadline()).await?,
+        };
+        if !self.memory.charge(REQUEST_BASE_BYTES, Rank::New) {
+            return Err(Shed::Memory);
+        }
+        let admission = self.clone();
+        Ok(Arc::new(Admitted { admission, charged: AtomicU64::new(REQUEST_BASE_BYTES), _slot: Some(slot) }))
+    }
+
+    /// For a request that is not served, only looked at.
+    pub fn unbounded(self: &Arc<Self>) -> Arc<Admitted> {
+        Arc::new(Admitted { admission: self.clone(), charged: AtomicU64::new(0), _slot: None })
+    }
+}
+
+/// What a body of so many bytes holds: its bytes, and as much again for what is made of them.
+fn body_cost(bytes: u64) -> u64 {
+    bytes.saturating_mul(2)
+}
+
+/// A request that was let in: its place, and what it holds. Both are free again when the last part of the request and of its
+/// answer has been dropped.
+#[derive(Debug)]
+pub struct Admitted {
+    admission: Arc<Admission>,
+    charged: AtomicU64,
+    _slot: Option<Slot>,
+}
+
+impl Admitted {
+    /// Charges what a request body that has grown to `bytes` needs beyond the base, which covers a small one.
+    pub fn charge_body(&self, bytes: usize) -> Result<(), Shed> {
+        let needed = body_cost(bytes as u64);
+        let charged = self.charged.load(Ordering::Relaxed);
+        // In steps, so that many small pieces cost few changes of the common number.
+        if needed <= charged { Ok(()) } else { self.charge((needed - charged).max(needed / 4), Rank::New) }
+    }
+
+    /// Charges a part of an answer that is held until all of it is there.
+    pub fn charge_answer(&self, bytes: usize) -> Result<(), Shed> {
+        self.charge(body_cost(bytes as u64), Rank::Begun)
+    }
+
+    fn charge(&self, bytes: u64, rank: Rank) -> Result<(), Shed> {
+        if !self.admission.memory.charge(bytes, rank) {
+            return Err(Shed::Memory);
+        }
+        self.charged.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.admission.memory.release(self.charged.load(Ordering::Relaxed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_request_holds_is_given_back_with_it() {
+        let admission = Admission::new();
+        admission.requests.set_limit(1);
+        admission.memory.set_limit(1 << 20);
+        let deadline = || Instant::now() + Duration::from_millis(1);
+        let request = admission.admit(1000, deadline).await.unwrap();
+        request.charge_body(1000).unwrap();
+        assert_eq!(admission.admit(0, deadline).await.unwrap_err(), Shed::Wait);
+        assert_eq!(admission.memory.used(), REQUEST_BASE_BYTES, "a small body costs nothing more");
+        for length in (0..=300_000).step_by(1000) {
+            request.charge_body(length).unwrap();
+        }
+        assert!((600_000..780_000).contains(&admission.memory.used()), "{}", admission.memory.used());
+        assert_eq!(request.charge_body(400_000), Err(Shed::Memory), "three quarters are for requests");
+        request.charge_answer(100_000).unwrap();
+        assert_eq!(request.charge_answer(200_000), Err(Shed::Memory));
+        assert_eq!(admission.admit(1 << 20, deadline).await.unwrap_err(), Shed::Memory, "before anything is read");
+        drop(request);
+        assert_eq!((admission.memory.used(), admission.requests.in_use()), (0, 0));
+    }
+
+    #[test]
+    fn not_all_are_told_to_come_back_at_once() {
+        let waits: std::collections::HashSet<_> = (0..20).map(|_| Shed::Memory.error().retry_after).collect();
+        assert!(waits.len() > 5, "{waits:?}");
+    }
+}
