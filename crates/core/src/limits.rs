@@ -58,3 +58,5 @@ pub const MEMORY_LIMIT_BYTES_LEAST: u64 = 16 * 1024 * 1024;
 pub const SPARE_CONNECTIONS: usize = 16;
 /// Files that are not connections: listener, log, runtime, configuration.
 pub const RESERVED_FILES: u64 = 64;
+/// How long a provider may take to answer a probe.
+pub const PROBE_TIME: Duration = Duration::from_secs(5);

@@ -22,6 +22,7 @@ use crate::cli;
 use crate::config::{self, Config, Files, LogFormat, LogLevel, Watched};
 use crate::gateway::{Current, Gateway, Process, VERSION};
 use crate::pipeline;
+use crate::providers::probe;
 use crate::reload::Reloader;
 use crate::telemetry::log::{Format, Level, Log};
 
@@ -130,6 +131,7 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
     let lame_duck = tokio::select! {
         () = listen::accept(&listener, &workers, phases.clone(), &current) => Duration::ZERO,
         () = reload => Duration::ZERO,
+        () = probe::run(&current) => Duration::ZERO,
         lame_duck = signalled => lame_duck,
     };
     drop(reloader);

@@ -179,6 +179,11 @@ pub struct Provider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_concurrent: Option<u64>,
+    /// Seconds between questions whether the provider is there (its list of models, which costs nothing), asked where no
+    /// traffic has told. Left out: none is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub probe_seconds: Option<f64>,
     /// Where the provider departs from its dialect.
     #[serde(skip_serializing_if = "Quirks::is_empty")]
     pub quirks: Quirks,

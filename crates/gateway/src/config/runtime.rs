@@ -105,6 +105,8 @@ pub struct Provider {
     pub capabilities: Capabilities,
     /// None: no limit.
     pub max_concurrent: Option<usize>,
+    /// None: it is not probed.
+    pub probe_every: Option<Duration>,
     pub quirks: Quirks,
     /// Of every model of this provider, in place of the price table; US dollars per 1,000,000 tokens.
     pub price: Option<Price>,

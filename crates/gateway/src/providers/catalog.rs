@@ -19,6 +19,7 @@ use crate::config::{self, Alias, AliasTarget, Auth};
 use crate::providers::client::Origin;
 use crate::providers::health;
 use crate::providers::permit::CredentialState;
+use crate::providers::probe::Probed;
 use crate::providers::state::{States, TargetState};
 use crate::settle::Record;
 
@@ -32,6 +33,9 @@ pub struct Provider {
     pub health: Arc<Health>,
     /// For the requests that it has at a time.
     pub slots: Arc<Slots>,
+    pub probed: Arc<Probed>,
+    /// Where a probe asks for its list of models.
+    pub models_uri: Uri,
     chat: ChatUri,
     /// `Host` and what the vendor wants with every request; the credential is added per attempt.
     headers: HeaderMap,
@@ -110,6 +114,8 @@ impl Provider {
         let query: Vec<String> =
             config.query.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+        let models = format!("{}{}{query}", base.path, config.paths.models.replace("{model}", "model"));
+        let models_uri = models.parse().map_err(|error| wrong(&error))?;
         let chat = format!("{}{}{query}", base.path, config.paths.chat);
         let chat = match chat.split_once("{model}") {
             Some((before, behind)) => ChatUri::OfModel(before.to_owned(), behind.to_owned()),
@@ -155,6 +161,8 @@ impl Provider {
             price,
             health: Arc::new(Health::new(now)),
             slots: Slots::new(usize::MAX),
+            probed: Arc::default(),
+            models_uri,
             headers,
             states: States::new(breakers, credentials.len(), now),
             credentials,
@@ -167,6 +175,7 @@ impl Provider {
     fn inherit(&mut self, previous: &Provider) {
         self.origin = previous.origin.clone();
         self.slots = previous.slots.clone();
+        self.probed = previous.probed.clone();
         self.health = previous.health.clone();
         // A credential is the same if its name and its key are.
         let places: Vec<Option<usize>> = self
@@ -258,7 +267,8 @@ impl Provider {
     pub fn health(&self) -> health::Health {
         let now = Instant::now();
         let lanes = self.states.all().into_iter().flat_map(|(_, state)| state.lanes.to_vec());
-        health::Health::of(&self.health.report(now), health::roll_up(lanes.map(|lane| lane.breaker.circuit(now))), now)
+        let circuit = health::roll_up(lanes.map(|lane| lane.breaker.circuit(now)));
+        health::Health::of(&self.health.report(now), circuit, self.probed.verdict(), now)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What traffic has shown of a provider. Passive: nothing is asked of anybody.
+//! What traffic has shown of a provider, and a probe where there was none.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,8 @@ use gateway_policy::resilience::{Circuit, Report};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::providers::probe::Verdict;
 
 /// The health of one provider, as `/v1/providers/{id}/health` tells it. Latencies are milliseconds from the sending of a
 /// request to the first content of its answer.
@@ -28,16 +30,19 @@ pub struct Health {
     pub last_check: Option<String>,
     /// `closed`, `open` or `half_open`.
     pub circuit: &'static str,
+    /// The latest probe; `null` where there was none.
+    pub probe: Option<Verdict>,
 }
 
 impl Health {
     /// `circuit`: of all targets of the provider, see [`roll_up`].
-    pub fn of(report: &Report, circuit: Circuit, now: Instant) -> Health {
+    pub fn of(report: &Report, circuit: Circuit, probe: Option<Verdict>, now: Instant) -> Health {
         let ms = |duration: Option<Duration>| duration.map(|duration| (duration.as_secs_f64() * 1e6).round() / 1e3);
         let heard =
             report.last_heard.and_then(|at| Timestamp::now().checked_sub(now.saturating_duration_since(at)).ok());
+        let is_out = probe.as_ref().is_some_and(|probe| probe.is_out(report.last_heard));
         Health {
-            is_healthy: report.is_healthy && !matches!(circuit, Circuit::Open { .. }),
+            is_healthy: report.is_healthy && !matches!(circuit, Circuit::Open { .. }) && !is_out,
             latency_ms: ms(report.latency),
             latency_p50_ms: ms(report.p50),
             latency_p95_ms: ms(report.p95),
@@ -47,6 +52,7 @@ impl Health {
             last_error: report.last_error.map(|class: FailureClass| class.name().to_owned()),
             last_check: heard.map(crate::telemetry::log::stamp),
             circuit: circuit.name(),
+            probe,
         }
     }
 }

@@ -5,4 +5,5 @@ pub mod catalog;
 pub mod client;
 pub mod health;
 pub mod permit;
+pub mod probe;
 pub mod state;

@@ -344,3 +344,44 @@ async fn without_any_configuration_it_is_a_sandbox_and_says_so() {
     assert_eq!(gateway.exited(Duration::from_secs(5)).await.code(), Some(0));
     assert!(signalled.elapsed() < Duration::from_millis(900), "{:?}", signalled.elapsed());
 }
+
+#[tokio::test]
+async fn a_provider_that_is_probed_is_known_to_be_there_or_not_without_traffic() {
+    let there = simulator::Simulator::start(Config::default(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Gateway::start(&format!(
+        "providers:\n  there: {{dialect: openai_chat, auth: none, base_url: 'http://{}/v1', probe_seconds: 1}}\n  \
+         gone: {{dialect: openai_chat, auth: none, base_url: 'http://{gone}/v1', probe_seconds: 1}}\n  \
+         unasked: {{dialect: openai_chat, auth: none, base_url: 'http://{gone}/v1'}}\n",
+        there.addr()
+    ))
+    .await;
+    let health = async |name: &str| get(gateway.addr, &format!("/v1/providers/{name}/health")).await.json();
+    let began = Instant::now();
+    loop {
+        if health("gone").await["probe"].is_object() && health("there").await["probe"].is_object() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let gone = health("gone").await;
+    assert_eq!((&gone["is_healthy"], &gone["probe"]["is_reachable"]), (&false.into(), &false.into()), "{gone}");
+    assert!(gone["probe"]["error"].as_str().unwrap().contains("cannot connect"), "{gone}");
+    assert_eq!(
+        (&gone["circuit"], &gone["error_count"]),
+        (&"closed".into(), &0.into()),
+        "no traffic, no circuit: {gone}"
+    );
+    // Without a key the simulator refuses; it is there all the same.
+    let well = health("there").await;
+    assert_eq!((&well["is_healthy"], &well["probe"]["is_reachable"]), (&true.into(), &true.into()), "{well}");
+    assert!(well["probe"]["latency_ms"].is_number(), "{well}");
+    assert_eq!(health("unasked").await["probe"], Value::Null);
+    let told = || gateway.events("a provider is not reachable").pop();
+    eventually("a line in the log", Duration::from_secs(5), told).await;
+    assert_eq!(gateway.events("a provider is not reachable").len(), 1, "once, not at every probe");
+    let asked = there.ledger();
+    assert!((1..=5).contains(&asked.len()), "{asked:?}");
+    assert!(asked.iter().all(|asked| asked.method == "GET" && asked.path == "/v1/models"), "{asked:?}");
+}

@@ -1,6 +1,7 @@
 //! `providers`: what an operator said, completed from the vendor's row.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use gateway_core::secret::Secret;
 use http::{HeaderName, HeaderValue};
@@ -157,6 +158,7 @@ impl<'a> Checker<'a, '_> {
             default_model: said.default_model.clone().or_else(|| said.models.first().cloned()),
             model_prefixes: said.model_prefixes.clone().unwrap_or_default(),
             capabilities: said.capabilities.iter().flatten().copied().collect(),
+            probe_every: said.probe_seconds.map(Duration::from_secs_f64),
             max_concurrent: said.max_concurrent.map(count),
             quirks: Quirks {
                 output_limit: said.quirks.output_limit.unwrap_or_default(),
@@ -308,6 +310,7 @@ fn complete(said: &mut raw::Provider, pattern: raw::Provider, name: &str) {
         default_model: fill.default_model.or(pattern.default_model),
         capabilities: fill.capabilities.or(pattern.capabilities),
         max_concurrent: fill.max_concurrent,
+        probe_seconds: fill.probe_seconds,
         quirks: fill.quirks.or(pattern.quirks),
         price: fill.price,
     };
