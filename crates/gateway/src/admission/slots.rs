@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 
 /// A bounded number of places.
 ///
-/// Taking a free one is one exchange of an atomic number. Who finds none waits: in order as long as the queue is short-lived,
-/// and once it has been there for [`QUEUE_TIME`] the latest first and hardly at all, because the oldest have mostly given up
-/// and every answer would be late.
+/// Taking a free one is one exchange of an atomic number. Who finds none waits: in order as long as the queue is short-lived.
+/// Once it has been there for [`QUEUE_TIME`], and until nobody has waited in vain for as long, the latest goes first and nobody
+/// waits for more than a moment, because the oldest have mostly given up and every answer would be late.
 #[derive(Debug)]
 pub struct Slots {
     limit: AtomicUsize,
@@ -27,6 +27,8 @@ struct Queue {
     last_id: u64,
     /// Since when it has not been empty.
     since: Option<Instant>,
+    /// Somebody waited in vain not long ago. Without this a queue that is emptied by refusals would look short-lived.
+    pressed_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,7 @@ struct Waiter {
 impl Queue {
     fn is_standing(&self, now: Instant) -> bool {
         self.since.is_some_and(|since| now.saturating_duration_since(since) >= QUEUE_TIME)
+            || self.pressed_until.is_some_and(|until| now < until)
     }
 }
 
@@ -104,7 +107,13 @@ impl Slots {
                 waiting.over = true;
                 Ok(Slot(self.clone()))
             }
-            _ => Err(Full::Waited),
+            _ => {
+                // A client that is in a hurry says nothing about the queue.
+                if until <= deadline {
+                    self.queue().pressed_until = Some(Instant::now() + QUEUE_TIME);
+                }
+                Err(Full::Waited)
+            }
         }
     }
 
@@ -258,6 +267,10 @@ mod tests {
         let began = Instant::now();
         assert_eq!(slots.acquire(soon()).await.unwrap_err(), Full::Waited);
         assert!(began.elapsed() < QUEUE_TIME / 2, "{:?}", began.elapsed());
+        slots.queue().since = None;
+        let (now, later) = (Instant::now(), Instant::now() + 2 * QUEUE_TIME);
+        assert!(slots.queue().is_standing(now), "also when refusals have emptied the queue in between");
+        assert!(!slots.queue().is_standing(later), "and no longer once nobody has waited in vain");
         let mut new = Box::pin(slots.acquire(soon()));
         assert!(new.as_mut().now_or_never().is_none());
         drop(held);
