@@ -31,6 +31,9 @@ pub enum Shed {
 }
 
 impl Shed {
+    pub const ALL: [Shed; 6] =
+        [Shed::Requests, Shed::Wait, Shed::Memory, Shed::Provider, Shed::Connections, Shed::Files];
+
     /// For metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::admission::Shed;
 use crate::gateway::Gateway;
 use crate::settle::Record;
 
@@ -167,6 +168,13 @@ impl Metrics {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
         };
+        // At zero from the start: a rate has something to begin at.
+        for result in ["applied", "unchanged", "refused"] {
+            metrics.reloads.get_or_create(&ReloadLabels { result });
+        }
+        for reason in Shed::ALL.map(Shed::name) {
+            metrics.shed.get_or_create(&ShedLabels { reason });
+        }
         let registry = &mut metrics.registry;
         registry.register("gateway_requests", "Requests that have ended", metrics.requests.clone());
         registry.register_with_unit(
