@@ -27,10 +27,22 @@ pub(crate) use ensure;
 /// Cases that run at the same time: enough to hide their waits, few enough to leave each one its share of a small machine.
 const AT_ONCE: usize = 24;
 
+/// Requests that a gateway without any traffic asks the same target again for, at the same time.
+const REPEATS_AT_ONCE: usize = 3;
+
 /// Runs all cases and tells of every one that failed.
 pub(crate) async fn all(cases: impl IntoIterator<Item = impl Future<Output = Result<(), String>>>) {
+    run(cases, AT_ONCE).await;
+}
+
+/// The same for cases that depend on a second attempt at the same target.
+pub(crate) async fn all_repeated(cases: impl IntoIterator<Item = impl Future<Output = Result<(), String>>>) {
+    run(cases, REPEATS_AT_ONCE).await;
+}
+
+async fn run(cases: impl IntoIterator<Item = impl Future<Output = Result<(), String>>>, at_once: usize) {
     let cases = futures_util::stream::iter(cases.into_iter().map(Box::pin));
-    let results: Vec<Result<(), String>> = cases.buffer_unordered(AT_ONCE).collect().await;
+    let results: Vec<Result<(), String>> = cases.buffer_unordered(at_once).collect().await;
     assert!(!results.is_empty(), "a table without cases");
     let (count, failed): (usize, Vec<String>) = (results.len(), results.into_iter().filter_map(Result::err).collect());
     assert!(failed.is_empty(), "{} of {count} cases failed:\n{}", failed.len(), failed.join("\n"));
