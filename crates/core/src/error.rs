@@ -340,7 +340,11 @@ mod tests {
         assert!(UpstreamError { message, ..upstream(400, "invalid_request_error", None) }.is_context_overflow());
         let unwanted = upstream(400, "invalid_request_error", Some("content_filter"));
         assert!(unwanted.is_content_refusal() && !unwanted.is_context_overflow());
-        assert_eq!(upstream(403, "", Some("content_filter")).class(), FailureClass::ClientFault, "no fault of the key's");
+        assert_eq!(
+            upstream(403, "", Some("content_filter")).class(),
+            FailureClass::ClientFault,
+            "no fault of the key's"
+        );
         assert!(!upstream(429, "", Some("context_length_exceeded")).is_context_overflow());
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
 use gateway_core::target::Target;
 use gateway_policy::resilience::Reason;
@@ -18,6 +19,7 @@ use serde_json::json;
 
 use crate::attempt::{self, Failure, Good, Notes};
 use crate::call::SharedCall;
+use crate::estimate;
 use crate::gateway::Gateway;
 use crate::providers::permit::{Closed, ClosedBy, Permit};
 use crate::settle::Settle;
@@ -56,6 +58,10 @@ async fn tries(
         let (mut permit, wait) = course.next(settle)?;
         if let Some((length, why)) = wait {
             settle.pause(length, why).await;
+        }
+        if call.counts_tokens && Dialect::from(permit.target().dialect) != call.dialect {
+            // No provider is asked.
+            return estimate::count_tokens(call, permit.target(), settle).map(Good::Whole);
         }
         let mut notes = Notes::default();
         let prepared = match attempt::prepare(gateway, call, &permit, &mut notes) {

@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod conversation;
 mod dispatch;
+mod estimate;
 mod gateway;
 mod pipeline;
 mod providers;

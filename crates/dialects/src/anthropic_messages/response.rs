@@ -83,6 +83,7 @@ pub(super) const WORDS: Words = Words {
     foreign: wire::is_own_block,
     citation: wire::is_own_citation,
     pause_and_sequence: true,
+    call_remarks: false,
 };
 
 pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {

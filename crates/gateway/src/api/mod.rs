@@ -95,11 +95,16 @@ async fn dispatch(
     };
     *route = row.name;
     match row.action {
-        Action::Complete { dialect, streamed } => {
+        Action::Complete { .. } | Action::CountTokens => {
             let body =
                 ingress::read_body(arrival.started, &head.headers, body, gateway.config.server.body_limit_bytes).await;
             let inbound = Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body };
-            Ok(pipeline::handle(gateway.clone(), inbound, dialect, streamed).await)
+            Ok(match row.action {
+                Action::Complete { dialect, streamed } => {
+                    pipeline::handle(gateway.clone(), inbound, dialect, streamed).await
+                }
+                _ => pipeline::count_tokens(gateway.clone(), inbound).await,
+            })
         }
         Action::ListModels => {
             models::list(gateway, models::is_anthropic(family, &head.headers), head.uri.query().unwrap_or_default())

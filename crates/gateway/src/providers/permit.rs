@@ -163,13 +163,7 @@ pub struct Permit {
 impl Permit {
     /// Asks for the right to ask `target` now, for a request of about this `size`. `last`: nobody else can be asked, so that what is closed lets an attempt
     /// through once a second.
-    pub fn ask(
-        gateway: &Gateway,
-        target: &Target,
-        size: Size,
-        last: bool,
-        now: Instant,
-    ) -> Result<Permit, Closed> {
+    pub fn ask(gateway: &Gateway, target: &Target, size: Size, last: bool, now: Instant) -> Result<Permit, Closed> {
         let unknown = Closed { by: ClosedBy::Unknown, until: None };
         let Some(index) = gateway.catalog.index(&target.provider) else { return Err(unknown) };
         let provider = &gateway.catalog.providers()[index];
