@@ -17,6 +17,7 @@ use super::schema;
 use super::wire::{self, object, required};
 use crate::codec::EncodeTarget;
 use crate::json::{Fields, parse_object, wrong};
+use crate::openai_chat::response::to_vec;
 
 // ---- decoding ---------------------------------------------------------------------------------------------------------
 
@@ -231,7 +232,7 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
         body.insert("stream".to_owned(), Value::Bool(true));
     }
     let Names { dropped, approximated, added, tools: tool_names, .. } = names;
-    Encoded { body: Value::Object(body).to_string().into_bytes(), dropped, approximated, added, tool_names }
+    Encoded { body: to_vec(&body), dropped, approximated, added, tool_names }
 }
 
 fn named_field((name, value): (&str, Option<Value>)) -> Option<(String, Value)> {

@@ -40,7 +40,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
     if wire::says_something(choice.logprobs) {
         reader.dropped.push("choices[0].logprobs".to_owned());
     }
-    if let Ok(text) = std::str::from_utf8(bytes) {
+    if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
         unknown(text, &wire::BODY, "", &mut reader.dropped);
     }
     for other in 1..body.choices.as_ref().map_or(0, Vec::len) {
