@@ -171,7 +171,9 @@ impl Conversation {
                 Some(json!({"type": "redacted_thinking", "data": data}))
             }
             PartBody::ToolCall(call) => return self.call(call, part, names),
-            PartBody::Foreign { kind, value } if wire::is_own_block(kind) => Some(names.own_block(value, part.place)),
+            PartBody::Foreign { kind, value } if wire::is_sound_block(kind, value) => {
+                Some(names.own_block(value, part.place))
+            }
             _ => {
                 drop_part(part, names);
                 None
@@ -297,7 +299,7 @@ fn valid_char(c: char) -> char {
 fn encode_input(part: &Part, names: &mut Names) -> Option<Value> {
     let (kind, source, name) = match &part.body {
         PartBody::Text(text) | PartBody::Refusal(text) => return encode_text(text, part, &["cache_control"], names),
-        PartBody::Foreign { kind, value } if wire::is_own_block(kind) => {
+        PartBody::Foreign { kind, value } if wire::is_sound_block(kind, value) => {
             return Some(names.own_block(value, part.place));
         }
         PartBody::Image(media) => ("image", image_source(media), None),
