@@ -528,8 +528,10 @@ fn encode_extra(extra: &Extra, body: &mut Map<String, Value>, names: &mut Names)
             }
             (key, _) if value.is_null() || is_default(key, value) => {}
             ("top_logprobs", _) if value.as_u64() == Some(0) => names.approximate(key),
-            (key, _) if !says_something(value) => names.approximate(key),
+            (key, _) if !says_something(value) => names.approximate(if key.is_empty() { "\"\"" } else { key }),
             ("stream_options", _) => names.drop("stream_options.include_obfuscation"),
+            // A field may be called nothing at all.
+            ("", _) => names.drop("\"\""),
             (key, _) => names.drop(key),
         }
     }

@@ -857,7 +857,8 @@ impl Writer {
                 ("metadata", Value::Object(map)) if stored && map.values().all(Value::is_string) => value.clone(),
                 (known, _) if EXTRAS.contains(&known) && !body.contains_key(known) => value.clone(),
                 _ => {
-                    self.dropped.push(key.clone());
+                    // A field may be called nothing at all.
+                    self.dropped.push(if key.is_empty() { "\"\"".to_owned() } else { key.clone() });
                     continue;
                 }
             };
