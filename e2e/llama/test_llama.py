@@ -137,3 +137,69 @@ def test_a_system_prompt_reaches_the_model(openai_client, anthropic_client, trut
     )
     assert "seven" in chat.choices[0].message.content
     assert message.content[0].text == chat.choices[0].message.content
+
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+CITIES = ["Paris", "Lisbon", "Rome"]
+
+
+def loop_of_openai():
+    """Three turns with a call each, as OpenAI's clients tell them; the model is too small to make calls itself."""
+    messages = []
+    for n, city in enumerate(CITIES):
+        function = {"name": "get_weather", "arguments": json.dumps({"city": city})}
+        messages += [
+            {"role": "user", "content": f"Weather in {city}?"},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": f"c{n}", "type": "function", "function": function}]},
+            {"role": "tool", "tool_call_id": f"c{n}", "content": f"{city}: sunny"},
+        ]
+        if n + 1 < len(CITIES):
+            messages.append({"role": "assistant", "content": f"It is sunny in {city}."})
+    function = {"name": "get_weather", "description": "The weather", "parameters": SCHEMA}
+    return {"messages": messages, "tools": [{"type": "function", "function": function}], "tool_choice": "none"}
+
+
+def loop_of_anthropic():
+    messages = []
+    for n, city in enumerate(CITIES):
+        use = {"type": "tool_use", "id": f"c{n}", "name": "get_weather", "input": {"city": city}}
+        result = {"type": "tool_result", "tool_use_id": f"c{n}", "content": f"{city}: sunny"}
+        messages += [
+            {"role": "user", "content": f"Weather in {city}?"},
+            {"role": "assistant", "content": [use]},
+            {"role": "user", "content": [result]},
+        ]
+        if n + 1 < len(CITIES):
+            messages.append({"role": "assistant", "content": f"It is sunny in {city}."})
+    tools = [{"name": "get_weather", "description": "The weather", "input_schema": SCHEMA}]
+    return {"messages": messages, "tools": tools, "tool_choice": {"type": "none"}}
+
+
+@pytest.fixture(scope="module")
+def loop(llama):
+    """What the server says itself after the three turns, and how many tokens it saw."""
+    chat = openai.OpenAI(base_url=f"{llama}/v1", api_key="none").chat.completions
+    answer = chat.create(**loop_of_openai(), model="gemma", max_tokens=8, temperature=0)
+    assert answer.usage.prompt_tokens > 100, "the tools and the calls are not in the prompt"
+    return answer.choices[0].message.content, answer.usage.prompt_tokens
+
+
+@each_provider
+def test_a_tool_loop_is_the_same_prompt_on_every_way(openai_client, anthropic_client, loop, provider):
+    model = f"{provider}/gemma"
+    chat = openai_client.chat.completions.create(**loop_of_openai(), model=model, max_tokens=8, temperature=0)
+    assert (chat.choices[0].message.content, chat.usage.prompt_tokens) == loop
+    message = anthropic_client.messages.create(**loop_of_anthropic(), model=model, max_tokens=8, extra_body={"temperature": 0})
+    seen = message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0)
+    assert ("".join(block.text for block in message.content), seen) == loop
+
+
+@each_provider
+def test_tokens_are_counted_or_estimated(anthropic_client, loop, provider):
+    raw = anthropic_client.messages.with_raw_response.count_tokens(**loop_of_anthropic(), model=f"{provider}/gemma")
+    counted = raw.parse().input_tokens
+    if provider == "local_anthropic":
+        assert counted == loop[1]
+    else:
+        assert raw.headers["x-gateway-added"] == "input_tokens"
+        assert 0.3 < counted / loop[1] < 3

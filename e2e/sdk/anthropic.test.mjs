@@ -31,18 +31,28 @@ for (const provider of providers("anthropic")) {
     assert.equal(streamed.usage.output_tokens, whole.usage.output_tokens);
   });
 
-  test(`anthropic client to ${provider}: tools are called, streamed, until there is an answer`, async () => {
-    const messages = [{ role: "user", content: "What is the weather in Paris and Tokyo?" }];
-    const first = await client.messages.stream(ask(provider, undefined, { messages, tools })).finalMessage();
-    assert.equal(first.stop_reason, "tool_use");
-    const uses = first.content.filter((block) => block.type === "tool_use");
-    assert.deepEqual(uses.map((use) => use.input.city), ["Paris", "Tokyo"]);
-    messages.push({ role: "assistant", content: first.content });
-    const content = uses.map((use) => ({ type: "tool_result", tool_use_id: use.id, content: `It is sunny in ${use.input.city}.` }));
-    messages.push({ role: "user", content });
-    const last = await client.messages.stream(ask(provider, undefined, { messages, tools })).finalMessage();
-    assert.equal(last.stop_reason, "end_turn");
-    assert.match(textOf(last), /sunny in Paris.*sunny in Tokyo/);
+  test(`anthropic client to ${provider}: tools in a loop of three turns, streamed`, async () => {
+    const messages = [];
+    const turns = [["Paris", "Tokyo"], ["Lisbon"], ["Rome"]];
+    for (const cities of turns) {
+      messages.push({ role: "user", content: `What is the weather in ${cities.join(" and ")}?` });
+      const first = await client.messages.stream(ask(provider, undefined, { messages, tools })).finalMessage();
+      assert.equal(first.stop_reason, "tool_use");
+      const uses = first.content.filter((block) => block.type === "tool_use");
+      assert.deepEqual(uses.map((use) => use.input.city), cities);
+      messages.push({ role: "assistant", content: first.content });
+      const result = (use) => ({ type: "tool_result", tool_use_id: use.id, content: `It is sunny in ${use.input.city}.` });
+      messages.push({ role: "user", content: uses.map(result) });
+      const last = await client.messages.stream(ask(provider, undefined, { messages, tools })).finalMessage();
+      assert.equal(last.stop_reason, "end_turn");
+      for (const city of cities) assert.match(textOf(last), new RegExp(`sunny in ${city}`));
+      messages.push({ role: "assistant", content: last.content });
+    }
+  });
+
+  test(`anthropic client to ${provider}: tokens are counted`, async () => {
+    const counted = await client.messages.countTokens({ model: model(provider), messages: question });
+    assert.ok(counted.input_tokens > 4 && counted.input_tokens < 40, `${counted.input_tokens} tokens`);
   });
 
   test(`anthropic client to ${provider}: an error within a stream is thrown`, async () => {

@@ -64,6 +64,25 @@ for (const provider of providers("openai")) {
     assert.match(text, /sunny in Tokyo/);
   });
 
+  test(`openai client to ${provider}: thinking and tools in a loop of three turns`, throughGateway, async () => {
+    const messages = [];
+    for (const cities of [["Paris", "Tokyo"], ["Lisbon"], ["Rome"]]) {
+      messages.push({ role: "user", content: `What is the weather in ${cities.join(" and ")}?` });
+      const asked = { model: model(provider), messages, tools, reasoning_effort: "low" };
+      const first = (await client.chat.completions.create(asked)).choices[0];
+      assert.equal(first.finish_reason, "tool_calls");
+      messages.push(first.message);
+      for (const call of first.message.tool_calls) {
+        const { city } = JSON.parse(call.function.arguments);
+        messages.push({ role: "tool", tool_call_id: call.id, content: `It is sunny in ${city}.` });
+      }
+      const last = (await client.chat.completions.create(asked)).choices[0];
+      assert.equal(last.finish_reason, "stop");
+      for (const city of cities) assert.match(last.message.content, new RegExp(`sunny in ${city}`));
+      messages.push(last.message);
+    }
+  });
+
   test(`openai client to ${provider}: a forced tool is called`, async () => {
     const whole = await client.chat.completions.create({
       model: model(provider),

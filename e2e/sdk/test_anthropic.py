@@ -132,6 +132,47 @@ def test_tools_in_a_loop(client, ledger, provider, streamed):
                 assert block["content"] in seen
 
 
+@through_gateway
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_name_that_is_too_long_for_openai_is_the_clients_own_again(client, ledger, streamed):
+    tool = WEATHER | {"name": "get_weather_" + "of_a_city_" * 8}
+    messages = [{"role": "user", "content": "What is the weather in Lisbon?"}]
+    for turn in range(3):
+        asked = ask("openai", messages=messages, tools=[tool], tool_choice={"type": "tool", "name": tool["name"]})
+        if streamed:
+            with client.messages.stream(**asked) as stream:
+                answer = stream.get_final_message()
+        else:
+            answer = client.messages.create(**asked)
+        (use,) = [block for block in answer.content if block.type == "tool_use"]
+        assert use.name == tool["name"]
+        messages.append({"role": "assistant", "content": [block.model_dump(exclude_unset=True) for block in answer.content]})
+        result = {"type": "tool_result", "tool_use_id": use.id, "content": "It is sunny."}
+        messages.append({"role": "user", "content": [result]})
+        seen = ledger.calls()[turn]["request"]
+        sent = seen["tools"][0]["function"]["name"]
+        assert len(sent) <= 64 and seen["tool_choice"]["function"]["name"] == sent
+        told = [call["function"]["name"] for message in seen["messages"] for call in message.get("tool_calls", [])]
+        assert told == [sent] * turn
+
+
+@each_base
+@each_provider("anthropic")
+def test_tokens_are_counted(gateway, ledger, base, provider):
+    client = anthropic.Anthropic(base_url=gateway + base, api_key="sk-of-the-client", max_retries=0)
+    asked = {"model": model(provider), "messages": QUESTION, "tools": [WEATHER], "system": "Be brief."}
+    raw = client.messages.with_raw_response.count_tokens(**asked)
+    counted = raw.parse().input_tokens
+    answer = client.messages.create(**asked, max_tokens=50)
+    if provider == "anthropic":
+        assert counted == input_tokens(answer.usage)
+        assert "x-gateway-added" not in raw.headers
+    else:
+        assert raw.headers["x-gateway-added"] == "input_tokens"
+        assert 0.5 < counted / input_tokens(answer.usage) < 2
+        assert len(ledger.calls()) == 1, "nobody was asked for an estimate"
+
+
 @each_provider("anthropic")
 def test_a_forced_tool_is_called(client, provider):
     answer = client.messages.create(**ask(provider, tools=[WEATHER], tool_choice={"type": "tool", "name": "get_weather"}))

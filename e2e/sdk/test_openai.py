@@ -145,6 +145,82 @@ def test_tools_in_a_loop(client, ledger, provider, streamed):
             assert seen.count(called["id"]) == 2
 
 
+@through_gateway
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@each_provider("openai")
+def test_thinking_and_tools_in_a_loop(client, ledger, provider, streamed):
+    """Anthropic wants thoughts back with the calls that they led to, and OpenAI's clients cannot send them: in the turns that
+    answer calls it is not asked to think, and the client is told so."""
+    messages = [{"role": "user", "content": "What is the weather in Paris and Tokyo?"}]
+    for question in (None, "What is the weather in Lisbon?", "What is the weather in Rome?"):
+        if question:
+            messages.append({"role": "user", "content": question})
+        for finish in ("tool_calls", "stop"):
+            asked = {"model": model(provider), "messages": messages, "tools": [WEATHER], "reasoning_effort": "low"}
+            raw = client.chat.completions.with_raw_response.create(**asked, stream=streamed)
+            if streamed:
+                chunks = list(raw.parse())
+                assert finish_reasons(chunks) == [finish]
+                message = {"role": "assistant", "content": text_of(chunks) or None}
+                pieces = [piece for chunk in chunks for choice in chunk.choices for piece in choice.delta.tool_calls or []]
+                calls = {}
+                for piece in pieces:
+                    name, arguments = piece.function.name, piece.function.arguments
+                    call = calls.setdefault(piece.index, {"id": piece.id, "name": name, "arguments": ""})
+                    call["arguments"] += arguments or ""
+                calls = list(calls.values())
+            else:
+                choice = raw.parse().choices[0]
+                assert choice.finish_reason == finish
+                message = {"role": "assistant", "content": choice.message.content}
+                calls = [
+                    {"id": call.id, "name": call.function.name, "arguments": call.function.arguments}
+                    for call in choice.message.tool_calls or []
+                ]
+            if calls:
+                message["tool_calls"] = [
+                    {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
+                    for call in calls
+                ]
+            messages.append(message)
+            for call in calls:
+                city = json.loads(call["arguments"])["city"]
+                messages.append({"role": "tool", "tool_call_id": call["id"], "content": f"It is sunny in {city}."})
+            if provider == "anthropic":
+                after_tools = finish == "stop" or question is not None
+                thinks = "thinking" in ledger.calls()[-1]["request"]
+                named = "reasoning_effort" in raw.headers.get("x-gateway-dropped", "").split(", ")
+                assert thinks != named, "either it thinks, or the client is told that it does not"
+                assert thinks or after_tools
+    assert [call["status"] for call in ledger.calls()] == [200] * 6
+
+
+@through_gateway
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", ["weather.get/today", "get_weather_" + "of_a_city_" * 12], ids=["dotted", "long"])
+def test_names_of_tools_that_the_provider_refuses_are_the_clients_own_again(client, ledger, name, streamed):
+    tool = {"type": "function", "function": WEATHER["function"] | {"name": name}}
+    messages = [{"role": "user", "content": "What is the weather in Lisbon?"}]
+    for turn in range(2):
+        asked = {"model": model("anthropic"), "messages": messages, "tools": [tool], "tool_choice": "required"}
+        if streamed:
+            with client.chat.completions.stream(**asked) as stream:
+                for _ in stream:
+                    pass
+                message = stream.get_final_completion().choices[0].message
+        else:
+            message = client.chat.completions.create(**asked).choices[0].message
+        (call,) = message.tool_calls
+        assert call.function.name == name
+        called = {"role": "assistant", "tool_calls": [call.model_dump(include={"id", "type", "function"})]}
+        messages += [called, {"role": "tool", "tool_call_id": call.id, "content": "It is sunny."}]
+        seen = ledger.calls()[turn]["request"]
+        assert seen["tools"][0]["name"] != name
+        uses = [block for sent in seen["messages"] if isinstance(sent["content"], list) for block in sent["content"]]
+        uses = [block["name"] for block in uses if block["type"] == "tool_use"]
+        assert uses == [seen["tools"][0]["name"]] * turn
+
+
 @each_provider("openai")
 def test_a_forced_tool_is_called(client, provider):
     answer = client.chat.completions.create(

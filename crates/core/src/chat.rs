@@ -10,6 +10,7 @@ use serde_json::{Number, Value};
 
 use crate::Extra;
 use crate::event::{Block, Delta, StreamEvent};
+use crate::tool_names::ToolNames;
 use crate::usage::Usage;
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -106,6 +107,9 @@ pub enum PartBody {
         value: Value,
     },
 }
+
+/// The member of a tool call under which Gemini keeps what must return with the call, such as the signature of its thoughts.
+pub const CALL_REMARK: &str = "extra_content";
 
 /// `arguments` is JSON text as the model wrote it: possibly empty, possibly cut off by a token limit, never reformatted.
 #[derive(Debug, Clone, PartialEq)]
@@ -224,6 +228,8 @@ pub struct Encoded {
     pub approximated: Vec<String>,
     /// Names of what the provider's dialect demands and the client did not write.
     pub added: Vec<String>,
+    /// Tools of which the provider is told under another name; its answer must be given the client's own back.
+    pub tool_names: ToolNames,
 }
 
 /// A whole answer. Anthropic's blocks, OpenAI's first choice.
@@ -280,7 +286,9 @@ impl ChatResponse {
                 ),
                 PartBody::RedactedReasoning(data) => (Block::RedactedReasoning(data), Vec::new()),
                 PartBody::ToolCall(call) => {
-                    (Block::ToolCall { id: call.id, name: call.name }, vec![Delta::Arguments(call.arguments)])
+                    let remark = part.extra.get(CALL_REMARK).cloned().map(Delta::CallRemark);
+                    let deltas = remark.into_iter().chain([Delta::Arguments(call.arguments)]).collect();
+                    (Block::ToolCall { id: call.id, name: call.name }, deltas)
                 }
                 PartBody::Foreign { kind, value } => (Block::Foreign { kind, value }, Vec::new()),
                 // A model does not answer with these.

@@ -28,6 +28,8 @@ pub enum StreamEvent {
     Dropped(Cow<'static, str>),
     /// The latest count; a later one replaces it.
     Usage(Usage),
+    /// The gateway's own count, where the provider told none or not all of it. Named to the client as added.
+    EstimatedUsage(Usage),
     /// Once, after the last block.
     Finish(FinishReason),
     /// The provider gave up in the middle.
@@ -60,6 +62,8 @@ pub enum Delta {
     Text(String),
     Reasoning(String),
     Signature(String),
+    /// What the provider wants back with the call, as it said it (see [`crate::chat::CALL_REMARK`]).
+    CallRemark(Value),
     /// JSON text, to be concatenated.
     Arguments(String),
     /// A citation or annotation of the text, in the provider's own shape.

@@ -9,6 +9,7 @@ pub mod event;
 pub mod limits;
 pub mod secret;
 pub mod target;
+pub mod tool_names;
 pub mod usage;
 
 /// Fields that a dialect carries and the canonical model has no word for, in the order in which they came.

@@ -19,17 +19,21 @@ pub(crate) struct Words {
     pub(crate) citation: fn(&Value) -> bool,
     /// That a server-side loop paused, and which stop sequence was met.
     pub(crate) pause_and_sequence: bool,
+    /// What a provider wants back with a tool call.
+    pub(crate) call_remarks: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Losses {
     words: &'static Words,
     names: Vec<Cow<'static, str>>,
+    /// The usage is the gateway's own count.
+    pub(crate) estimated: bool,
 }
 
 impl Losses {
     pub(crate) fn new(words: &'static Words) -> Self {
-        Losses { words, names: Vec::new() }
+        Losses { words, names: Vec::new(), estimated: false }
     }
 
     /// Names of what a client that knows these words does not get of an answer.
@@ -44,11 +48,15 @@ impl Losses {
         let words = self.words;
         match event {
             StreamEvent::Dropped(name) => self.add(name.clone()),
+            StreamEvent::EstimatedUsage(_) => self.estimated = true,
             StreamEvent::BlockStart(Block::RedactedReasoning(_)) if !words.sealed_thoughts => {
                 self.add("redacted_thinking");
             }
             StreamEvent::BlockStart(Block::Foreign { kind, .. }) if !(words.foreign)(kind) => self.add(kind.clone()),
             StreamEvent::Delta(Delta::Signature(_)) if !words.sealed_thoughts => self.add("signature"),
+            StreamEvent::Delta(Delta::CallRemark(_)) if !words.call_remarks => {
+                self.add("choices[0].message.tool_calls.extra_content");
+            }
             StreamEvent::Delta(Delta::Citation(citation)) if !(words.citation)(citation) => self.add("citations"),
             StreamEvent::Finish(FinishReason::Other(_)) => self.add("stop_reason"),
             StreamEvent::Finish(FinishReason::Pause) if !words.pause_and_sequence => self.add("stop_reason"),
@@ -66,7 +74,11 @@ impl Losses {
         }
     }
 
+    /// Comments that say what is missing in a stream, and what was added.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        if self.estimated {
+            out.extend_from_slice(b": x-gateway-added: usage\n\n");
+        }
         if !self.names.is_empty() {
             let names = self.names.join(", ").replace(['\r', '\n'], " ");
             out.extend_from_slice(format!(": x-gateway-dropped: {names}\n\n").as_bytes());

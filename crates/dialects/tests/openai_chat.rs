@@ -89,7 +89,9 @@ fn blocks(events: &[StreamEvent]) -> Vec<(String, String)> {
                 match delta {
                     Delta::Text(piece) | Delta::Reasoning(piece) | Delta::Arguments(piece) => text.push_str(piece),
                     Delta::Signature(piece) => text.push_str(&format!("<{piece}>")),
-                    Delta::Citation(value) | Delta::Foreign(value) => text.push_str(&value.to_string()),
+                    Delta::Citation(value) | Delta::Foreign(value) | Delta::CallRemark(value) => {
+                        text.push_str(&value.to_string())
+                    }
                 }
             }
             StreamEvent::BlockEnd => blocks.push(open.take().expect("an end without a start")),

@@ -127,7 +127,7 @@ fn said(events: &[StreamEvent]) -> (String, Vec<String>, Option<Usage>, Option<F
                 blocks.last_mut().unwrap().push_str(text);
             }
             StreamEvent::Delta(other) => panic!("{other:?}"),
-            StreamEvent::Usage(now) => usage = Some(*now),
+            StreamEvent::Usage(now) | StreamEvent::EstimatedUsage(now) => usage = Some(*now),
             StreamEvent::Finish(reason) => finish = Some(reason.clone()),
             StreamEvent::BlockEnd | StreamEvent::Ping | StreamEvent::Dropped(_) | StreamEvent::Error(_) => {}
         }

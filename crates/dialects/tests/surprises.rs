@@ -23,6 +23,8 @@ struct Said {
     /// Id, name, arguments.
     calls: Vec<(String, String, String)>,
     foreign: Vec<String>,
+    /// What a provider wants back with its calls.
+    remarks: Vec<Value>,
     redacted: Vec<String>,
     citations: usize,
     usage: Option<Usage>,
@@ -48,7 +50,8 @@ fn said(from: &str, sse: &str) -> Said {
             StreamEvent::Delta(Delta::Signature(text)) => said.signature += &text,
             StreamEvent::Delta(Delta::Arguments(text)) => said.calls.last_mut().unwrap().2 += &text,
             StreamEvent::Delta(Delta::Citation(_)) => said.citations += 1,
-            StreamEvent::Usage(usage) => said.usage = Some(usage),
+            StreamEvent::Delta(Delta::CallRemark(remark)) => said.remarks.push(remark),
+            StreamEvent::Usage(usage) | StreamEvent::EstimatedUsage(usage) => said.usage = Some(usage),
             StreamEvent::Finish(finish) => said.finish = Some(finish),
             StreamEvent::Dropped(name) => said.dropped.push(name.into_owned()),
             StreamEvent::Error(error) => said.error = Some(error),
@@ -377,8 +380,32 @@ fn a_signature_beside_a_call_is_told() {
     let (said, dropped) = as_message(json!({"message": {"tool_calls": call}}));
     assert_eq!(dropped, ["choices[0].message.tool_calls.extra_content"]);
     assert!(said["content"][0]["id"].as_str().unwrap().starts_with("call_"), "an id is made where there is none");
+    let events = [delta(json!({"tool_calls": call})), end("tool_calls"), DONE.to_owned()].concat();
+    assert!(
+        stream("chat", "messages", &[events.as_bytes()])
+            .contains("dropped: choices[0].message.tool_calls.extra_content\n")
+    );
+}
+
+#[test]
+fn a_signature_beside_a_call_reaches_a_client_that_can_send_it_back() {
+    let signature = json!({"google": {"thought_signature": "s"}});
+    let call =
+        json!([{"index": 0, "id": "a", "extra_content": signature, "function": {"name": "f", "arguments": "{}"}}]);
+    let body = json!({"id": "c", "choices": [{"message": {"tool_calls": call}, "finish_reason": "stop"}]});
+    let (said, dropped) = whole("chat", "native", &body);
+    assert_eq!((&said["tool_calls"][0]["extra_content"], dropped), (&signature, vec![]));
     let seen = chat(&[delta(json!({"tool_calls": call})), end("tool_calls")]);
-    assert_eq!(seen.dropped, ["choices[0].message.tool_calls.extra_content"]);
+    assert_eq!((seen.remarks, seen.dropped), (vec![signature.clone()], vec![]));
+    let events = [delta(json!({"tool_calls": call})), end("tool_calls"), DONE.to_owned()].concat();
+    let written = stream("chat", "native", &[events.as_bytes()]);
+    assert!(written.contains(&format!("\"extra_content\":{signature}")) && !written.contains("dropped"), "{written}");
+    // Back it goes.
+    let answered = json!({"role": "assistant", "content": null, "tool_calls": said["tool_calls"]});
+    let messages =
+        json!([{"role": "user", "content": "Q"}, answered, {"role": "tool", "tool_call_id": "a", "content": "R"}]);
+    let (asked, encoded) = request("native", "chat", &json!({"messages": messages})).unwrap();
+    assert_eq!((&asked["messages"][1]["tool_calls"][0]["extra_content"], encoded.dropped), (&signature, vec![]));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError, UpstreamError};
 use gateway_core::limits::{ERROR_BODY_BYTES, RESPONSE_BODY_BYTES};
 use gateway_core::target::Target;
+use gateway_core::tool_names::ToolNames;
 use gateway_core::usage::Usage;
 use gateway_dialects::codec::{self, EncodeTarget, Glance};
 use gateway_policy::pricing::Price;
@@ -22,6 +23,7 @@ use crate::admission::Shed;
 use crate::api::egress::REPLY_HEADERS;
 use crate::call::SharedCall;
 use crate::config::{OnUnsupported, Quirks};
+use crate::estimate;
 use crate::gateway::Gateway;
 use crate::providers::catalog::Facts;
 use crate::providers::client::{AnswerBody, BodyError, Payload, SendError};
@@ -85,6 +87,8 @@ pub struct Notes {
     /// When the provider had had its say.
     pub said: Option<Instant>,
     pub usage: Option<Usage>,
+    /// The provider told none: it is the gateway's own count.
+    pub usage_estimated: bool,
     pub finish: Option<FinishReason>,
 }
 
@@ -182,6 +186,8 @@ pub struct Prepared {
     payload: Payload,
     uri: Uri,
     limits: Limits,
+    /// Names of tools that the answer must be given back.
+    tool_names: ToolNames,
     /// The provider speaks the client's dialect.
     same: bool,
 }
@@ -191,12 +197,17 @@ pub fn prepare(gateway: &Gateway, call: &SharedCall, permit: &Permit, notes: &mu
     let (target, provider) = (permit.target(), permit.provider(gateway));
     let client_fault = |error| Failure::Gateway { class: FailureClass::ClientFault, error };
     let facts = gateway.catalog.facts(provider, &target.model);
-    let uri = provider.chat_uri(&target.model).map_err(client_fault)?;
+    let uri = match call.counts_tokens {
+        true => provider.count_tokens_uri(&target.model),
+        false => provider.chat_uri(&target.model),
+    }
+    .map_err(client_fault)?;
     let same = Dialect::from(target.dialect) == call.dialect;
-    let payload = encode(gateway, call, target, &facts, provider.config.quirks, same, notes).map_err(client_fault)?;
+    let (payload, tool_names) =
+        encode(gateway, call, target, &facts, provider.config.quirks, same, notes).map_err(client_fault)?;
     let limits = Limits::of(gateway, call, &facts);
     notes.price = facts.price;
-    Ok(Prepared { payload, uri, limits, same })
+    Ok(Prepared { payload, uri, limits, tool_names, same })
 }
 
 /// Asks the target of `permit`.
@@ -207,7 +218,7 @@ pub async fn one(
     prepared: Prepared,
     notes: &mut Notes,
 ) -> Result<Good, Failure> {
-    let Prepared { payload, uri, limits, same } = prepared;
+    let Prepared { payload, uri, limits, tool_names, same } = prepared;
     let (target, provider) = (permit.target(), permit.provider(gateway));
     let quirks = provider.config.quirks;
     let forwarded = if same { &call.forwarded } else { &HeaderMap::new() };
@@ -239,7 +250,7 @@ pub async fn one(
             Writer::Same { drop_usage: asks_usage(call, quirks) && call.envelope.include_usage != Some(true) }
         } else {
             let answer = crate::pipeline::answer(gateway, call, target);
-            Writer::Translate(codec::client(call.dialect).stream_encoder(answer))
+            Writer::Translate(codec::client(call.dialect).stream_encoder(answer), tool_names)
         };
         return open_stream(gateway, call, target, body, passed_headers(&head.headers, same), &limits, writer)
             .await
@@ -253,7 +264,7 @@ pub async fn one(
             Ok(Ok(body)) => body,
         };
     notes.said = Some(Instant::now());
-    whole(call, target, &head.headers, body, same, notes).map(Good::Whole)
+    whole(call, target, &head.headers, body, same, &tool_names, notes).map(Good::Whole)
 }
 
 /// Until when the parts of an answer must have come.
@@ -290,9 +301,10 @@ fn encode(
     quirks: Quirks,
     same: bool,
     notes: &mut Notes,
-) -> Result<Payload, GatewayError> {
+) -> Result<(Payload, ToolNames), GatewayError> {
     if same {
-        return Ok(Payload::new(call.envelope.splice(&call.body, &target.model, asks_usage(call, quirks))));
+        let pieces = call.envelope.splice(&call.body, &target.model, asks_usage(call, quirks));
+        return Ok((Payload::new(pieces), ToolNames::default()));
     }
     let to = EncodeTarget {
         model: &target.model,
@@ -314,7 +326,7 @@ fn encode(
     notes.dropped = encoded.dropped;
     notes.approximated = encoded.approximated;
     notes.added = encoded.added;
-    Ok(Payload::new(vec![Bytes::from(encoded.body)]))
+    Ok((Payload::new(vec![Bytes::from(encoded.body)]), encoded.tool_names))
 }
 
 fn class_of(error: &SendError) -> FailureClass {
@@ -374,18 +386,25 @@ fn whole(
     headers: &HeaderMap,
     body: Bytes,
     same: bool,
+    tool_names: &ToolNames,
     notes: &mut Notes,
 ) -> Result<Whole, Failure> {
     let codec = codec::provider(target.dialect);
-    let read = if same {
+    let read = if call.counts_tokens && estimate::is_count(&body) {
+        let headers = passed_headers(headers, same);
+        return Ok(Whole { target: target.clone(), headers, body: WholeBody::Same(body) });
+    } else if call.counts_tokens {
+        Err(codec.decode_error(200, &body))
+    } else if same {
         codec.glance(&body).map(|glance| (glance, None))
     } else {
-        codec.decode_response(&body).map(|response| {
+        codec.decode_response(&body).map(|mut response| {
+            tool_names.restore(&mut response);
             let glance = Glance { finish: response.finish.clone(), usage: response.usage };
             (glance, Some(Box::new(response)))
         })
     };
-    let (glance, response) = match read {
+    let (glance, mut response) = match read {
         Ok(read) => read,
         // What is no JSON is no error of the provider's either, and is not quoted: it may be half an answer.
         Err(_) if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_err() => {
@@ -400,6 +419,17 @@ fn whole(
         }
     };
     notes.usage = glance.usage;
+    if notes.usage.is_none() {
+        notes.usage = match response.as_mut() {
+            Some(response) => {
+                response.usage = Some(estimate::of_answer(call, response));
+                response.usage
+            }
+            None => codec.decode_response(&body).ok().map(|response| estimate::of_answer(call, &response)),
+        };
+        notes.usage_estimated = notes.usage.is_some();
+        notes.added.extend(notes.usage_estimated.then(|| "usage".to_owned()));
+    }
     notes.finish = glance.finish;
     let body = match response {
         None => WholeBody::Same(body),

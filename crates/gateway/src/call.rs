@@ -10,6 +10,7 @@ use gateway_core::chat::ChatRequest;
 use gateway_core::dialect::Dialect;
 use gateway_core::error::GatewayError;
 use gateway_core::target::{Capabilities, Capability, Strategy};
+use gateway_dialects::anthropic_messages;
 use gateway_dialects::codec;
 use gateway_dialects::envelope::Envelope;
 use gateway_dialects::native;
@@ -52,6 +53,8 @@ pub struct Call {
     pub body: Bytes,
     pub envelope: Envelope,
     pub stream: bool,
+    /// The client wants to know how many tokens its prompt has, and no answer to it.
+    pub counts_tokens: bool,
     pub hints: Hints,
     pub user: Option<String>,
     pub metadata: Option<Value>,
@@ -79,6 +82,7 @@ impl Call {
             user,
             body,
             stream: envelope.stream || streamed,
+            counts_tokens: false,
             envelope,
             hints: Hints::default(),
             metadata: None,
@@ -111,13 +115,24 @@ impl Call {
         Ok(call)
     }
 
+    /// The same prompt, to be counted and not answered.
+    pub fn counting(self) -> Call {
+        Call { counts_tokens: true, stream: false, ..self }
+    }
+
     pub fn model(&self) -> Option<&str> {
         self.envelope.model.as_deref()
     }
 
     /// The request in canonical form; decoded when first asked for.
     pub fn chat(&self) -> Result<&ChatRequest, GatewayError> {
-        let decode = || codec::client(self.dialect).decode_request(&self.body).map(Box::new).map_err(Box::new);
+        let decode = || {
+            let read = match self.counts_tokens {
+                true => anthropic_messages::decode_prompt(&self.body),
+                false => codec::client(self.dialect).decode_request(&self.body),
+            };
+            read.map(Box::new).map_err(Box::new)
+        };
         match self.chat.get_or_init(decode) {
             Ok(chat) => Ok(chat),
             Err(error) => Err((**error).clone()),
@@ -128,6 +143,11 @@ impl Call {
     pub fn size(&self) -> Size {
         let output = tokens::expected_output(self.envelope.max_tokens, false);
         Size { input: self.body.len() as u64 / 4, output }
+    }
+
+    /// The tokens of the prompt, by the gateway's own rule.
+    pub fn prompt_tokens(&self) -> u64 {
+        self.chat().map_or_else(|_| tokens::text(&self.body), tokens::chat)
     }
 
     /// How large the request probably is, from its bytes alone.

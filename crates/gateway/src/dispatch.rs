@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
 use gateway_core::target::Target;
 use gateway_core::usage::{NanoUsd, Usage};
@@ -20,6 +21,7 @@ use serde_json::json;
 use crate::admission::Shed;
 use crate::attempt::{self, Failure, Good, Notes, Prepared};
 use crate::call::{SharedCall, Size};
+use crate::estimate;
 use crate::gateway::Gateway;
 use crate::providers::permit::{Closed, ClosedBy, Permit};
 use crate::settle::{Outcome, Settle};
@@ -61,6 +63,10 @@ async fn tries(
         };
         if let Some((length, why)) = wait {
             settle.pause(length, why).await;
+        }
+        if call.counts_tokens && Dialect::from(permit.target().dialect) != call.dialect {
+            // No provider is asked.
+            return estimate::count_tokens(call, permit.target(), settle).map(Good::Whole);
         }
         let mut notes = Notes::default();
         let prepared = match attempt::prepare(gateway, call, &permit, &mut notes) {

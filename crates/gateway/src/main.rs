@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod conversation;
 mod dispatch;
+mod estimate;
 mod gateway;
 mod pipeline;
 mod providers;

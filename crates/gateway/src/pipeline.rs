@@ -24,10 +24,25 @@ use crate::settle::{Outcome, Record, Settle};
 
 /// Answers one request for a completion, in the dialect of its client.
 pub async fn handle(gateway: Arc<Gateway>, inbound: Inbound, dialect: Dialect, streamed: bool) -> Reply {
+    go(gateway, inbound, dialect, |inbound| Call::open(inbound, dialect, streamed)).await
+}
+
+/// Answers one request for the tokens of a prompt: the same way to the same target, for another answer.
+pub async fn count_tokens(gateway: Arc<Gateway>, inbound: Inbound) -> Reply {
+    let dialect = Dialect::AnthropicMessages;
+    go(gateway, inbound, dialect, |inbound| Call::open(inbound, dialect, false).map(Call::counting)).await
+}
+
+async fn go(
+    gateway: Arc<Gateway>,
+    inbound: Inbound,
+    dialect: Dialect,
+    open: impl FnOnce(Inbound) -> Result<Call, GatewayError>,
+) -> Reply {
     let record = Record::new(&inbound.arrival, inbound.route, dialect);
     let mut settle = Settle::open(gateway.clone(), inbound.arrival.started, record);
     let request_id = inbound.arrival.request_id.clone();
-    let opened = Call::open(inbound, dialect, streamed).and_then(|call| {
+    let opened = open(inbound).and_then(|call| {
         settle.asked(&call);
         let plan = Arc::new(plan(&gateway, &call)?);
         settle.planned(plan.clone());

@@ -16,6 +16,7 @@ use gateway_core::error::{ErrorKind, FailureClass, GatewayError, UpstreamError};
 use gateway_core::event::StreamEvent;
 use gateway_core::limits::{HELD_STREAM_BYTES, KEEP_ALIVE_EVERY};
 use gateway_core::target::Target;
+use gateway_core::tool_names::ToolNames;
 use gateway_core::usage::Usage;
 use gateway_dialects::codec::{self, Ending, EventRole, StreamDecoder, StreamEncoder};
 use gateway_dialects::sse::{Frame, SseDecoder};
@@ -24,16 +25,16 @@ use http::HeaderMap;
 use crate::attempt::{Failure, Refused};
 use crate::call::SharedCall;
 use crate::config::Timeouts;
+use crate::estimate::Tally;
 use crate::providers::client::AnswerBody;
 use crate::settle::Outcome;
 
 /// How events reach the client.
 pub enum Writer {
     /// Unchanged. `drop_usage`: the client did not ask for the chunk that tells the usage; the gateway did.
-    Same {
-        drop_usage: bool,
-    },
-    Translate(Box<dyn StreamEncoder>),
+    Same { drop_usage: bool },
+    /// In the client's dialect, and with its own names of tools.
+    Translate(Box<dyn StreamEncoder>, ToolNames),
 }
 
 /// A stream that ended, and how.
@@ -66,6 +67,9 @@ pub struct Relay {
     output: VecDeque<Bytes>,
     opened: bool,
     usage: Option<Usage>,
+    /// `usage` is more than what was known at the beginning.
+    usage_told: bool,
+    tally: Tally,
     finish: Option<FinishReason>,
     error: Option<UpstreamError>,
     broken: Option<String>,
@@ -107,6 +111,8 @@ impl Relay {
             output: VecDeque::new(),
             opened: false,
             usage: None,
+            usage_told: false,
+            tally: Tally::default(),
             finish: None,
             error: None,
             broken: None,
@@ -226,7 +232,7 @@ impl Relay {
         match &self.writer {
             Writer::Same { drop_usage: true } if role == EventRole::UsageOnly => {}
             Writer::Same { .. } => self.output.push_back(frame.raw),
-            Writer::Translate(_) => {}
+            Writer::Translate(..) => {}
         }
         self.take_events();
         match role {
@@ -239,9 +245,14 @@ impl Relay {
     /// Notes what the decoder has read, and passes it on where it must be translated.
     fn take_events(&mut self) {
         let mut text = Vec::new();
-        for event in self.events.drain(..) {
+        for mut event in self.events.drain(..) {
+            self.tally.see(&event);
             match &event {
-                StreamEvent::Start { usage: Some(usage), .. } | StreamEvent::Usage(usage) => self.usage = Some(*usage),
+                StreamEvent::Start { usage: Some(usage), .. } => self.usage = Some(*usage),
+                StreamEvent::Usage(usage) => {
+                    self.usage = Some(*usage);
+                    self.usage_told = true;
+                }
                 StreamEvent::Finish(finish) => self.finish = Some(finish.clone()),
                 StreamEvent::Error(error) => {
                     self.error.get_or_insert_with(|| error.clone());
@@ -249,9 +260,10 @@ impl Relay {
                 }
                 _ => {}
             }
-            if let Writer::Translate(encoder) = &mut self.writer
+            if let Writer::Translate(encoder, tool_names) = &mut self.writer
                 && self.completed.is_none()
             {
+                tool_names.restore_event(&mut event);
                 encoder.push(event, &mut text);
             }
         }
@@ -303,8 +315,12 @@ impl Relay {
             return;
         }
         self.completed = Some(self.last_byte);
-        if let Writer::Translate(encoder) = &mut self.writer {
+        if let Writer::Translate(encoder, _) = &mut self.writer {
             let mut text = Vec::new();
+            if !self.usage_told {
+                let usage = self.tally.usage(&self.call, self.usage);
+                encoder.push(StreamEvent::EstimatedUsage(usage), &mut text);
+            }
             encoder.finish(&mut text);
             self.output.push_back(Bytes::from(text));
         }
@@ -319,7 +335,7 @@ impl Relay {
     fn upstream_failed(&mut self) {
         let Some(error) = &self.error else { return };
         // In the client's own dialect the error has passed already, and what follows it passes too.
-        if matches!(self.writer, Writer::Translate(_)) {
+        if matches!(self.writer, Writer::Translate(..)) {
             let body = codec::client(self.call.dialect).encode_upstream_error(error, &self.call.request_id);
             self.over = Some(Over { outcome: Outcome::Truncated, error: Some(error.message.clone()) });
             self.body = None;
@@ -381,8 +397,12 @@ impl Relay {
         self.over.as_ref().filter(|_| self.output.is_empty())
     }
 
-    pub fn usage(&self) -> Option<Usage> {
-        self.usage
+    /// The tokens so far, and whether the gateway had to estimate them: the provider told none, or has not come to it.
+    pub fn usage(&self) -> (Usage, bool) {
+        match self.usage {
+            Some(usage) if self.usage_told => (usage, false),
+            told => (self.tally.usage(&self.call, told), true),
+        }
     }
 
     pub fn finish_reason(&self) -> Option<&FinishReason> {

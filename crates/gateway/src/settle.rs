@@ -118,6 +118,9 @@ pub struct Record {
     pub finish_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// Tokens and cost are the gateway's estimate: the provider told none, or not to the end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub usage_estimated: bool,
     #[serde(rename = "cost_usd", serialize_with = "as_usd", skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
     #[serde(serialize_with = "maybe_rounded", skip_serializing_if = "Option::is_none")]
@@ -158,6 +161,7 @@ impl Record {
             upstream_request_id: None,
             finish_reason: None,
             usage: None,
+            usage_estimated: false,
             cost: None,
             first_content_ms: None,
             duration_ms: 0.0,
@@ -359,6 +363,7 @@ impl Settle {
             record.finish_reason = notes.finish.as_ref().map(finish_name);
         });
         if let Some(usage) = notes.usage {
+            self.with(|record| record.usage_estimated = notes.usage_estimated);
             self.usage(usage);
         }
         self.permit = Some(permit);
@@ -437,6 +442,21 @@ impl Settle {
         self.with(|record| {
             record.usage = Some(usage);
             record.cost = cost;
+        });
+    }
+
+    /// The same where the gateway had to count itself.
+    pub fn estimated_usage(&mut self, usage: Usage) {
+        self.usage(usage);
+        self.with(|record| record.usage_estimated = true);
+    }
+
+    /// No provider was asked: the gateway counted the tokens of a prompt for this target.
+    pub fn estimated_tokens(&mut self, target: &Target) {
+        self.with(|record| {
+            record.provider = Some(target.provider.clone());
+            record.model = Some(target.model.clone());
+            record.added = vec!["input_tokens".to_owned()];
         });
     }
 

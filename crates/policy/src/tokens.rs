@@ -50,6 +50,22 @@ pub fn text(utf8: &[u8]) -> u64 {
     quarters(utf8).div_ceil(4)
 }
 
+/// The tokens of text that comes in pieces: as many as of the whole.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Count {
+    quarters: u64,
+}
+
+impl Count {
+    pub fn add(&mut self, text: &str) {
+        self.quarters += quarters(text.as_bytes());
+    }
+
+    pub fn tokens(self) -> u64 {
+        self.quarters.div_ceil(4)
+    }
+}
+
 /// Quarters of a token, so that the parts of a text add up. Only comparisons and sums, in numbers just large enough for a
 /// block of bytes: the compiler makes vectors of it.
 fn quarters(utf8: &[u8]) -> u64 {
@@ -229,6 +245,9 @@ mod tests {
             let parts = text(a.as_bytes()) + text(b.as_bytes());
             prop_assert!(whole >= text(a.as_bytes()));
             prop_assert!(whole <= parts && parts <= whole + 1);
+            let mut count = Count::default();
+            [a, b].iter().for_each(|piece| count.add(piece));
+            prop_assert_eq!(count.tokens(), whole);
         }
     }
 }

@@ -12,7 +12,6 @@ use super::wire::{self, object};
 const OPENING: &str = "Please go ahead.";
 /// Said where the API demands the result of a tool call and the client sent none.
 const NO_RESULT: &str = "(no result)";
-const TOOL_NAME_CHARS: usize = 64;
 const IMAGE_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 /// All system turns, in order, wherever they stood: this dialect has one place for them.
@@ -172,7 +171,9 @@ impl Conversation {
                 Some(json!({"type": "redacted_thinking", "data": data}))
             }
             PartBody::ToolCall(call) => return self.call(call, part, names),
-            PartBody::Foreign { kind, value } if wire::is_own_block(kind) => Some(value.clone()),
+            PartBody::Foreign { kind, value } if wire::is_sound_block(kind, value) => {
+                Some(names.own_block(value, part.place))
+            }
             _ => {
                 drop_part(part, names);
                 None
@@ -200,10 +201,7 @@ impl Conversation {
     }
 
     fn tool_name(&mut self, call: &ToolCall, part: &Part, names: &mut Names) -> String {
-        let name = valid_name(&call.name);
-        if name != call.name {
-            names.drop(format_args!("{}.name", part.place));
-        }
+        let name = names.tool_name(&call.name, part.place);
         self.called.insert(name.clone());
         name
     }
@@ -297,16 +295,13 @@ fn valid_char(c: char) -> char {
     if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' }
 }
 
-pub(super) fn valid_name(name: &str) -> String {
-    let name: String = name.chars().map(valid_char).take(TOOL_NAME_CHARS).collect();
-    if name.is_empty() { "_".to_owned() } else { name }
-}
-
 /// A part of a user's turn or of a tool result.
 fn encode_input(part: &Part, names: &mut Names) -> Option<Value> {
     let (kind, source, name) = match &part.body {
         PartBody::Text(text) | PartBody::Refusal(text) => return encode_text(text, part, &["cache_control"], names),
-        PartBody::Foreign { kind, value } if wire::is_own_block(kind) => return Some(value.clone()),
+        PartBody::Foreign { kind, value } if wire::is_sound_block(kind, value) => {
+            return Some(names.own_block(value, part.place));
+        }
         PartBody::Image(media) => ("image", image_source(media), None),
         PartBody::File { media, name } => {
             let image = matches!(media, Media::Base64 { .. }).then(|| image_source(media)).flatten();

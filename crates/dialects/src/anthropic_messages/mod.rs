@@ -1,5 +1,6 @@
 //! The Messages API as Anthropic defines it: `/v1/messages`.
 
+mod cache_marks;
 mod conversation;
 mod error;
 mod request;
@@ -15,6 +16,11 @@ use gateway_core::error::{GatewayError, UpstreamError};
 
 use crate::codec::{Answer, ClientCodec, EncodeTarget, Glance, ProviderCodec, StreamDecoder, StreamEncoder};
 use crate::losses::Losses;
+
+/// Reads a body of `/v1/messages/count_tokens`: a request that need not say how long its answer may be.
+pub fn decode_prompt(body: &[u8]) -> Result<ChatRequest, GatewayError> {
+    request::decode_prompt(body)
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AnthropicMessages;

@@ -8,17 +8,29 @@ use gateway_core::chat::{
     ChatRequest, Encoded, Item, OutputFormat, Params, Place, Reasoning, Role, Tool, ToolBody, ToolChoice, Turn,
 };
 use gateway_core::error::GatewayError;
+use gateway_core::tool_names::ToolNames;
 use serde_json::{Map, Number, Value, json};
 
-use super::conversation::{Conversation, encode_system, valid_name};
+use super::cache_marks::{self, CACHE_CONTROL, CacheMarks};
+use super::conversation::{Conversation, encode_system};
 use super::schema;
 use super::wire::{self, object, required};
 use crate::codec::EncodeTarget;
 use crate::json::{Fields, parse_object, wrong};
+use crate::openai_chat::response::to_vec;
 
 // ---- decoding ---------------------------------------------------------------------------------------------------------
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
+    let request = decode_prompt(body)?;
+    match request.params.max_tokens {
+        Some(_) => Ok(request),
+        None => Err(GatewayError::invalid("max_tokens", "max_tokens is required")),
+    }
+}
+
+/// A request without its limit, which those who only count tokens do not send.
+pub(super) fn decode_prompt(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     let mut fields = parse_object(body)?;
     fields.value("model");
     let mut turns = Vec::new();
@@ -37,7 +49,6 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     let tools = fields.list("tools")?.unwrap_or_default();
     let tools = tools.into_iter().enumerate().map(|(n, tool)| decode_tool(tool, n)).collect::<Result<_, _>>()?;
     let (tool_choice, parallel_tool_calls) = decode_tool_choice(&mut fields)?;
-    let max_tokens = fields.integer("max_tokens")?.ok_or_else(|| fields.missing("max_tokens"))?;
     let mut reasoning = decode_thinking(&mut fields)?;
     let mut config = fields.object("output_config")?;
     let effort = config.as_mut().map(|config| config.string("effort")).transpose()?.flatten();
@@ -51,7 +62,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     let mut metadata = fields.object("metadata")?;
     let user = metadata.as_mut().map(|metadata| metadata.string("user_id")).transpose()?.flatten();
     let params = Params {
-        max_tokens: Some(max_tokens),
+        max_tokens: fields.integer("max_tokens")?,
         temperature: fields.number("temperature")?,
         top_p: fields.number("top_p")?,
         top_k: fields.integer("top_k")?,
@@ -171,6 +182,7 @@ const MAX_TOKENS_DEFAULT: u64 = 8192;
 const THINKING_TOKENS_MIN: u64 = 1024;
 const THINKING_TOKENS_DEFAULT: u64 = 8192;
 const USER_ID_CHARS: usize = 256;
+const TOOL_NAME_CHARS: usize = 128;
 
 /// Fields that clients of other dialects send on purpose for this API, or that its own clients do.
 const OWN_FIELDS: [&str; 6] =
@@ -179,7 +191,8 @@ const OWN_TOOL_FIELDS: [&str; 5] =
     ["cache_control", "defer_loading", "allowed_callers", "input_examples", "eager_input_streaming"];
 
 pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encoded {
-    let mut names = Names::default();
+    let tools = ToolNames::of(request, TOOL_NAME_CHARS);
+    let mut names = Names { tools, marks: CacheMarks::of(request), ..Names::default() };
     let mut body = object([("model", json!(target.model)), ("max_tokens", Value::Null)]);
     if let Some(system) = encode_system(&request.turns, &mut names) {
         body.insert("system".to_owned(), system);
@@ -218,8 +231,8 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
     if request.stream {
         body.insert("stream".to_owned(), Value::Bool(true));
     }
-    let Names { dropped, approximated, added, .. } = names;
-    Encoded { body: Value::Object(body).to_string().into_bytes(), dropped, approximated, added }
+    let Names { dropped, approximated, added, tools: tool_names, .. } = names;
+    Encoded { body: to_vec(&body), dropped, approximated, added, tool_names }
 }
 
 fn named_field((name, value): (&str, Option<Value>)) -> Option<(String, Value)> {
@@ -233,6 +246,8 @@ pub(super) struct Names {
     approximated: Vec<String>,
     added: Vec<String>,
     known: HashSet<String>,
+    pub(super) tools: ToolNames,
+    pub(super) marks: CacheMarks,
 }
 
 impl Names {
@@ -257,10 +272,33 @@ impl Names {
         }
     }
 
+    /// The name of a tool as the API takes it.
+    pub(super) fn tool_name(&mut self, own: &str, at: impl Display) -> String {
+        if self.tools.changes(own) {
+            self.approximate(format_args!("{at}.name"));
+        }
+        self.tools.sent(own).to_owned()
+    }
+
+    /// A block or tool of this dialect's own, without its mark if that is one too many.
+    pub(super) fn own_block(&mut self, value: &Value, at: impl Display) -> Value {
+        let mut value = value.clone();
+        if let Some(block) = value.as_object_mut()
+            && block.contains_key(CACHE_CONTROL)
+            && self.marks.is_one_too_many(&at)
+        {
+            block.shift_remove(CACHE_CONTROL);
+            self.drop(format_args!("{at}.{CACHE_CONTROL}"));
+        }
+        value
+    }
+
     /// Copies the fields that the API knows into `block` and names the others.
     pub(super) fn extras(&mut self, extra: &Extra, known: &[&str], at: impl Display, block: &mut Map<String, Value>) {
         for (key, value) in extra {
-            if known.contains(&key.as_str()) && (key != "cache_control" || value["type"] == "ephemeral") {
+            if cache_marks::is_mark(key) && known.contains(&CACHE_CONTROL) && self.marks.is_one_too_many(&at) {
+                self.drop(format_args!("{at}.{key}"));
+            } else if known.contains(&key.as_str()) && (key != "cache_control" || value["type"] == "ephemeral") {
                 block.insert(key.clone(), value.clone());
             } else if key == "prompt_cache_breakpoint" && known.contains(&"cache_control") {
                 block.insert("cache_control".to_owned(), json!({"type": "ephemeral"}));
@@ -288,10 +326,7 @@ fn encode_tools(tools: &[Tool], names: &mut Names) -> Vec<Value> {
         let at = format!("tools[{n}]");
         match &tool.body {
             ToolBody::Function { name, description, schema, strict } => {
-                let valid = valid_name(name);
-                if valid != *name {
-                    names.drop(format_args!("{at}.name"));
-                }
+                let valid = names.tool_name(name, &at);
                 if !known.insert(valid.clone()) {
                     names.drop(at);
                     return None;
@@ -309,7 +344,7 @@ fn encode_tools(tools: &[Tool], names: &mut Names) -> Vec<Value> {
                 names.extras(&tool.extra, &OWN_TOOL_FIELDS, at, &mut encoded);
                 Some(Value::Object(encoded))
             }
-            ToolBody::Foreign { kind, value } if is_own_tool(kind) => Some(value.clone()),
+            ToolBody::Foreign { kind, value } if is_own_tool(kind) => Some(names.own_block(value, at)),
             ToolBody::Foreign { kind, .. } => {
                 names.drop(format_args!("{at}.{kind}"));
                 None
@@ -337,8 +372,8 @@ fn encode_tool_choice(request: &ChatRequest, tools: &[Value], names: &mut Names)
         Some(ToolChoice::None) => Some(json!({"type": "none"})),
         Some(ToolChoice::Required) => Some(json!({"type": "any"})),
         Some(ToolChoice::Function(name)) => {
-            let name = valid_name(name);
-            let known = tools.iter().any(|tool| tool["name"] == name.as_str());
+            let name = names.tools.sent(name);
+            let known = tools.iter().any(|tool| tool["name"] == name);
             known.then(|| json!({"type": "tool", "name": name}))
         }
         Some(ToolChoice::Foreign(_)) => None,
@@ -493,8 +528,10 @@ fn encode_extra(extra: &Extra, body: &mut Map<String, Value>, names: &mut Names)
             }
             (key, _) if value.is_null() || is_default(key, value) => {}
             ("top_logprobs", _) if value.as_u64() == Some(0) => names.approximate(key),
-            (key, _) if !says_something(value) => names.approximate(key),
+            (key, _) if !says_something(value) => names.approximate(if key.is_empty() { "\"\"" } else { key }),
             ("stream_options", _) => names.drop("stream_options.include_obfuscation"),
+            // A field may be called nothing at all.
+            ("", _) => names.drop("\"\""),
             (key, _) => names.drop(key),
         }
     }

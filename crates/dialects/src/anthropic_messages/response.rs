@@ -5,15 +5,16 @@ use std::collections::HashSet;
 
 use gateway_core::chat::{ChatResponse, Item, Part, PartBody, Place};
 use gateway_core::error::UpstreamError;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::error;
 use super::wire::{self, Contents, UsageOut, WireUsage};
-use super::{error, wire::object};
 use crate::codec::{Answer, Glance};
 use crate::json::{Fields, parse_object, unknown};
 use crate::losses::Words;
+use crate::openai_chat::response::to_vec;
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
     let message = parse_object(body).map_err(|_| {
@@ -27,7 +28,9 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
         return Err(error::unreadable(format!("the provider's answer has no `content`: {said}")));
     }
     let mut unread = Vec::new();
-    unknown(&String::from_utf8_lossy(body), &wire::MESSAGE, "", &mut unread);
+    if let Ok(text) = simdutf8::basic::from_utf8(body) {
+        unknown(text, &wire::MESSAGE, "", &mut unread);
+    }
     decode_message(message, unread)
         .map_err(|error| error::unreadable(format!("the provider's answer: {}", error.message)))
 }
@@ -83,41 +86,63 @@ pub(super) const WORDS: Words = Words {
     foreign: wire::is_own_block,
     citation: wire::is_own_citation,
     pause_and_sequence: true,
+    call_remarks: false,
 };
 
 pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
     let mut contents = Contents::default();
     let mut ids = ToolIds::new(answer);
-    let content: Vec<Value> =
+    let content: Vec<BlockOut<'_>> =
         response.parts.iter().filter_map(|part| encode_block(part, &mut contents, &mut ids)).collect();
     let finish = response.finish.as_ref();
-    let message = json!({
-        "id": message_id(&response.id, answer),
-        "type": "message",
-        "role": "assistant",
-        "model": model(&response.model, answer),
-        "content": content,
-        "stop_reason": wire::stop_reason(finish, contents),
-        "stop_sequence": wire::stop_sequence(finish),
-        "usage": UsageOut::from(response.usage.unwrap_or_default()),
-    });
-    message.to_string().into_bytes()
+    to_vec(&MessageOut {
+        id: &message_id(&response.id, answer),
+        r#type: "message",
+        role: "assistant",
+        model: model(&response.model, answer),
+        content,
+        stop_reason: wire::stop_reason(finish, contents),
+        stop_sequence: wire::stop_sequence(finish),
+        usage: UsageOut::from(response.usage.unwrap_or_default()),
+    })
+}
+
+#[derive(Serialize)]
+struct MessageOut<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    role: &'static str,
+    model: &'a str,
+    content: Vec<BlockOut<'a>>,
+    stop_reason: &'static str,
+    stop_sequence: Option<&'a str>,
+    usage: UsageOut,
+}
+
+/// Texts, which may be long, are not copied.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum BlockOut<'a> {
+    Text {
+        r#type: &'static str,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        citations: Option<&'a Vec<Value>>,
+    },
+    Other(Value),
 }
 
 /// A block of the answer; `None` for what this dialect cannot say, and for empty text, which it does not take back.
-fn encode_block(part: &Part, contents: &mut Contents, ids: &mut ToolIds) -> Option<Value> {
+fn encode_block<'a>(part: &'a Part, contents: &mut Contents, ids: &mut ToolIds) -> Option<BlockOut<'a>> {
     let block = match &part.body {
         PartBody::Text(text) | PartBody::Refusal(text) if text.is_empty() => return None,
         PartBody::Text(text) => {
-            let mut block = object([("type", json!("text")), ("text", json!(text))]);
-            if let Some(own) = citations(part).filter(|citations| citations.iter().all(wire::is_own_citation)) {
-                block.insert("citations".to_owned(), json!(own));
-            }
-            Value::Object(block)
+            let citations = citations(part).filter(|citations| citations.iter().all(wire::is_own_citation));
+            return Some(BlockOut::Text { r#type: "text", text, citations });
         }
         PartBody::Refusal(text) => {
             contents.refusal = true;
-            json!({"type": "text", "text": text})
+            return Some(BlockOut::Text { r#type: "text", text, citations: None });
         }
         // Official SDKs need the signature, even where the thoughts have none.
         PartBody::Reasoning { text, signature } => {
@@ -136,7 +161,7 @@ fn encode_block(part: &Part, contents: &mut Contents, ids: &mut ToolIds) -> Opti
         | PartBody::Audio(_)
         | PartBody::ToolResult { .. } => return None,
     };
-    Some(block)
+    Some(BlockOut::Other(block))
 }
 
 pub(super) fn message_id(id: &str, answer: &Answer) -> String {

@@ -375,7 +375,7 @@ fn says_something(delta: &Delta) -> bool {
         Delta::Text(text) | Delta::Reasoning(text) | Delta::Signature(text) | Delta::Arguments(text) => {
             !text.is_empty()
         }
-        Delta::Citation(_) | Delta::Foreign(_) => true,
+        Delta::Citation(_) | Delta::Foreign(_) | Delta::CallRemark(_) => true,
     }
 }
 
@@ -546,7 +546,13 @@ impl Encoder {
                 let event = json!({"type": "content_block_delta", "index": self.index, "delta": delta});
                 self.write("content_block_delta", &event, out);
             }
-            Delta::Text(_) | Delta::Reasoning(_) | Delta::Signature(_) | Delta::Citation(_) | Delta::Foreign(_) => {}
+            // What has no place here.
+            Delta::Text(_)
+            | Delta::Reasoning(_)
+            | Delta::Signature(_)
+            | Delta::CallRemark(_)
+            | Delta::Citation(_)
+            | Delta::Foreign(_) => {}
         }
     }
 
@@ -608,7 +614,7 @@ impl StreamEncoder for Encoder {
             StreamEvent::BlockStart(block) => self.start_block(block, out),
             StreamEvent::Delta(delta) => self.delta(delta, out),
             StreamEvent::BlockEnd => self.end_block(out),
-            StreamEvent::Usage(usage) => self.usage = Some(usage),
+            StreamEvent::Usage(usage) | StreamEvent::EstimatedUsage(usage) => self.usage = Some(usage),
             StreamEvent::Finish(finish) => self.finish = Some(finish),
             StreamEvent::Dropped(_) => {}
             StreamEvent::Ping => out.extend_from_slice(PING),

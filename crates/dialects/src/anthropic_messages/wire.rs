@@ -164,6 +164,12 @@ pub(super) fn is_own_block(kind: &str) -> bool {
     KINDS.contains(&kind) || kind.ends_with("_tool_result")
 }
 
+/// Is this such a block as a client of another dialect may send, and has it all that the API demands of it?
+pub(super) fn is_sound_block(kind: &str, value: &Value) -> bool {
+    let place = Place { message: None, item: Item::Whole };
+    is_own_block(kind) && decode_block(value.clone(), place, "").is_ok()
+}
+
 /// Citations of this dialect are `char_location`, `page_location`, ….
 pub(super) fn is_own_citation(value: &Value) -> bool {
     value.get("type").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("_location"))

@@ -1,6 +1,6 @@
 //! The answer of the gateway's own API.
 
-use gateway_core::chat::{ChatResponse, FinishReason, PartBody};
+use gateway_core::chat::{CALL_REMARK, ChatResponse, FinishReason, PartBody};
 use gateway_core::usage::{Cost, Usage};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub(super) struct Whole<'a> {
     model: &'a str,
     /// The provider that answered.
     provider: &'a str,
-    /// `null` where the provider told none: no figure is invented.
+    /// Where the provider tells none, the gateway's estimate: then `x-gateway-added` names it.
     usage: Option<UsageOut>,
     /// `null` where the price is not known.
     cost: Option<CostOut>,
@@ -104,8 +104,13 @@ impl From<Cost> for CostOut {
     }
 }
 
-pub(super) const WORDS: Words =
-    Words { sealed_thoughts: false, foreign: |_| false, citation: |_| false, pause_and_sequence: false };
+pub(super) const WORDS: Words = Words {
+    sealed_thoughts: false,
+    foreign: |_| false,
+    citation: |_| false,
+    pause_and_sequence: false,
+    call_remarks: true,
+};
 
 pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
     let (mut content, mut reasoning, mut refusal) = (String::new(), String::new(), String::new());
@@ -115,7 +120,7 @@ pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
             PartBody::Text(text) => content += text,
             PartBody::Refusal(text) => refusal += text,
             PartBody::Reasoning { text, .. } => reasoning += text,
-            PartBody::ToolCall(call) => tool_calls.push(CallOut::whole(call)),
+            PartBody::ToolCall(call) => tool_calls.push(CallOut::whole(call, part.extra.get(CALL_REMARK))),
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ use gateway_core::event::{Block, Delta, StreamEvent};
 use gateway_core::usage::Usage;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::response::{CostOut, UsageOut};
 use crate::codec::{Answer, StreamEncoder};
@@ -39,6 +40,9 @@ pub(super) struct Chunk<'a> {
     finish_reason: Option<&'static str>,
     /// On the last chunk only.
     usage: Option<UsageOut>,
+    /// On the last chunk only: the provider told no usage, and the one here is the gateway's estimate.
+    #[serde(skip_serializing_if = "is_false")]
+    usage_estimated: bool,
     /// On the last chunk only; `null` there if the price is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Option<CostOut>>,
@@ -77,6 +81,7 @@ impl Encoder {
             provider: &self.answer.provider,
             finish_reason: None,
             usage: None,
+            usage_estimated: false,
             cost: None,
             tool_calls: None,
             reasoning: None,
@@ -84,11 +89,16 @@ impl Encoder {
         }
     }
 
-    fn call(&self, id: Option<&str>, name: Option<&str>, arguments: &str, out: &mut Vec<u8>) {
+    fn call(&self, id: Option<&str>, function: FunctionOut<'_>, extra_content: Option<&Value>, out: &mut Vec<u8>) {
         let index = self.calls.checked_sub(1);
-        let call = CallOut { index, id, kind: id.map(|_| "function"), function: FunctionOut { name, arguments } };
+        let call = CallOut { index, id, kind: id.map(|_| "function"), function, extra_content };
         write(&Chunk { tool_calls: Some([call]), ..self.chunk() }, out);
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+fn is_false(it: &bool) -> bool {
+    !it
 }
 
 fn write(chunk: &Chunk<'_>, out: &mut Vec<u8>) {
@@ -113,7 +123,7 @@ impl StreamEncoder for Encoder {
                 self.open = Open::of(&block);
                 if let Block::ToolCall { id, name } = &block {
                     self.calls += 1;
-                    self.call(Some(id), Some(name), "", out);
+                    self.call(Some(id), FunctionOut { name: Some(name), arguments: "" }, None, out);
                 }
             }
             StreamEvent::Delta(delta) => match (self.open, delta) {
@@ -124,18 +134,21 @@ impl StreamEncoder for Encoder {
                 }
                 (Open::Call { .. }, Delta::Arguments(text)) if !text.is_empty() => {
                     self.open = Open::Call { has_arguments: true };
-                    self.call(None, None, &text, out);
+                    self.call(None, FunctionOut { name: None, arguments: &text }, None, out);
+                }
+                (Open::Call { .. }, Delta::CallRemark(remark)) => {
+                    self.call(None, FunctionOut { name: None, arguments: "" }, Some(&remark), out);
                 }
                 _ => {}
             },
             StreamEvent::BlockEnd => {
                 // A call without arguments must still carry JSON.
                 if self.open == (Open::Call { has_arguments: false }) {
-                    self.call(None, None, "{}", out);
+                    self.call(None, FunctionOut { name: None, arguments: "{}" }, None, out);
                 }
                 self.open = Open::Hidden;
             }
-            StreamEvent::Usage(usage) => self.usage = Some(usage),
+            StreamEvent::Usage(usage) | StreamEvent::EstimatedUsage(usage) => self.usage = Some(usage),
             StreamEvent::Finish(reason) => self.finish = Some(reason),
             // The relay writes the error; what follows it would only look like a success.
             StreamEvent::Error(_) => self.ended = true,
@@ -152,6 +165,7 @@ impl StreamEncoder for Encoder {
         let last = Chunk {
             finish_reason: Some(finish_word(&finish)),
             usage: self.usage.map(UsageOut::from),
+            usage_estimated: self.losses.estimated,
             cost: Some(cost),
             ..self.chunk()
         };

@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 
 use gateway_core::Extra;
 use gateway_core::chat::{
-    ChatRequest, Encoded, Item, Media, OutputFormat, Part, PartBody, Place, Reasoning, Role, Tool, ToolBody, ToolCall,
-    ToolChoice, Turn,
+    CALL_REMARK, ChatRequest, Encoded, Item, Media, OutputFormat, Part, PartBody, Place, Reasoning, Role, Tool,
+    ToolBody, ToolCall, ToolChoice, Turn,
 };
 use gateway_core::error::GatewayError;
+use gateway_core::tool_names::ToolNames;
 use serde_json::{Map, Value, json};
 
 use super::mint_call_id;
@@ -408,7 +409,8 @@ fn read_arguments(function: &mut Fields) -> Result<String, GatewayError> {
 // ---- Writing ---------------------------------------------------------------------------------------------------------
 
 pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encoded {
-    let mut writer = Writer { cache_control: target.cache_control, ..Writer::default() };
+    let tool_names = ToolNames::of(request, TOOL_NAME_CHARS);
+    let mut writer = Writer { cache_control: target.cache_control, tool_names, ..Writer::default() };
     let mut body = Map::new();
     body.insert("model".to_owned(), target.model.into());
     body.insert("messages".to_owned(), writer.messages(&request.turns).into());
@@ -421,9 +423,11 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
             body.insert("stream_options".to_owned(), json!({"include_usage": true}));
         }
     }
-    Encoded { body: to_vec(&body), dropped: writer.dropped, approximated: writer.approximated, added: writer.added }
+    let Writer { dropped, approximated, added, tool_names, .. } = writer;
+    Encoded { body: to_vec(&body), dropped, approximated, added, tool_names }
 }
 
+const TOOL_NAME_CHARS: usize = 64;
 /// OpenAI takes four stop sequences.
 const STOPS: usize = 4;
 /// Fields of messages that OpenAI-style vendors know beyond the canonical model.
@@ -448,6 +452,7 @@ struct Writer {
     dropped: Vec<String>,
     approximated: Vec<String>,
     added: Vec<String>,
+    tool_names: ToolNames,
 }
 
 /// Where the results of calls stand (turn, part), by the id of their call, in the order of the conversation.
@@ -463,6 +468,14 @@ impl Writer {
         for key in extra.keys().filter(|key| !kept.contains(&key.as_str())) {
             self.drop(&path, key);
         }
+    }
+
+    /// The name of a tool as the API takes it.
+    fn tool_name(&mut self, own: &str, path: impl std::fmt::Display) -> Value {
+        if self.tool_names.changes(own) {
+            self.approximated.push(format!("{path}.name"));
+        }
+        self.tool_names.sent(own).into()
     }
 
     fn kept_marks(&self) -> &'static [&'static str] {
@@ -548,12 +561,13 @@ impl Writer {
                 PartBody::Text(text) => content.push(text_part(text)),
                 PartBody::Refusal(text) => content.push(json!({"type": "refusal", "refusal": text})),
                 PartBody::ToolCall(call) => {
-                    let function = json!({"name": call.name, "arguments": arguments(call)});
+                    let function =
+                        json!({"name": self.tool_name(&call.name, part.place), "arguments": arguments(call)});
                     let mut written = json!({"id": call.id, "type": "function", "function": function});
-                    if let Some(signature) = part.extra.get("extra_content") {
-                        written["extra_content"] = signature.clone();
+                    if let Some(remark) = part.extra.get(CALL_REMARK) {
+                        written[CALL_REMARK] = remark.clone();
                     }
-                    kept = &["extra_content"];
+                    kept = &[CALL_REMARK];
                     calls.push(written);
                     ids.push(call.id.as_str());
                 }
@@ -682,7 +696,7 @@ impl Writer {
                 ToolBody::Function { name, description, schema, strict } => {
                     self.drop_extra(&path, &tool.extra, &[]);
                     let mut function = Map::new();
-                    function.insert("name".to_owned(), name.as_str().into());
+                    function.insert("name".to_owned(), self.tool_name(name, &path));
                     if let Some(description) = description {
                         function.insert("description".to_owned(), description.as_str().into());
                     }
@@ -707,13 +721,13 @@ impl Writer {
             Some(ToolChoice::Auto) => Some("auto".into()),
             Some(ToolChoice::None) => Some("none".into()),
             Some(ToolChoice::Required) if !tools.is_empty() => Some("required".into()),
-            Some(ToolChoice::Function(name)) if named(name) => {
-                Some(json!({"type": "function", "function": {"name": name}}))
+            Some(ToolChoice::Function(name)) if named(self.tool_names.sent(name)) => {
+                Some(json!({"type": "function", "function": {"name": self.tool_names.sent(name)}}))
             }
             Some(ToolChoice::Foreign(value))
                 if !tools.is_empty() && (value["type"] == "allowed_tools" || value["type"] == "custom") =>
             {
-                Some(value.clone())
+                Some(self.allowed_tools(value))
             }
             Some(ToolChoice::Required | ToolChoice::Function(_) | ToolChoice::Foreign(_)) => {
                 self.dropped.push("tool_choice".to_owned());
@@ -733,6 +747,18 @@ impl Writer {
         if let Some(parallel) = request.parallel_tool_calls {
             body.insert("parallel_tool_calls".to_owned(), parallel.into());
         }
+    }
+
+    /// A choice among some tools, which it names.
+    fn allowed_tools(&self, choice: &Value) -> Value {
+        let mut choice = choice.clone();
+        let tools = choice.pointer_mut("/allowed_tools/tools").and_then(Value::as_array_mut);
+        for name in tools.into_iter().flatten().filter_map(|tool| tool.pointer_mut("/function/name")) {
+            if let Some(own) = name.as_str() {
+                *name = self.tool_names.sent(own).into();
+            }
+        }
+        choice
     }
 
     fn params(&mut self, request: &ChatRequest, target: &EncodeTarget<'_>, body: &mut Map<String, Value>) {
@@ -831,7 +857,8 @@ impl Writer {
                 ("metadata", Value::Object(map)) if stored && map.values().all(Value::is_string) => value.clone(),
                 (known, _) if EXTRAS.contains(&known) && !body.contains_key(known) => value.clone(),
                 _ => {
-                    self.dropped.push(key.clone());
+                    // A field may be called nothing at all.
+                    self.dropped.push(if key.is_empty() { "\"\"".to_owned() } else { key.clone() });
                     continue;
                 }
             };

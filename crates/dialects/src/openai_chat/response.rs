@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use gateway_core::chat::{ChatResponse, FinishReason, Item, Part, PartBody, Place, ToolCall};
+use gateway_core::chat::{CALL_REMARK, ChatResponse, FinishReason, Item, Part, PartBody, Place, ToolCall};
 use gateway_core::error::UpstreamError;
 use gateway_core::usage::Usage;
 use schemars::JsonSchema;
@@ -40,7 +40,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
     if wire::says_something(choice.logprobs) {
         reader.dropped.push("choices[0].logprobs".to_owned());
     }
-    if let Ok(text) = std::str::from_utf8(bytes) {
+    if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
         unknown(text, &wire::BODY, "", &mut reader.dropped);
     }
     for other in 1..body.choices.as_ref().map_or(0, Vec::len) {
@@ -114,13 +114,13 @@ impl Reader {
         for (number, call) in message.tool_calls.iter().flatten().enumerate() {
             if let Some(function) = &call.function {
                 calls += 1;
-                self.add(PartBody::ToolCall(ToolCall {
+                let part = self.add(PartBody::ToolCall(ToolCall {
                     id: call_id(call.id, number),
                     name: wire::text(function.name).map(Cow::into_owned).unwrap_or_default(),
                     arguments: wire::arguments(function.arguments).map(Cow::into_owned).unwrap_or_default(),
                 }));
                 if wire::is_object(call.extra_content) {
-                    self.dropped.push("choices[0].message.tool_calls.extra_content".to_owned());
+                    part.extra.insert(CALL_REMARK.to_owned(), wire::value(call.extra_content));
                 }
             } else if let Some(custom) = &call.custom {
                 let inner =
@@ -141,8 +141,13 @@ impl Reader {
     }
 }
 
-pub(super) const WORDS: Words =
-    Words { sealed_thoughts: false, foreign: |_| false, citation: is_annotation, pause_and_sequence: false };
+pub(super) const WORDS: Words = Words {
+    sealed_thoughts: false,
+    foreign: |_| false,
+    citation: is_annotation,
+    pause_and_sequence: false,
+    call_remarks: true,
+};
 
 pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
     let (mut text, mut refusal, mut reasoning) = (String::new(), String::new(), String::new());
@@ -159,7 +164,7 @@ pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
             }
             PartBody::Refusal(piece) => refusal += piece,
             PartBody::Reasoning { text, .. } => reasoning += text,
-            PartBody::ToolCall(call) => calls.push(CallOut::whole(call)),
+            PartBody::ToolCall(call) => calls.push(CallOut::whole(call, part.extra.get(CALL_REMARK))),
             _ => {}
         }
     }
@@ -232,6 +237,9 @@ pub(crate) struct CallOut<'a> {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<&'static str>,
     pub(crate) function: FunctionOut<'a>,
+    /// Gemini's: send it back with the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) extra_content: Option<&'a Value>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -244,9 +252,9 @@ pub(crate) struct FunctionOut<'a> {
 }
 
 impl<'a> CallOut<'a> {
-    pub(crate) fn whole(call: &'a ToolCall) -> Self {
+    pub(crate) fn whole(call: &'a ToolCall, extra_content: Option<&'a Value>) -> Self {
         let function = FunctionOut { name: Some(&call.name), arguments: arguments(call) };
-        CallOut { index: None, id: Some(&call.id), kind: Some("function"), function }
+        CallOut { index: None, id: Some(&call.id), kind: Some("function"), function, extra_content }
     }
 }
 

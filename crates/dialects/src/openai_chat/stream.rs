@@ -167,13 +167,14 @@ impl Decoder {
                 (Some(function), None) => (wire::text(function.name), wire::arguments(function.arguments), false),
                 (None, None) => (None, None, false),
             };
-            let index = wire::count(call.index);
-            let piece = CallPiece { index, id: wire::text(call.id), name, arguments, custom };
+            let (index, id) = (wire::count(call.index), wire::text(call.id));
+            let remark = wire::is_object(call.extra_content).then(|| wire::value(call.extra_content));
+            let piece = CallPiece { index, id, name, arguments, custom, remark };
             self.blocks.call(piece, &self.id, out);
         }
         if let Some(function) = &delta.function_call {
             let (name, arguments) = (wire::text(function.name), wire::arguments(function.arguments));
-            let piece = CallPiece { index: Some(u64::MAX), id: None, name, arguments, custom: false };
+            let piece = CallPiece { index: Some(u64::MAX), id: None, name, arguments, custom: false, remark: None };
             self.blocks.call(piece, &self.id, out);
         }
     }
@@ -201,9 +202,6 @@ impl Decoder {
             let Some(delta) = &choice.delta else { continue };
             if wire::says_something(delta.audio) {
                 self.lose("choices[0].message.audio", out);
-            }
-            if delta.tool_calls.iter().flatten().any(|call| wire::is_object(call.extra_content)) {
-                self.lose("choices[0].message.tool_calls.extra_content", out);
             }
             if wire::says_something(delta.reasoning_details) && delta.thoughts() == (None, None) {
                 self.lose("choices[0].message.reasoning_details", out);
@@ -303,6 +301,7 @@ struct CallPiece<'a> {
     name: Option<Cow<'a, str>>,
     arguments: Option<Cow<'a, str>>,
     custom: bool,
+    remark: Option<Value>,
 }
 
 impl Sequencer {
@@ -338,6 +337,10 @@ impl Sequencer {
             call.name = name.into_owned();
         }
         let place = self.queue.iter().position(|waiting| waiting.source == Source::Call(number));
+        if let (Some(place), Some(remark)) = (place, piece.remark) {
+            self.append(place, Delta::CallRemark(remark), out);
+        }
+        let call = &mut self.calls[number];
         if let (Some(place), Some(arguments)) = (place, piece.arguments) {
             call.arguments.feed(&arguments);
             let delta = match call.custom {
@@ -574,15 +577,16 @@ impl Encoder {
         self.open = Open::of(block);
         if let Block::ToolCall { id, name } = block {
             let function = FunctionOut { name: Some(name), arguments: "" };
-            let call = CallOut { index: Some(self.calls), id: Some(id), kind: Some("function"), function };
+            let index = Some(self.calls);
+            let call = CallOut { index, id: Some(id), kind: Some("function"), function, extra_content: None };
             self.delta(DeltaOut { tool_calls: Some([call]), ..DeltaOut::default() }, out);
             self.calls += 1;
         }
     }
 
-    fn arguments(&mut self, arguments: &str, out: &mut Vec<u8>) {
+    fn arguments(&mut self, arguments: &str, extra_content: Option<&Value>, out: &mut Vec<u8>) {
         let function = FunctionOut { name: None, arguments };
-        let call = CallOut { index: self.calls.checked_sub(1), id: None, kind: None, function };
+        let call = CallOut { index: self.calls.checked_sub(1), id: None, kind: None, function, extra_content };
         self.delta(DeltaOut { tool_calls: Some([call]), ..DeltaOut::default() }, out);
     }
 
@@ -596,8 +600,9 @@ impl Encoder {
             }
             (Open::Call { .. }, Delta::Arguments(text)) if !text.is_empty() => {
                 self.open = Open::Call { has_arguments: true };
-                self.arguments(&text, out);
+                self.arguments(&text, None, out);
             }
+            (Open::Call { .. }, Delta::CallRemark(remark)) => self.arguments("", Some(&remark), out),
             (Open::Text, Delta::Citation(value)) if is_annotation(&value) => {
                 self.delta(DeltaOut { annotations: Some([value]), ..nothing }, out);
             }
@@ -629,11 +634,11 @@ impl StreamEncoder for Encoder {
             StreamEvent::BlockEnd => {
                 // A call without arguments must still carry JSON.
                 if self.open == (Open::Call { has_arguments: false }) {
-                    self.arguments("{}", out);
+                    self.arguments("{}", None, out);
                 }
                 self.open = Open::Hidden;
             }
-            StreamEvent::Usage(usage) => self.usage = Some(usage),
+            StreamEvent::Usage(usage) | StreamEvent::EstimatedUsage(usage) => self.usage = Some(usage),
             StreamEvent::Finish(reason) => self.choice(DeltaOut::default(), Some(finish_word(&reason)), out),
             // The relay writes the error; what follows it would only look like a success.
             StreamEvent::Error(_) => self.ended = true,

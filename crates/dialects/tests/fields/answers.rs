@@ -216,6 +216,11 @@ pub(super) const CHAT_TO_NATIVE: &[Row] = &[
         ),
     ),
     (
+        "message.tool_calls[].extra_content",
+        r#"{"choices": [{"message": {"tool_calls": [{"id": "a", "type": "function", "extra_content": {"g": 1}, "function": {"name": "f", "arguments": "{}"}}]}}]}"#,
+        Carried(r#"{"tool_calls": [{"id": "a", "extra_content": {"g": 1}}]}"#),
+    ),
+    (
         "message.annotations",
         r#"{"choices": [{"message": {"annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.org"}}]}}]}"#,
         Dropped(&["citations"]),

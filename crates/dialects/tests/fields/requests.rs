@@ -177,6 +177,11 @@ pub(super) const CHAT_TO_MESSAGES: &[Row] = &[
         ),
     ),
     (
+        "content[].cache_control (more than four)",
+        r#"{"messages": [{"role": "system", "content": [{"type": "text", "text": "S", "cache_control": {"type": "ephemeral"}}]}, {"role": "user", "content": [{"type": "text", "text": "A", "cache_control": {"type": "ephemeral"}}, {"type": "text", "text": "B", "cache_control": {"type": "ephemeral"}}, {"type": "text", "text": "C", "cache_control": {"type": "ephemeral"}}, {"type": "text", "text": "D", "cache_control": {"type": "ephemeral"}}]}]}"#,
+        Dropped(&["messages[1].content[0].cache_control"]),
+    ),
+    (
         "content[].prompt_cache_breakpoint",
         r#"{"messages": [{"role": "user", "content": [{"type": "text", "text": "A", "prompt_cache_breakpoint": {"mode": "explicit"}}]}]}"#,
         Approximated(
@@ -392,7 +397,11 @@ pub(super) const CHAT_TO_MESSAGES: &[Row] = &[
     (
         "tools[].function.name (of other characters)",
         r#"{"tools": [{"type": "function", "function": {"name": "a.b"}}]}"#,
-        Dropped(&["tools[0].name"]),
+        Approximated(
+            "another name, which is changed back in calls",
+            r#"{"tools": [{"name": "a_b"}]}"#,
+            &["tools[0].name"],
+        ),
     ),
     (
         "tools[].function.parameters (combinators at the top)",
@@ -636,6 +645,15 @@ pub(super) const MESSAGES_TO_CHAT: &[Row] = &[
         r#"{"tools": [{"name": "f", "description": "d", "strict": true, "input_schema": {"type": "object", "properties": {}}}]}"#,
         Carried(
             r#"{"tools": [{"type": "function", "function": {"name": "f", "description": "d", "strict": true, "parameters": {"type": "object", "properties": {}}}}]}"#,
+        ),
+    ),
+    (
+        "tools[].name (longer than 64)",
+        r#"{"tools": [{"name": "a_name_of_more_than_sixty_four_characters_which_are_more_than_openai_takes", "input_schema": {"type": "object"}}]}"#,
+        Approximated(
+            "another name, which is changed back in calls",
+            r#"{"tools": [{"function": {"name": "a_name_of_more_than_sixty_four_characters_which_are_mor_66ad8e7e"}}]}"#,
+            &["tools[0].name"],
         ),
     ),
     (

@@ -207,8 +207,9 @@ fn end(relay: &Relay, settle: &mut Settle) {
 }
 
 fn account(relay: &Relay, settle: &mut Settle) {
-    if let Some(usage) = relay.usage() {
-        settle.usage(usage);
+    match relay.usage() {
+        (usage, false) => settle.usage(usage),
+        (usage, true) => settle.estimated_usage(usage),
     }
     if let Some(finish) = relay.finish_reason() {
         settle.finish_reason(finish);

@@ -83,7 +83,11 @@ pub const RESPONSE_HEADERS: &[(On, &str, &str)] = &[
         "x-gateway-dropped",
         "Fields that the provider's API has no word for, which it was not told: `field, field`.",
     ),
-    (On::Completion, "x-gateway-added", "Fields that the provider's API demands and the client did not send."),
+    (
+        On::Completion,
+        "x-gateway-added",
+        "Fields that the provider's API demands and the client did not send; `usage`, `input_tokens`: the gateway's estimate.",
+    ),
     (On::All, "x-gateway-sandbox", "`true`: the providers are simulated."),
     (
         On::Error,
@@ -178,7 +182,7 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
         "responses": {"200": success(row.action, generator)},
     });
     let parameters = match row.action {
-        Action::Complete { .. } => {
+        Action::Complete { .. } | Action::CountTokens => {
             REQUEST_HEADERS.iter().map(|(name, _)| json!({"$ref": format!("#/components/parameters/{name}")})).collect()
         }
         _ => path_parameters(row.path),
@@ -198,6 +202,13 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
             errors(&mut operation, dialect, MADE);
             operation["responses"]["default"] =
                 error_response(dialect, "A provider's error, with the provider's status.");
+        }
+        Action::CountTokens => {
+            operation["requestBody"] = request_body(Dialect::AnthropicMessages);
+            operation["externalDocs"] = json!({"url": "https://docs.anthropic.com/en/api/messages-count-tokens"});
+            errors(&mut operation, Dialect::AnthropicMessages, MADE);
+            operation["responses"]["default"] =
+                error_response(Dialect::AnthropicMessages, "A provider's error, with the provider's status.");
         }
         Action::ShowModel => errors(&mut operation, Dialect::OpenAiChat, &[ErrorKind::ModelNotFound]),
         Action::ProviderHealth => errors(&mut operation, Dialect::Native, &[ErrorKind::NotFound]),
@@ -312,6 +323,15 @@ fn of_type<T: JsonSchema>(description: &str, generator: &mut SchemaGenerator) ->
 fn success(action: Action, generator: &mut SchemaGenerator) -> Value {
     match action {
         Action::Complete { dialect, streamed } => completed(dialect, streamed),
+        Action::CountTokens => {
+            let mut counted = plain(
+                "The count of a provider that speaks this dialect. For others the gateway's estimate, with \
+                 `x-gateway-added: input_tokens`.",
+                json!({"input_tokens": 14}),
+            );
+            counted["headers"] = headers(&[On::All, On::Completion, On::Anthropic]);
+            counted
+        }
         Action::ListModels => plain(
             "Aliases, then `provider/model`. In Anthropic's shape under `/anthropic` or when `anthropic-version` is sent.",
             json!({"object": "list", "data": [{"id": "openai/gpt-5-mini", "object": "model", "created": 0, "owned_by": "openai"}]}),

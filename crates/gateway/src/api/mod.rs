@@ -105,7 +105,7 @@ async fn dispatch(
     };
     *route = row.name;
     match row.action {
-        Action::Complete { dialect, streamed } => {
+        Action::Complete { .. } | Action::CountTokens => {
             let process = &gateway.process;
             if busy.is_spare() {
                 return Err(process.shed(Shed::Connections));
@@ -119,7 +119,12 @@ async fn dispatch(
             let charge = |length| admitted.charge_body(length).map_err(|why| process.shed(why));
             let body = ingress::read_body(arrival.started, &head.headers, body, limit, charge).await;
             let inbound = Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted };
-            Ok(pipeline::handle(gateway.clone(), inbound, dialect, streamed).await)
+            Ok(match row.action {
+                Action::Complete { dialect, streamed } => {
+                    pipeline::handle(gateway.clone(), inbound, dialect, streamed).await
+                }
+                _ => pipeline::count_tokens(gateway.clone(), inbound).await,
+            })
         }
         Action::ListModels => {
             models::list(gateway, models::is_anthropic(family, &head.headers), head.uri.query().unwrap_or_default())

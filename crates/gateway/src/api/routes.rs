@@ -13,6 +13,8 @@ pub enum Action {
         dialect: Dialect,
         streamed: bool,
     },
+    /// How many tokens a prompt has.
+    CountTokens,
     ListModels,
     ShowModel,
     ListProviders,
@@ -61,7 +63,7 @@ pub static ROUTES: &[Row] = routes! {
     POST "/v1/completions/stream" NATIVE_STREAM, "Create a completion as server-sent events";
     POST "/v1/chat/completions" CHAT, "OpenAI chat completions";
     POST "/v1/messages" MESSAGES, "Anthropic messages";
-    POST "/v1/messages/count_tokens" Action::NotBuilt { what: "counting tokens" }, "Anthropic token counting (not built yet)";
+    POST "/v1/messages/count_tokens" Action::CountTokens, "Count the tokens of a prompt";
     POST "/v1/responses" Action::NotBuilt { what: "the OpenAI Responses API" }, "OpenAI responses (not built yet)";
     POST "/v1/embeddings" Action::NotBuilt { what: "embeddings" }, "OpenAI embeddings (not built yet)";
     GET "/v1/models" Action::ListModels, "List models";

@@ -210,6 +210,14 @@ impl Provider {
         }
     }
 
+    /// Where to have the tokens of a prompt counted, at a provider of Anthropic's dialect: beside its messages.
+    pub fn count_tokens_uri(&self, model: &str) -> Result<Uri, GatewayError> {
+        let chat = self.chat_uri(model)?;
+        let query = chat.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let uri = format!("{}/count_tokens{query}", chat.path()).parse();
+        uri.map_err(|_| GatewayError::invalid("model", format!("{} has no such model", self.name)))
+    }
+
     /// The headers of one attempt: the vendor's own, those of the client that may pass, one credential.
     pub fn headers(&self, forwarded: &HeaderMap, credential: usize) -> HeaderMap {
         let mut headers = self.headers.clone();

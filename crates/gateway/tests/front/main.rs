@@ -7,6 +7,8 @@ mod chunking;
 #[cfg(test)]
 mod client_gone;
 #[cfg(test)]
+mod counting;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod fidelity;

@@ -2,6 +2,7 @@
 
 mod request;
 mod response;
+mod rules;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, StatusCode};

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::rules;
 use crate::answer::{Ask, Choice, Format, Tool, ToolResult};
 use crate::fault::Fault;
 use crate::reply::Rejection;
@@ -87,6 +88,7 @@ pub(crate) fn check_prompt<'a>(body: &'a Value, version: &str) -> Result<Ask<'a>
     }
     read_messages(body, version, &mut ask)?;
     read_tools(body, &mut ask)?;
+    rules::check_prompt(body)?;
     Ok(ask)
 }
 
@@ -316,7 +318,7 @@ fn thinks(body: &Value, max_tokens: u64, after_tools: bool) -> Result<bool, Reje
                 "`max_tokens` must be greater than `thinking.budget_tokens`. Please consult our documentation at \
                  https://docs.claude.com/en/docs/build-with-claude/extended-thinking#max-tokens-and-context-window-size",
             )),
-            Some(_) => Ok(true),
+            Some(_) => rules::check_thoughts(body).map(|()| true),
         },
         Some("adaptive") => Ok(true),
         Some("between_tools") => Ok(after_tools),

@@ -295,6 +295,8 @@ fn content<'a>(message: &'a Value, role: &str, index: usize) -> Result<Cow<'a, s
     })
 }
 
+const TOOL_NAME_CHARS: usize = 64;
+
 fn read_tools<'a>(body: &'a Value, ask: &mut Ask<'a>) -> Result<(), Rejection> {
     let tools = body.get("tools").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if given(body, "tools") && tools.is_empty() {
@@ -323,6 +325,15 @@ fn read_tools<'a>(body: &'a Value, ask: &mut Ask<'a>) -> Result<(), Rejection> {
                 "Invalid '{param}': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
             );
             return Err(Rejection::invalid(message).param(param).code("invalid_value"));
+        }
+        if name.len() > TOOL_NAME_CHARS {
+            let param = format!("tools[{index}].function.name");
+            let message = format!(
+                "Invalid '{param}': string too long. Expected a string with maximum length {TOOL_NAME_CHARS}, but got a string with \
+                 length {} instead.",
+                name.len()
+            );
+            return Err(Rejection::invalid(message).param(param).code("string_above_max_length"));
         }
         names.insert(name);
         ask.tools.push(Tool {

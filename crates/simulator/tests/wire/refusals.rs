@@ -115,6 +115,13 @@ async fn openai_requests_are_checked() {
             json!(null),
             "The 'stream_options'",
         ),
+        (
+            json!({"tools": [{"type": "function", "function": {"name": "n".repeat(65)}}]}),
+            400,
+            json!("tools[0].function.name"),
+            json!("string_above_max_length"),
+            "Invalid 'tools[0].function.name': string too long",
+        ),
         (json!({"tool_choice": "auto"}), 400, json!("tool_choice"), json!(null), "Invalid value for 'tool_choice'"),
         (
             json!({"response_format": {"type": "json_object"}}),
@@ -169,6 +176,7 @@ async fn anthropic_requests_are_checked() {
         json!({"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]});
     let result =
         json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "4"}]});
+    let marked = json!({"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}});
     for (changes, status, kind, part) in [
         (json!({"max_tokens": "REMOVED"}), 400, "invalid_request_error", "max_tokens: Field required"),
         (json!({"max_tokens": 0}), 400, "invalid_request_error", "max_tokens: Input should be greater"),
@@ -214,6 +222,25 @@ async fn anthropic_requests_are_checked() {
             400,
             "invalid_request_error",
             "tools.0.custom.input_schema",
+        ),
+        (
+            json!({"tools": [{"name": "a.b", "input_schema": {"type": "object"}}]}),
+            400,
+            "invalid_request_error",
+            "tools.0.custom.name: String should match pattern",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": [marked, marked, marked, marked, marked]}]}),
+            400,
+            "invalid_request_error",
+            "A maximum of 4 blocks with cache_control may be provided. Found 5.",
+        ),
+        (
+            json!({"max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 2000},
+                "messages": [{"role": "user", "content": "x"}, call, result]}),
+            400,
+            "invalid_request_error",
+            "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`",
         ),
     ] {
         let answer = post(&sim, "/v1/messages", &with(good.clone(), changes.clone())).await;
@@ -291,7 +318,8 @@ async fn damaged_requests_are_answered_or_refused() {
         "thinking": {"type": "enabled", "budget_tokens": 1024}, "output_config": {"format": {"schema": schema}},
         "tools": [{"name": "get_weather", "input_schema": schema}], "tool_choice": {"type": "any"},
         "messages": [{"role": "user", "content": "Rome"},
-            {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "s"},
+                {"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "18"}]}]}]});
     let embeddings = json!({"model": "e", "input": ["a", [1, 2]], "dimensions": 8, "encoding_format": "base64"});
     let mut rng = fastrand::Rng::with_seed(2026);
