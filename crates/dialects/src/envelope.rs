@@ -43,16 +43,16 @@ impl Envelope {
         scan(body, |name, place| {
             members += 1;
             let once: &'static str = match &*name {
-                "model" => "model",
-                "stream" => "stream",
-                "stream_options" => "stream_options",
-                "max_tokens" | "max_completion_tokens" => {
+                b"model" => "model",
+                b"stream" => "stream",
+                b"stream_options" => "stream_options",
+                b"max_tokens" | b"max_completion_tokens" => {
                     let text = std::str::from_utf8(&body[place]).unwrap_or_default();
                     // What is not a whole number is none.
                     envelope.max_tokens = text.parse().ok().or(envelope.max_tokens);
                     return Ok(());
                 }
-                "tools" | "functions" => {
+                b"tools" | b"functions" => {
                     envelope.has_tools |= &body[place] != b"null";
                     return Ok(());
                 }

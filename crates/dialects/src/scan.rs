@@ -13,11 +13,11 @@ use wide::u8x16;
 use crate::json::invalid_body;
 
 /// Checks a body in one pass, without building anything: valid UTF-8 and JSON, an object at the top, nested no deeper than
-/// [`JSON_DEPTH`], no escape of half a character (`\ud83d` alone). `member` is told every member of the top level: its name
-/// and where its value stands.
+/// [`JSON_DEPTH`], no escape of half a character (`\ud83d` alone). `member` is told every member of the top level: its name,
+/// in UTF-8, and where its value stands.
 pub fn scan<'a>(
     body: &'a [u8],
-    mut member: impl FnMut(Cow<'a, str>, Range<usize>) -> Result<(), GatewayError>,
+    mut member: impl FnMut(Cow<'a, [u8]>, Range<usize>) -> Result<(), GatewayError>,
 ) -> Result<(), GatewayError> {
     read(body, |json, name| {
         let start = json.at;
@@ -34,7 +34,7 @@ pub fn check(body: &[u8]) -> Result<(), GatewayError> {
 /// Checks a body as [`scan`] does. `member` is told the name of every member of the top level and must pass its value.
 pub(crate) fn read<'a>(
     body: &'a [u8],
-    member: impl FnMut(&mut Reader<'a>, Cow<'a, str>) -> Result<(), GatewayError>,
+    member: impl FnMut(&mut Reader<'a>, Cow<'a, [u8]>) -> Result<(), GatewayError>,
 ) -> Result<(), GatewayError> {
     if simdutf8::basic::from_utf8(body).is_err() {
         let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
     /// Goes through an object. `member` must pass the value of each.
     pub(crate) fn members(
         &mut self,
-        mut member: impl FnMut(&mut Self, Cow<'a, str>) -> Result<(), GatewayError>,
+        mut member: impl FnMut(&mut Self, Cow<'a, [u8]>) -> Result<(), GatewayError>,
     ) -> Result<(), GatewayError> {
         if self.peek() != Some(b'{') {
             return Err(self.wrong("`{`"));
@@ -76,11 +76,12 @@ impl<'a> Reader<'a> {
         self.enter(b'{')?;
         let mut first = true;
         while self.next_item(b'}', &mut first)? {
-            let quoted = self.name()?;
-            let plain = &quoted[1..quoted.len() - 1];
-            let name = match std::str::from_utf8(plain) {
-                Ok(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
-                _ => serde_json::from_slice(quoted).map(Cow::Owned).map_err(|_| self.wrong("a name in quotes"))?,
+            let (quoted, plain) = self.name()?;
+            let name = if plain || memchr::memchr(b'\\', quoted).is_none() {
+                Cow::Borrowed(&quoted[1..quoted.len() - 1])
+            } else {
+                let name: String = serde_json::from_slice(quoted).map_err(|_| self.wrong("a name in quotes"))?;
+                Cow::Owned(name.into_bytes())
             };
             member(self, name)?;
         }
@@ -183,13 +184,13 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// Passes the name of a member, up to its value. The name, in its quotes.
-    fn name(&mut self) -> Result<&'a [u8], GatewayError> {
+    /// Passes the name of a member, up to its value. The name, in its quotes, and whether it is known to have no escapes.
+    fn name(&mut self) -> Result<(&'a [u8], bool), GatewayError> {
         if self.peek() != Some(b'"') {
             return Err(self.wrong("a name in quotes"));
         }
         let start = self.at;
-        self.string()?;
+        let plain = self.string()?;
         let quoted = &self.body[start..self.at];
         self.space();
         if self.peek() != Some(b':') {
@@ -197,7 +198,7 @@ impl<'a> Reader<'a> {
         }
         self.at += 1;
         self.space();
-        Ok(quoted)
+        Ok((quoted, plain))
     }
 
     /// Passes one value, whatever is in it.
@@ -206,7 +207,9 @@ impl<'a> Reader<'a> {
         loop {
             // A value begins here.
             match self.peek() {
-                Some(b'"') => self.string()?,
+                Some(b'"') => {
+                    self.string()?;
+                }
                 Some(b'{') => {
                     self.enter(b'{')?;
                     if self.next_item(b'}', &mut true)? {
@@ -282,21 +285,31 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Passes a string, from its opening quote.
-    fn string(&mut self) -> Result<(), GatewayError> {
+    /// Passes a string, from its opening quote. True where it is known to have no escapes, as short ones are.
+    fn string(&mut self) -> Result<bool, GatewayError> {
         self.at += 1;
         // Names and other short strings end before a block would pay.
-        let start = &self.body[self.at..];
-        self.at += plain_length(&start[..start.len().min(16)]);
-        if self.peek() != Some(b'"') {
-            self.blocks()?;
+        for _ in 0..2 {
+            let Some(bytes) = self.body[self.at..].first_chunk() else { break };
+            let stops = stops(u8x16::new(*bytes));
+            if stops == 0 {
+                self.at += 16;
+                continue;
+            }
+            self.at += stops.trailing_zeros() as usize;
+            if self.peek() == Some(b'"') {
+                self.at += 1;
+                return Ok(true);
+            }
+            break;
         }
+        self.blocks()?;
         loop {
             self.at += plain_length(&self.body[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(false);
                 }
                 Some(b'\\') => self.escape()?,
                 _ => return Err(self.wrong("`\"`, or an escape for a control character")),
@@ -410,6 +423,12 @@ impl Marks {
     }
 }
 
+/// Which of the bytes end plain text: quotes, backslashes and control characters.
+fn stops(bytes: u8x16) -> u32 {
+    let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+    (is(b'"') | is(b'\\') | bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes)).to_bitmask()
+}
+
 /// How many bytes go by before a string's end, an escape or a control character. Looks at eight bytes at a time.
 fn plain_length(text: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
@@ -472,7 +491,7 @@ mod tests {
         let body = br#" { "mod\u0065l" : "x" , "n":[1,{"model":2}] }"#;
         let mut seen = Vec::new();
         scan(body, |name, place| {
-            seen.push((name.into_owned(), std::str::from_utf8(&body[place]).unwrap()));
+            seen.push((String::from_utf8(name.into_owned()).unwrap(), std::str::from_utf8(&body[place]).unwrap()));
             Ok(())
         })
         .unwrap();

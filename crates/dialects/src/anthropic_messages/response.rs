@@ -37,15 +37,15 @@ pub(super) fn glance(body: &[u8]) -> Result<Glance, UpstreamError> {
     let (mut failed, mut said, mut usage) = (false, false, None);
     let read = read(body, |json, name| {
         match &*name {
-            "type" => kind = json.text()?,
-            "stop_reason" => stop_reason = json.text()?,
-            "stop_sequence" => stop_sequence = json.text()?,
-            "error" => failed = json.json()? != "null",
-            "content" => {
+            b"type" => kind = json.text()?,
+            b"stop_reason" => stop_reason = json.text()?,
+            b"stop_sequence" => stop_sequence = json.text()?,
+            b"error" => failed = json.json()? != "null",
+            b"content" => {
                 said = json.peek() != Some(b'n');
                 json.skip()?;
             }
-            "usage" => usage = Some(json.json()?),
+            b"usage" => usage = Some(json.json()?),
             _ => json.skip()?,
         }
         Ok(())

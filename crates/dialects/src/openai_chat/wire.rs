@@ -233,13 +233,13 @@ impl<'a> Body<'a, ()> {
         let mut body = Body::default();
         read(bytes, |json, name| {
             match &*name {
-                "choices" if json.peek() == Some(b'[') => {
+                b"choices" if json.peek() == Some(b'[') => {
                     let choices = body.choices.get_or_insert_default();
                     json.items(|json| Choice::account(json).map(|choice| choices.push(choice)))?;
                 }
-                "usage" => body.usage = raw(json)?,
-                "error" => body.error = raw(json)?,
-                "x_groq" => body.x_groq = raw(json)?,
+                b"usage" => body.usage = raw(json)?,
+                b"error" => body.error = raw(json)?,
+                b"x_groq" => body.x_groq = raw(json)?,
                 _ => json.skip()?,
             }
             Ok(())
@@ -253,10 +253,10 @@ impl<'a> Choice<'a, ()> {
         let mut choice = Choice::default();
         json.members(|json, name| {
             match &*name {
-                "index" => choice.index = raw(json)?,
-                "finish_reason" => choice.finish_reason = raw(json)?,
-                "stop_reason" => choice.stop_reason = raw(json)?,
-                "usage" => choice.usage = raw(json)?,
+                b"index" => choice.index = raw(json)?,
+                b"finish_reason" => choice.finish_reason = raw(json)?,
+                b"stop_reason" => choice.stop_reason = raw(json)?,
+                b"usage" => choice.usage = raw(json)?,
                 _ => json.skip()?,
             }
             Ok(())
@@ -382,26 +382,26 @@ impl<'a> UsageWire<'a> {
         let mut wire = UsageWire::default();
         read(json.get().as_bytes(), |json, name| {
             let place = match &*name {
-                "prompt_tokens" => &mut wire.prompt_tokens,
-                "completion_tokens" => &mut wire.completion_tokens,
-                "total_tokens" => &mut wire.total_tokens,
-                "prompt_cache_hit_tokens" => &mut wire.prompt_cache_hit_tokens,
-                "cached_tokens" => &mut wire.cached_tokens,
-                "reasoning_tokens" => &mut wire.reasoning_tokens,
-                "prompt_tokens_details" if json.peek() == Some(b'{') => {
+                b"prompt_tokens" => &mut wire.prompt_tokens,
+                b"completion_tokens" => &mut wire.completion_tokens,
+                b"total_tokens" => &mut wire.total_tokens,
+                b"prompt_cache_hit_tokens" => &mut wire.prompt_cache_hit_tokens,
+                b"cached_tokens" => &mut wire.cached_tokens,
+                b"reasoning_tokens" => &mut wire.reasoning_tokens,
+                b"prompt_tokens_details" if json.peek() == Some(b'{') => {
                     return json.members(|json, name| {
                         match &*name {
-                            "cached_tokens" => wire.prompt_tokens_details.cached_tokens = raw(json)?,
-                            "cache_write_tokens" => wire.prompt_tokens_details.cache_write_tokens = raw(json)?,
+                            b"cached_tokens" => wire.prompt_tokens_details.cached_tokens = raw(json)?,
+                            b"cache_write_tokens" => wire.prompt_tokens_details.cache_write_tokens = raw(json)?,
                             _ => json.skip()?,
                         }
                         Ok(())
                     });
                 }
-                "completion_tokens_details" if json.peek() == Some(b'{') => {
+                b"completion_tokens_details" if json.peek() == Some(b'{') => {
                     return json.members(|json, name| {
                         match &*name {
-                            "reasoning_tokens" => wire.completion_tokens_details.reasoning_tokens = raw(json)?,
+                            b"reasoning_tokens" => wire.completion_tokens_details.reasoning_tokens = raw(json)?,
                             _ => json.skip()?,
                         }
                         Ok(())
