@@ -43,14 +43,16 @@ impl Envelope {
         scan(body, |name, place| {
             members += 1;
             let once: &'static str = match &*name {
-                "model" => "model",
-                "stream" => "stream",
-                "stream_options" => "stream_options",
-                "max_tokens" | "max_completion_tokens" => {
-                    envelope.max_tokens = parse(&body[place])?.as_u64().or(envelope.max_tokens);
+                b"model" => "model",
+                b"stream" => "stream",
+                b"stream_options" => "stream_options",
+                b"max_tokens" | b"max_completion_tokens" => {
+                    let text = std::str::from_utf8(&body[place]).unwrap_or_default();
+                    // What is not a whole number is none.
+                    envelope.max_tokens = text.parse().ok().or(envelope.max_tokens);
                     return Ok(());
                 }
-                "tools" | "functions" => {
+                b"tools" | b"functions" => {
                     envelope.has_tools |= &body[place] != b"null";
                     return Ok(());
                 }
@@ -60,7 +62,17 @@ impl Envelope {
                 return Err(GatewayError::invalid(once, format!("the body has `{once}` twice")));
             }
             seen.push(once);
-            let value = parse(&body[place.clone()])?;
+            let text = &body[place.clone()];
+            // The usual name of a model needs no parser.
+            if let ("model", [b'"', name @ .., b'"']) = (once, text)
+                && let Ok(name) = std::str::from_utf8(name)
+                && !name.contains('\\')
+            {
+                envelope.model = Some(name.to_owned());
+                envelope.places.model = Some(place);
+                return Ok(());
+            }
+            let value = parse(text)?;
             match (once, value) {
                 ("model", Value::String(model)) => envelope.model = Some(model),
                 ("model", Value::Null) | ("stream", Value::Null) => {}

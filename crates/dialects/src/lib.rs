@@ -10,4 +10,5 @@ pub mod json;
 mod losses;
 pub mod native;
 pub mod openai_chat;
+mod scan;
 pub mod sse;

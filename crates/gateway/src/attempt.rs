@@ -372,7 +372,7 @@ async fn open_stream(
     limits: &Limits,
     writer: Writer,
 ) -> Result<Box<Relay>, Failure> {
-    let mut relay = Box::new(Relay::new(gateway.config.timeouts, call.clone(), target.clone(), headers, body, writer));
+    let mut relay = Box::new(Relay::new(gateway.config.timeouts, call, target.clone(), headers, body, writer));
     match tokio::time::timeout_at(limits.first_content.into(), relay.open()).await {
         Err(_) => Err(Failure::gateway(FailureClass::Timeout, target, "no first content in time")),
         Ok(Err(failure)) => Err(failure),

@@ -145,9 +145,13 @@ impl Call {
         Size { input: self.body.len() as u64 / 4, output }
     }
 
-    /// The tokens of the prompt, by the gateway's own rule.
+    /// The tokens of the prompt, by the gateway's own rule: of the conversation if it has been read, else of the bytes, whose
+    /// punctuation then counts too.
     pub fn prompt_tokens(&self) -> u64 {
-        self.chat().map_or_else(|_| tokens::text(&self.body), tokens::chat)
+        match self.chat.get() {
+            Some(Ok(chat)) => tokens::chat(chat),
+            _ => tokens::text(&self.body),
+        }
     }
 
     /// How large the request probably is, from its bytes alone.

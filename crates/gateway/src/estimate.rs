@@ -57,13 +57,19 @@ pub fn of_answer(call: &Call, response: &ChatResponse) -> Usage {
 
 /// The tokens of a stream as far as it has come, counted along the way: whether its provider will tell them is known at its
 /// end only.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Tally {
+    prompt: u64,
     output: Count,
     reasoning: Count,
 }
 
 impl Tally {
+    /// `prompt`: its tokens, in case that nobody else counts them.
+    pub fn new(prompt: u64) -> Self {
+        Tally { prompt, output: Count::default(), reasoning: Count::default() }
+    }
+
     pub fn see(&mut self, event: &StreamEvent) {
         match event {
             StreamEvent::Delta(Delta::Text(text) | Delta::Arguments(text)) => self.output.add(text),
@@ -77,11 +83,11 @@ impl Tally {
     }
 
     /// The usage so far. `told`: what the provider said at the beginning, which knows the prompt.
-    pub fn usage(self, call: &Call, told: Option<Usage>) -> Usage {
+    pub fn usage(self, told: Option<Usage>) -> Usage {
         let (output, reasoning) = (self.output.tokens(), self.reasoning.tokens());
         match told {
             Some(told) => Usage { output: told.output.max(output), reasoning: told.reasoning.max(reasoning), ..told },
-            None => Usage { input: call.prompt_tokens(), output, reasoning, ..Usage::default() },
+            None => Usage { input: self.prompt, output, reasoning, ..Usage::default() },
         }
     }
 }

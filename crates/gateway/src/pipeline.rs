@@ -116,11 +116,13 @@ pub fn answer(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target) -> Ans
 
 fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure>, mut settle: Settle) -> Reply {
     match result {
-        Ok(Good::Stream(relay)) => {
+        Ok(Good::Stream(mut relay)) => {
             settle.first_content();
-            let mut reply = egress::answered(call, &settle, &relay.target, relay.headers.clone());
+            // Taken, since each would hold on to the buffer that it was read into for as long as the stream lives.
+            let headers = std::mem::take(&mut relay.headers);
+            let mut reply = egress::answered(call, &settle, &relay.target, headers);
             egress::event_stream(&mut reply);
-            reply.with_stream(StreamBody::flowing(gateway.clone(), call.clone(), relay, settle))
+            reply.with_stream(StreamBody::flowing(gateway.clone(), relay, settle))
         }
         Ok(Good::Whole(whole)) => {
             let translated = matches!(whole.body, WholeBody::Translate(_));

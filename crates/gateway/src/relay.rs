@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use gateway_dialects::sse::{Frame, SseDecoder};
 use http::HeaderMap;
 
 use crate::attempt::{Failure, Refused};
-use crate::call::SharedCall;
+use crate::call::Call;
 use crate::config::Timeouts;
 use crate::estimate::Tally;
 use crate::providers::client::AnswerBody;
@@ -56,7 +57,9 @@ const AFTER_ERROR: Duration = Duration::from_millis(250);
 pub struct Relay {
     pub target: Target,
     pub headers: HeaderMap,
-    call: SharedCall,
+    /// Of the request no more than this: its body need not wait for the end of the answer.
+    dialect: Dialect,
+    request_id: Arc<str>,
     timeouts: Timeouts,
     /// `None` once the provider has nothing more to say.
     body: Option<AnswerBody>,
@@ -91,7 +94,7 @@ impl std::fmt::Debug for Relay {
 impl Relay {
     pub fn new(
         timeouts: Timeouts,
-        call: SharedCall,
+        call: &Call,
         target: Target,
         headers: HeaderMap,
         body: AnswerBody,
@@ -102,7 +105,8 @@ impl Relay {
             decoder: codec::provider(target.dialect).stream_decoder(),
             target,
             headers,
-            call,
+            dialect: call.dialect,
+            request_id: call.request_id.clone(),
             timeouts,
             body: Some(body),
             sse: SseDecoder::new(),
@@ -112,7 +116,7 @@ impl Relay {
             opened: false,
             usage: None,
             usage_told: false,
-            tally: Tally::default(),
+            tally: Tally::new(call.prompt_tokens()),
             finish: None,
             error: None,
             broken: None,
@@ -318,7 +322,7 @@ impl Relay {
         if let Writer::Translate(encoder, _) = &mut self.writer {
             let mut text = Vec::new();
             if !self.usage_told {
-                let usage = self.tally.usage(&self.call, self.usage);
+                let usage = self.tally.usage(self.usage);
                 encoder.push(StreamEvent::EstimatedUsage(usage), &mut text);
             }
             encoder.finish(&mut text);
@@ -336,7 +340,7 @@ impl Relay {
         let Some(error) = &self.error else { return };
         // In the client's own dialect the error has passed already, and what follows it passes too.
         if matches!(self.writer, Writer::Translate(..)) {
-            let body = codec::client(self.call.dialect).encode_upstream_error(error, &self.call.request_id);
+            let body = codec::client(self.dialect).encode_upstream_error(error, &self.request_id);
             self.over = Some(Over { outcome: Outcome::Truncated, error: Some(error.message.clone()) });
             self.body = None;
             self.say_error(&body);
@@ -367,14 +371,14 @@ impl Relay {
     /// Ends the stream with an error of the gateway's own.
     pub fn end_with(&mut self, error: &GatewayError, outcome: Outcome) {
         self.body = None;
-        let body = codec::client(self.call.dialect).encode_error(error, &self.call.request_id);
+        let body = codec::client(self.dialect).encode_error(error, &self.request_id);
         self.say_error(&body);
         let why = error.internal.as_ref().unwrap_or(&error.message);
         self.over = Some(Over { outcome, error: Some(why.clone()) });
     }
 
     fn say_error(&mut self, body: &[u8]) {
-        self.output.push_back(Bytes::from(codec::client(self.call.dialect).error_event(body)));
+        self.output.push_back(Bytes::from(codec::client(self.dialect).error_event(body)));
     }
 
     /// What can go to the client now.
@@ -401,7 +405,7 @@ impl Relay {
     pub fn usage(&self) -> (Usage, bool) {
         match self.usage {
             Some(usage) if self.usage_told => (usage, false),
-            told => (self.tally.usage(&self.call, told), true),
+            told => (self.tally.usage(told), true),
         }
     }
 
@@ -433,7 +437,7 @@ impl Relay {
         }
         let mut quiet_until = self.last_byte.max(self.last_written) + KEEP_ALIVE_EVERY;
         if quiet_until <= now {
-            self.output.push_back(keep_alive(self.call.dialect));
+            self.output.push_back(keep_alive(self.dialect));
             quiet_until = now + KEEP_ALIVE_EVERY;
         }
         deadlines.iter().fold(quiet_until, |next, (deadline, _)| next.min(*deadline))

@@ -5,8 +5,7 @@ use std::collections::HashSet;
 
 use gateway_core::chat::{ChatResponse, Item, Part, PartBody, Place};
 use gateway_core::error::UpstreamError;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error;
@@ -15,6 +14,7 @@ use crate::codec::{Answer, Glance};
 use crate::json::{Fields, parse_object, unknown};
 use crate::losses::Words;
 use crate::openai_chat::response::to_vec;
+use crate::scan::read;
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
     let message = parse_object(body).map_err(|_| {
@@ -35,25 +35,33 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
         .map_err(|error| error::unreadable(format!("the provider's answer: {}", error.message)))
 }
 
-/// The account of an answer, without its text.
+/// The account of an answer, without its text. What is no answer, or an odd one, is read as a whole.
 pub(super) fn glance(body: &[u8]) -> Result<Glance, UpstreamError> {
-    #[derive(Deserialize)]
-    struct Message<'a> {
-        #[serde(rename = "type", borrow)]
-        kind: Option<Cow<'a, str>>,
-        error: Option<IgnoredAny>,
-        content: Option<IgnoredAny>,
-        stop_reason: Option<Cow<'a, str>>,
-        stop_sequence: Option<String>,
-        usage: Option<WireUsage>,
-    }
-    if let Ok(message) = serde_json::from_slice::<Message<'_>>(body)
-        && message.kind.as_deref() != Some("error")
-        && message.error.is_none()
-        && message.content.is_some()
+    let (mut kind, mut stop_reason, mut stop_sequence) = (None, None, None);
+    let (mut failed, mut said, mut usage) = (false, false, None);
+    let read = read(body, |json, name| {
+        match &*name {
+            b"type" => kind = json.text()?,
+            b"stop_reason" => stop_reason = json.text()?,
+            b"stop_sequence" => stop_sequence = json.text()?,
+            b"error" => failed = json.json()? != "null",
+            b"content" => {
+                said = json.peek() != Some(b'n');
+                json.skip()?;
+            }
+            b"usage" => usage = Some(json.json()?),
+            _ => json.skip()?,
+        }
+        Ok(())
+    });
+    if read.is_ok()
+        && kind.as_deref() != Some("error")
+        && !failed
+        && said
+        && let Ok(usage) = usage.map_or(Ok(None), serde_json::from_str::<Option<WireUsage>>)
     {
-        let finish = message.stop_reason.map(|reason| wire::finish_reason(&reason, message.stop_sequence));
-        return Ok(Glance { finish, usage: message.usage.map(|usage| usage.usage()) });
+        let finish = stop_reason.map(|reason| wire::finish_reason(&reason, stop_sequence.map(Cow::into_owned)));
+        return Ok(Glance { finish, usage: usage.map(|usage| usage.usage()) });
     }
     decode(body).map(|response| Glance { finish: response.finish, usage: response.usage })
 }

@@ -7,7 +7,6 @@ use gateway_core::error::UpstreamError;
 use gateway_core::usage::Usage;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::wire::{self, Body, Message, Said};
@@ -57,9 +56,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
     })
 }
 
-/// The account of an answer, without its text.
+/// The account of an answer, without its text. What is no answer, or an odd one, is read as a whole.
 pub(super) fn glance(bytes: &[u8]) -> Result<Glance, UpstreamError> {
-    if let Ok(body) = serde_json::from_slice::<Body<'_, IgnoredAny>>(bytes)
+    if let Ok(body) = Body::account(bytes)
         && !wire::says_something(body.error)
         && let Some(choice) = body.first_choice()
     {

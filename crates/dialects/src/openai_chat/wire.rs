@@ -6,14 +6,32 @@
 use std::borrow::Cow;
 
 use gateway_core::chat::FinishReason;
+use gateway_core::error::GatewayError;
 use gateway_core::usage::Usage;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::json::Shape;
+use crate::scan::{Reader, read};
 
-pub(super) type Raw<'a> = Option<&'a RawValue>;
+pub(super) type Raw<'a> = Option<Json<'a>>;
+
+/// The text of a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Json<'a>(&'a str);
+
+impl<'a> Json<'a> {
+    pub(super) fn get(self) -> &'a str {
+        self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| Json(raw.get()))
+    }
+}
 
 /// What is read of an answer, or is no part of it: filler (`obfuscation`, and Mistral's `p`), the name of the provider's build.
 pub(super) const BODY: Shape = Shape {
@@ -172,7 +190,7 @@ pub(super) fn text(raw: Raw<'_>) -> Option<Cow<'_, str>> {
 
 /// Arguments as JSON text: a string's content, or the JSON itself where a vendor sends an object.
 pub(super) fn arguments(raw: Raw<'_>) -> Option<Cow<'_, str>> {
-    text(raw).or_else(|| raw.map(RawValue::get).filter(|json| json.starts_with('{')).map(Cow::Borrowed))
+    text(raw).or_else(|| raw.map(Json::get).filter(|json| json.starts_with('{')).map(Cow::Borrowed))
 }
 
 /// A count; vendors write some as `12.0`.
@@ -207,6 +225,48 @@ impl<'a, M> Body<'a, M> {
         let of_groq = || usage(serde_json::from_str::<Owner<'_>>(self.x_groq?.get()).ok()?.usage);
         usage(self.usage).or_else(of_choice).or_else(of_groq)
     }
+}
+
+/// An answer without its text: what concerns its account.
+impl<'a> Body<'a, ()> {
+    pub(super) fn account(bytes: &'a [u8]) -> Result<Self, GatewayError> {
+        let mut body = Body::default();
+        read(bytes, |json, name| {
+            match &*name {
+                b"choices" if json.peek() == Some(b'[') => {
+                    let choices = body.choices.get_or_insert_default();
+                    json.items(|json| Choice::account(json).map(|choice| choices.push(choice)))?;
+                }
+                b"usage" => body.usage = raw(json)?,
+                b"error" => body.error = raw(json)?,
+                b"x_groq" => body.x_groq = raw(json)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(body)
+    }
+}
+
+impl<'a> Choice<'a, ()> {
+    fn account(json: &mut Reader<'a>) -> Result<Self, GatewayError> {
+        let mut choice = Choice::default();
+        json.members(|json, name| {
+            match &*name {
+                b"index" => choice.index = raw(json)?,
+                b"finish_reason" => choice.finish_reason = raw(json)?,
+                b"stop_reason" => choice.stop_reason = raw(json)?,
+                b"usage" => choice.usage = raw(json)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(choice)
+    }
+}
+
+fn raw<'a>(json: &mut Reader<'a>) -> Result<Raw<'a>, GatewayError> {
+    json.json().map(|text| Some(Json(text)).filter(|_| text != "null"))
 }
 
 impl<M> Choice<'_, M> {
@@ -271,7 +331,7 @@ pub(super) fn content(raw: Raw<'_>) -> Vec<Said<'_>> {
     if let Some(text) = text(raw) {
         return vec![Said::Text(text)];
     }
-    let Some(json) = raw.map(RawValue::get) else { return Vec::new() };
+    let Some(json) = raw.map(Json::get) else { return Vec::new() };
     match json.as_bytes().first() {
         Some(b'[') => value(raw).as_array().into_iter().flatten().filter_map(said).collect(),
         Some(b'{') => vec![Said::Text(Cow::Borrowed(json))],
@@ -290,51 +350,76 @@ fn said<'a>(part: &Value) -> Option<Said<'a>> {
     (!text.is_empty()).then(|| Said::Text(Cow::Owned(text.to_owned())))
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct UsageWire<'a> {
-    #[serde(borrow)]
     prompt_tokens: Raw<'a>,
-    #[serde(borrow)]
     completion_tokens: Raw<'a>,
-    #[serde(borrow)]
     total_tokens: Raw<'a>,
-    #[serde(borrow)]
-    prompt_tokens_details: Option<PromptDetails<'a>>,
-    #[serde(borrow)]
-    completion_tokens_details: Option<CompletionDetails<'a>>,
+    prompt_tokens_details: PromptDetails<'a>,
+    completion_tokens_details: CompletionDetails<'a>,
     /// DeepSeek's name for cached tokens.
-    #[serde(borrow)]
     prompt_cache_hit_tokens: Raw<'a>,
     /// Moonshot's.
-    #[serde(borrow)]
     cached_tokens: Raw<'a>,
     /// Perplexity's place for them.
-    #[serde(borrow)]
     reasoning_tokens: Raw<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct PromptDetails<'a> {
-    #[serde(borrow)]
     cached_tokens: Raw<'a>,
     /// OpenRouter's.
-    #[serde(borrow)]
     cache_write_tokens: Raw<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct CompletionDetails<'a> {
-    #[serde(borrow)]
     reasoning_tokens: Raw<'a>,
 }
 
+impl<'a> UsageWire<'a> {
+    fn read(json: Json<'a>) -> Result<Self, GatewayError> {
+        let mut wire = UsageWire::default();
+        read(json.get().as_bytes(), |json, name| {
+            let place = match &*name {
+                b"prompt_tokens" => &mut wire.prompt_tokens,
+                b"completion_tokens" => &mut wire.completion_tokens,
+                b"total_tokens" => &mut wire.total_tokens,
+                b"prompt_cache_hit_tokens" => &mut wire.prompt_cache_hit_tokens,
+                b"cached_tokens" => &mut wire.cached_tokens,
+                b"reasoning_tokens" => &mut wire.reasoning_tokens,
+                b"prompt_tokens_details" if json.peek() == Some(b'{') => {
+                    return json.members(|json, name| {
+                        match &*name {
+                            b"cached_tokens" => wire.prompt_tokens_details.cached_tokens = raw(json)?,
+                            b"cache_write_tokens" => wire.prompt_tokens_details.cache_write_tokens = raw(json)?,
+                            _ => json.skip()?,
+                        }
+                        Ok(())
+                    });
+                }
+                b"completion_tokens_details" if json.peek() == Some(b'{') => {
+                    return json.members(|json, name| {
+                        match &*name {
+                            b"reasoning_tokens" => wire.completion_tokens_details.reasoning_tokens = raw(json)?,
+                            _ => json.skip()?,
+                        }
+                        Ok(())
+                    });
+                }
+                _ => return json.skip(),
+            };
+            *place = raw(json)?;
+            Ok(())
+        })?;
+        Ok(wire)
+    }
+}
+
 fn usage(raw: Raw<'_>) -> Option<Usage> {
-    let wire: UsageWire<'_> = serde_json::from_str(raw?.get()).ok()?;
+    let wire = UsageWire::read(raw?).ok()?;
     let prompt = count(wire.prompt_tokens)?;
-    let details = wire.prompt_tokens_details.unwrap_or_default();
+    let details = wire.prompt_tokens_details;
     let cache_read = count(details.cached_tokens)
         .or_else(|| count(wire.prompt_cache_hit_tokens))
         .or_else(|| count(wire.cached_tokens))
@@ -343,7 +428,7 @@ fn usage(raw: Raw<'_>) -> Option<Usage> {
     let beside_prompt = count(wire.total_tokens).unwrap_or(0).saturating_sub(prompt);
     let output = count(wire.completion_tokens).unwrap_or(0).max(beside_prompt);
     let input = prompt.max(cache_read);
-    let reasoning = wire.completion_tokens_details.unwrap_or_default().reasoning_tokens;
+    let reasoning = wire.completion_tokens_details.reasoning_tokens;
     Some(Usage {
         input,
         cache_read,

@@ -74,14 +74,13 @@ impl Body for ReplyBody {
 /// A stream to a client, from its headers to its last byte.
 pub struct StreamBody {
     gateway: Arc<Gateway>,
-    call: SharedCall,
     stage: Stage,
     /// Set when it is first waited for.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 enum Stage {
-    Opening(Opening),
+    Opening(Opening, SharedCall),
     Flowing(Box<Relay>, Settle),
     /// The last words of a stream that never flowed.
     Last(Bytes),
@@ -90,20 +89,20 @@ enum Stage {
 
 impl std::fmt::Debug for StreamBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamBody").field("request_id", &self.call.request_id).finish_non_exhaustive()
+        f.debug_struct("StreamBody").finish_non_exhaustive()
     }
 }
 
 impl StreamBody {
     /// A stream whose first content has come.
-    pub fn flowing(gateway: Arc<Gateway>, call: SharedCall, relay: Box<Relay>, settle: Settle) -> Self {
-        StreamBody { gateway, call, stage: Stage::Flowing(relay, settle), timer: None }
+    pub fn flowing(gateway: Arc<Gateway>, relay: Box<Relay>, settle: Settle) -> Self {
+        StreamBody { gateway, stage: Stage::Flowing(relay, settle), timer: None }
     }
 
     /// A stream of which there is nothing yet but a sign of life.
     pub fn opening(gateway: Arc<Gateway>, call: SharedCall, attempts: Opening) -> Self {
         let timer = Some(Box::pin(tokio::time::sleep_until(Instant::now().into())));
-        StreamBody { gateway, call, stage: Stage::Opening(attempts), timer }
+        StreamBody { gateway, stage: Stage::Opening(attempts, call), timer }
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -115,16 +114,18 @@ impl StreamBody {
                     self.stage = Stage::Over;
                     return Poll::Ready(Some(bytes));
                 }
-                Stage::Opening(attempts) => {
-                    if let Poll::Ready((result, settle)) = attempts.as_mut().poll(cx) {
-                        self.opened(result, settle);
+                Stage::Opening(attempts, call) => {
+                    let (dialect, polled) = (call.dialect, attempts.as_mut().poll(cx));
+                    if let Poll::Ready((result, settle)) = polled {
+                        let call = call.clone();
+                        self.opened(&call, result, settle);
                         continue;
                     }
                     if self.expired(cx).is_pending() {
                         return Poll::Pending;
                     }
                     self.rearm(Instant::now() + KEEP_ALIVE_EVERY);
-                    return Poll::Ready(Some(keep_alive(self.call.dialect)));
+                    return Poll::Ready(Some(keep_alive(dialect)));
                 }
                 Stage::Flowing(relay, settle) => {
                     if let Some(bytes) = relay.take_output() {
@@ -178,22 +179,22 @@ impl StreamBody {
     }
 
     /// The attempts have ended, long after the client got its headers.
-    fn opened(&mut self, result: Result<Good, Failure>, mut settle: Settle) {
+    fn opened(&mut self, call: &SharedCall, result: Result<Good, Failure>, mut settle: Settle) {
         self.stage = match result {
             Ok(Good::Stream(relay)) => {
                 settle.first_content();
                 Stage::Flowing(relay, settle)
             }
             Ok(Good::Whole(whole)) => {
-                let (bytes, streamed) = pipeline::said(&self.gateway, &self.call, &whole.target, whole.body);
+                let (bytes, streamed) = pipeline::said(&self.gateway, call, &whole.target, whole.body);
                 settle.end(200, Outcome::Ok, None);
                 // An answer in one piece where a stream was promised is one event.
                 Stage::Last(if streamed { bytes } else { Bytes::from([b"data: ", &bytes[..], b"\n\n"].concat()) })
             }
             Err(failure) => {
                 settle.end(200, failure.outcome(), Some(failure.text()));
-                let body = pipeline::error_body(&self.call, &failure);
-                Stage::Last(Bytes::from(codec::client(self.call.dialect).error_event(&body)))
+                let body = pipeline::error_body(call, &failure);
+                Stage::Last(Bytes::from(codec::client(call.dialect).error_event(&body)))
             }
         };
     }

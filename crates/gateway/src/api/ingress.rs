@@ -61,9 +61,12 @@ pub fn check_head(request: &Request<Incoming>, local: SocketAddr) -> Result<(), 
 fn is_loopback_name(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
+        None => &host[..memchr::memchr(b':', host.as_bytes()).unwrap_or(host.len())],
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    // The usual names need no parser of addresses.
+    name == "127.0.0.1"
+        || name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The id by which the client knows its own request.

@@ -18,8 +18,7 @@ const QUEUE_LINES: usize = 16 * 1024;
 /// How long lines gather before they are written together: waking a thread for every line would cost more than the line.
 const GATHER: Duration = Duration::from_millis(20);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Error,
     Warn,
@@ -47,6 +46,17 @@ pub struct Log {
     queue: SyncSender<Line>,
     level: Level,
     dropped: Arc<AtomicU64>,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        }
+    }
 }
 
 impl Log {
@@ -101,7 +111,7 @@ impl Log {
 }
 
 fn write_lines(lines: &Receiver<Line>, format: Format, mut output: impl Write) {
-    let mut text = Vec::with_capacity(64 * 1024);
+    let (mut text, mut stamps) = (Vec::with_capacity(64 * 1024), Stamps::default());
     while let Ok(first) = lines.recv() {
         let urgent = matches!(first, Line::Flush(_));
         let mut waiting: Vec<SyncSender<()>> = Vec::new();
@@ -110,9 +120,9 @@ fn write_lines(lines: &Receiver<Line>, format: Format, mut output: impl Write) {
         }
         for line in std::iter::once(first).chain(lines.try_iter()) {
             match line {
-                Line::Request(time, record) => write_request(&mut text, format, time, &record),
+                Line::Request(time, record) => write_request(&mut text, &mut stamps, format, time, &record),
                 Line::Event(time, level, message, fields) => {
-                    write_event(&mut text, format, time, level, &message, &fields)
+                    write_event(&mut text, &mut stamps, format, time, level, &message, &fields)
                 }
                 Line::Flush(done) => waiting.push(done),
             }
@@ -130,32 +140,47 @@ fn write_lines(lines: &Receiver<Line>, format: Format, mut output: impl Write) {
     }
 }
 
-#[derive(Serialize)]
-struct JsonLine<'a, T> {
-    time: String,
+/// The members that every line has, then those of `rest`. Put together as text: to serialize them as one map costs twice as
+/// much, and this is done for every request.
+fn write_json<T: Serialize>(
+    text: &mut Vec<u8>,
+    stamps: &mut Stamps,
+    time: Timestamp,
     level: Level,
-    message: &'a str,
-    #[serde(flatten)]
+    message: &str,
     rest: T,
-}
-
-fn write_json<T: Serialize>(text: &mut Vec<u8>, time: Timestamp, level: Level, message: &str, rest: T) {
-    if serde_json::to_writer(&mut *text, &JsonLine { time: stamp(time), level, message, rest }).is_ok() {
-        text.push(b'\n');
+) {
+    let start = text.len();
+    text.extend_from_slice(b"{\"time\":\"");
+    text.extend_from_slice(stamps.of(time).as_bytes());
+    text.extend_from_slice(b"\",\"level\":\"");
+    text.extend_from_slice(level.name().as_bytes());
+    text.extend_from_slice(b"\",\"message\":");
+    let message = serde_json::to_writer(&mut *text, message);
+    let open = text.len();
+    match message.and_then(|()| serde_json::to_writer(&mut *text, &rest)) {
+        Ok(()) if text[open..] == *b"{}" => text.truncate(open),
+        Ok(()) => {
+            text[open] = b',';
+            text.pop();
+        }
+        Err(_) => return text.truncate(start),
     }
+    text.extend_from_slice(b"}\n");
 }
 
-fn write_request(text: &mut Vec<u8>, format: Format, time: Timestamp, record: &Record) {
+fn write_request(text: &mut Vec<u8>, stamps: &mut Stamps, format: Format, time: Timestamp, record: &Record) {
     match format {
-        Format::Json => write_json(text, time, record.level(), "request", record),
+        Format::Json => write_json(text, stamps, time, record.level(), "request", record),
         Format::Text => {
-            let _ = writeln!(text, "{} {} {record}", stamp(time), label(record.level()));
+            let _ = writeln!(text, "{} {} {record}", stamps.of(time), label(record.level()));
         }
     }
 }
 
 fn write_event(
     text: &mut Vec<u8>,
+    stamps: &mut Stamps,
     format: Format,
     time: Timestamp,
     level: Level,
@@ -163,9 +188,9 @@ fn write_event(
     fields: &Map<String, Value>,
 ) {
     match format {
-        Format::Json => write_json(text, time, level, message, fields),
+        Format::Json => write_json(text, stamps, time, level, message, fields),
         Format::Text => {
-            let _ = write!(text, "{} {} {}", stamp(time), label(level), printable(message));
+            let _ = write!(text, "{} {} {}", stamps.of(time), label(level), printable(message));
             for (name, value) in fields {
                 let _ = write!(text, " {name}={value}");
             }
@@ -188,7 +213,70 @@ fn label(level: Level) -> &'static str {
     }
 }
 
+/// [`stamp`] for times that mostly lie in one second: only their milliseconds are written anew.
+#[derive(Default)]
+struct Stamps {
+    second: i64,
+    text: String,
+}
+
+impl Stamps {
+    fn of(&mut self, time: Timestamp) -> &str {
+        let (second, ms) = (time.as_second(), time.subsec_millisecond());
+        if self.text.is_empty() || self.second != second || ms < 0 {
+            self.second = second;
+            self.text = stamp(time);
+        } else {
+            // `2025-01-31T12:00:00.000Z`: the milliseconds and the `Z`.
+            self.text.truncate(self.text.len() - 4);
+            self.text.extend([ms / 100, ms / 10 % 10, ms % 10].map(|digit| char::from(b'0' + digit as u8)));
+            self.text.push('Z');
+        }
+        &self.text
+    }
+}
+
 /// RFC 3339 in UTC, with milliseconds.
 pub fn stamp(time: Timestamp) -> String {
     format!("{time:.3}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_line_is_one_object_whatever_its_fields() {
+        let (mut text, mut stamps) = (Vec::new(), Stamps::default());
+        let time = Timestamp::from_millisecond(1_700_000_000_042).unwrap();
+        write_json(&mut text, &mut stamps, time, Level::Info, "a \"b\"\n", json!({}));
+        write_json(&mut text, &mut stamps, time, Level::Warn, "x", json!({"n": 1, "o": {}}));
+        let expected = concat!(
+            r#"{"time":"2023-11-14T22:13:20.042Z","level":"info","message":"a \"b\"\n"}"#,
+            "\n",
+            r#"{"time":"2023-11-14T22:13:20.042Z","level":"warn","message":"x","n":1,"o":{}}"#,
+            "\n",
+        );
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn stamps_are_those_of_their_times() {
+        let mut stamps = Stamps::default();
+        for ms in [
+            1_700_000_000_000,
+            1_700_000_000_007,
+            1_700_000_000_999,
+            1_700_000_001_010,
+            1_699_999_999_123,
+            -1,
+            -999,
+            -1001,
+            500,
+        ] {
+            let time = Timestamp::from_millisecond(ms).unwrap();
+            assert_eq!(stamps.of(time), stamp(time), "{ms}");
+        }
+    }
 }

@@ -1,0 +1,567 @@
+//! JSON read where it stands: one pass over the bytes that checks them and builds nothing.
+//!
+//! [`scan`] finds the members of a body. [`read`] goes deeper: its reader is taken by the hand, member by member, and checks
+//! and passes whatever nobody asks for.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use gateway_core::error::GatewayError;
+use gateway_core::limits::JSON_DEPTH;
+use wide::u8x16;
+
+use crate::json::invalid_body;
+
+/// Checks a body in one pass, without building anything: valid UTF-8 and JSON, an object at the top, nested no deeper than
+/// [`JSON_DEPTH`], no escape of half a character (`\ud83d` alone). `member` is told every member of the top level: its name,
+/// in UTF-8, and where its value stands.
+pub fn scan<'a>(
+    body: &'a [u8],
+    mut member: impl FnMut(Cow<'a, [u8]>, Range<usize>) -> Result<(), GatewayError>,
+) -> Result<(), GatewayError> {
+    read(body, |json, name| {
+        let start = json.at;
+        json.skip()?;
+        member(name, start..json.at)
+    })
+}
+
+/// [`scan`] for those who want no member.
+pub fn check(body: &[u8]) -> Result<(), GatewayError> {
+    scan(body, |_, _| Ok(()))
+}
+
+/// Checks a body as [`scan`] does. `member` is told the name of every member of the top level and must pass its value.
+pub(crate) fn read<'a>(
+    body: &'a [u8],
+    member: impl FnMut(&mut Reader<'a>, Cow<'a, [u8]>) -> Result<(), GatewayError>,
+) -> Result<(), GatewayError> {
+    if simdutf8::basic::from_utf8(body).is_err() {
+        let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+        return Err(invalid_body(format!("the body is not valid UTF-8 (byte {valid})")));
+    }
+    let mut json = Reader { body, at: 0, open: 0, depth: 0 };
+    json.space();
+    if json.peek() != Some(b'{') {
+        // An error in what is no object is worth less than the hint that it is none.
+        return Err(invalid_body(if json.peek().is_none() {
+            "the body is empty"
+        } else {
+            "the body must be a JSON object"
+        }));
+    }
+    json.members(member)?;
+    json.space();
+    if json.at < body.len() { Err(json.wrong("the end of the body")) } else { Ok(()) }
+}
+
+/// Where a reading is. `body` is valid UTF-8.
+pub(crate) struct Reader<'a> {
+    body: &'a [u8],
+    at: usize,
+    /// The containers that are open, innermost in the lowest bit: 1 is an object, 0 a list.
+    open: u128,
+    depth: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Goes through an object. `member` must pass the value of each.
+    pub(crate) fn members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Cow<'a, [u8]>) -> Result<(), GatewayError>,
+    ) -> Result<(), GatewayError> {
+        if self.peek() != Some(b'{') {
+            return Err(self.wrong("`{`"));
+        }
+        self.enter(b'{')?;
+        let mut first = true;
+        while self.next_item(b'}', &mut first)? {
+            let (quoted, plain) = self.name()?;
+            let name = if plain || memchr::memchr(b'\\', quoted).is_none() {
+                Cow::Borrowed(&quoted[1..quoted.len() - 1])
+            } else {
+                let name: String = serde_json::from_slice(quoted).map_err(|_| self.wrong("a name in quotes"))?;
+                Cow::Owned(name.into_bytes())
+            };
+            member(self, name)?;
+        }
+        Ok(())
+    }
+
+    /// Goes through a list. `item` must pass each.
+    pub(crate) fn items(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<(), GatewayError>,
+    ) -> Result<(), GatewayError> {
+        if self.peek() != Some(b'[') {
+            return Err(self.wrong("`[`"));
+        }
+        self.enter(b'[')?;
+        let mut first = true;
+        while self.next_item(b']', &mut first)? {
+            item(self)?;
+        }
+        Ok(())
+    }
+
+    /// Passes one value. Its text.
+    pub(crate) fn json(&mut self) -> Result<&'a str, GatewayError> {
+        let start = self.at;
+        self.skip()?;
+        std::str::from_utf8(&self.body[start..self.at]).map_err(|_| self.wrong("a value in UTF-8"))
+    }
+
+    /// Passes a string or a `null`.
+    pub(crate) fn text(&mut self) -> Result<Option<Cow<'a, str>>, GatewayError> {
+        let start = self.at;
+        let json = self.json()?;
+        if json == "null" {
+            return Ok(None);
+        }
+        let Some(inner) = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')) else {
+            self.at = start;
+            return Err(self.wrong("a string"));
+        };
+        if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+            return Ok(Some(Cow::Borrowed(inner)));
+        }
+        serde_json::from_str(json).map(|text| Some(Cow::Owned(text))).map_err(|_| self.wrong("a string"))
+    }
+
+    /// The first byte of what is next.
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    #[cold]
+    fn wrong(&self, expected: &str) -> GatewayError {
+        let before = &self.body[..self.at.min(self.body.len())];
+        let line = 1 + memchr::memchr_iter(b'\n', before).count();
+        let column = 1 + before.len() - memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+        let found = if self.at < self.body.len() { "something else" } else { "its end" };
+        invalid_body(format!(
+            "the body is not valid JSON: expected {expected}, found {found} at line {line} column {column}"
+        ))
+    }
+
+    fn enter(&mut self, bracket: u8) -> Result<(), GatewayError> {
+        if self.depth == JSON_DEPTH {
+            let message = format!("the JSON is nested deeper than {JSON_DEPTH} levels (byte {})", self.at);
+            return Err(invalid_body(message));
+        }
+        self.depth += 1;
+        self.open = self.open << 1 | u128::from(bracket == b'{');
+        self.at += 1;
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+        self.open >>= 1;
+        self.at += 1;
+    }
+
+    /// Goes to the next item of the innermost container, or behind its `end`. `first`: there has been none yet.
+    fn next_item(&mut self, end: u8, first: &mut bool) -> Result<bool, GatewayError> {
+        self.space();
+        if self.peek() == Some(end) {
+            self.leave();
+            return Ok(false);
+        }
+        if !std::mem::take(first) {
+            if self.peek() != Some(b',') {
+                return Err(self.wrong(if end == b'}' { "`,` or `}`" } else { "`,` or `]`" }));
+            }
+            self.at += 1;
+            self.space();
+        }
+        Ok(true)
+    }
+
+    /// Passes the name of a member, up to its value. The name, in its quotes, and whether it is known to have no escapes.
+    fn name(&mut self) -> Result<(&'a [u8], bool), GatewayError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.wrong("a name in quotes"));
+        }
+        let start = self.at;
+        let plain = self.string()?;
+        let quoted = &self.body[start..self.at];
+        self.space();
+        if self.peek() != Some(b':') {
+            return Err(self.wrong("`:`"));
+        }
+        self.at += 1;
+        self.space();
+        Ok((quoted, plain))
+    }
+
+    /// Passes one value, whatever is in it.
+    pub(crate) fn skip(&mut self) -> Result<(), GatewayError> {
+        let outside = self.depth;
+        loop {
+            // A value begins here.
+            match self.peek() {
+                Some(b'"') => {
+                    self.string()?;
+                }
+                Some(b'{') => {
+                    self.enter(b'{')?;
+                    if self.next_item(b'}', &mut true)? {
+                        self.name()?;
+                        continue;
+                    }
+                }
+                Some(b'[') => {
+                    self.enter(b'[')?;
+                    if self.next_item(b']', &mut true)? {
+                        continue;
+                    }
+                }
+                Some(b't') => self.word(b"true")?,
+                Some(b'f') => self.word(b"false")?,
+                Some(b'n') => self.word(b"null")?,
+                _ => self.number()?,
+            }
+            // A value has ended here: so may the containers around it.
+            loop {
+                if self.depth == outside {
+                    return Ok(());
+                }
+                let object = self.open & 1 == 1;
+                if self.next_item(if object { b'}' } else { b']' }, &mut false)? {
+                    if object {
+                        self.name()?;
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), GatewayError> {
+        if !self.body[self.at..].starts_with(word) {
+            return Err(self.wrong("a value"));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), GatewayError> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), GatewayError> {
+        if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            return Err(self.wrong("a value"));
+        }
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    /// Passes a string, from its opening quote. True where it is known to have no escapes, as short ones are.
+    fn string(&mut self) -> Result<bool, GatewayError> {
+        self.at += 1;
+        // Names and other short strings end before a block would pay.
+        for _ in 0..2 {
+            let Some(bytes) = self.body[self.at..].first_chunk() else { break };
+            let stops = stops(u8x16::new(*bytes));
+            if stops == 0 {
+                self.at += 16;
+                continue;
+            }
+            self.at += stops.trailing_zeros() as usize;
+            if self.peek() == Some(b'"') {
+                self.at += 1;
+                return Ok(true);
+            }
+            break;
+        }
+        self.blocks()?;
+        loop {
+            self.at += plain_length(&self.body[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(false);
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.wrong("`\"`, or an escape for a control character")),
+            }
+        }
+    }
+
+    /// Goes through a string in whole blocks, at most to what ends it. Common escapes do not slow it down: text with one in
+    /// every line is read as fast as text without.
+    fn blocks(&mut self) -> Result<(), GatewayError> {
+        // 1 where the byte before the block is a backslash that escapes the block's first.
+        let mut escaping = 0;
+        while let Some(block) = self.body[self.at..].first_chunk() {
+            let marks = Marks::of(block);
+            let escaped = marks.escaped(&mut escaping);
+            // An escape of which there is more to check than one letter.
+            let rare = escaped & !marks.common_escapes;
+            let stops = (marks.quotes & !escaped) | marks.controls | rare;
+            if stops == 0 {
+                self.at += BLOCK;
+                continue;
+            }
+            let stop = stops.trailing_zeros();
+            self.at += stop as usize;
+            if rare >> stop & 1 == 0 {
+                return Ok(());
+            }
+            // Back to its backslash.
+            self.at -= 1;
+            while self.peek() == Some(b'\\') {
+                self.escape()?;
+            }
+            escaping = 0;
+        }
+        self.at -= escaping as usize;
+        Ok(())
+    }
+
+    fn escape(&mut self) -> Result<(), GatewayError> {
+        match self.body.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => match (self.code_unit(0), self.code_unit(6)) {
+                (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => self.at += 12,
+                (Some(0xd800..=0xdfff), _) => {
+                    let message =
+                        format!("a string contains half of a surrogate pair, which is no character (byte {})", self.at);
+                    return Err(invalid_body(message));
+                }
+                (Some(_), _) => self.at += 6,
+                (None, _) => return Err(self.wrong("four hexadecimal digits")),
+            },
+            _ => return Err(self.wrong("an escape")),
+        }
+        Ok(())
+    }
+
+    /// The code unit of the escape `\uXXXX` that begins so many bytes further on, if there is one.
+    fn code_unit(&self, further: usize) -> Option<u16> {
+        let start = self.at + further;
+        let digits = self.body.get(start..start + 6)?.strip_prefix(b"\\u")?;
+        digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | (digit as char).to_digit(16)? as u16))
+    }
+}
+
+/// Bytes of a string that are looked at together.
+const BLOCK: usize = 64;
+
+/// What matters in a block of a string: one bit for each byte, the first byte in the lowest.
+#[derive(Debug, Clone, Copy)]
+struct Marks {
+    quotes: u64,
+    backslashes: u64,
+    controls: u64,
+    /// What stands behind a backslash in nearly all escapes: `n`, `t`, `"`, `\`.
+    common_escapes: u64,
+}
+
+impl Marks {
+    fn of(block: &[u8; BLOCK]) -> Marks {
+        let mut marks = Marks { quotes: 0, backslashes: 0, controls: 0, common_escapes: 0 };
+        let (vectors, _) = block.as_chunks::<16>();
+        for (index, vector) in vectors.iter().enumerate() {
+            let bytes = u8x16::new(*vector);
+            let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+            let bits = |vector: u8x16| u64::from(vector.to_bitmask()) << (16 * index);
+            marks.quotes |= bits(is(b'"'));
+            marks.backslashes |= bits(is(b'\\'));
+            marks.controls |= bits(bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes));
+            marks.common_escapes |= bits(is(b'n') | is(b't'));
+        }
+        marks.common_escapes |= marks.quotes | marks.backslashes;
+        marks
+    }
+
+    /// The bytes that a backslash before them escapes. `escaping` is 1 where one before the block escapes its first byte, and
+    /// is left so for the next block.
+    ///
+    /// In a row of backslashes every second one is escaped. A subtraction runs along all rows of the block at once: taken
+    /// from the odd places, the start of a row flips the bits behind it up to the row's end.
+    fn escaped(&self, escaping: &mut u64) -> u64 {
+        const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+        let first = *escaping;
+        if self.backslashes == 0 {
+            *escaping = 0;
+            return first;
+        }
+        let open = self.backslashes & !first;
+        let flipped = ((open << 1) | ODD).wrapping_sub(open) ^ ODD;
+        *escaping = (flipped & self.backslashes) >> (BLOCK - 1);
+        flipped ^ (self.backslashes | first)
+    }
+}
+
+/// Which of the bytes end plain text: quotes, backslashes and control characters.
+fn stops(bytes: u8x16) -> u32 {
+    let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+    (is(b'"') | is(b'\\') | bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes)).to_bitmask()
+}
+
+/// How many bytes go by before a string's end, an escape or a control character. Looks at eight bytes at a time.
+fn plain_length(text: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    // The high bit of the lowest byte that is zero, or less than a space, is set; what is set above it means nothing.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = |word: u64| word.wrapping_sub(ONES * 0x20) & !word;
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let special =
+            (zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control(word)) & HIGHS;
+        if special != 0 {
+            return 8 * index + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let special = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < b' ';
+    8 * words.len() + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    #[test]
+    fn depth_is_bounded_and_brackets_in_strings_do_not_count() {
+        let nested = |depth: usize| [&b"{\"a\":"[..], &vec![b'['; depth], &vec![b']'; depth], b"}"].concat();
+        assert!(check(&nested(JSON_DEPTH - 1)).is_ok());
+        assert!(check(&nested(JSON_DEPTH)).is_err());
+        assert!(check(format!(r#"{{"a": "{}"}}"#, "[".repeat(1000)).as_bytes()).is_ok());
+        assert!(check(&nested(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn half_a_character_is_refused() {
+        let body = |text: &str| format!("{{\"a\":{text}}}");
+        for good in [r#""\ud83d\ude00""#, r#""\\ud83d""#, r#""\"\u00e9""#, "\"😀\""] {
+            assert!(check(body(good).as_bytes()).is_ok(), "{good}");
+        }
+        for bad in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83d\ud83d\ude00""#, r#""\"#, r#""\u12"#] {
+            assert!(check(body(bad).as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_error_tells_its_place() {
+        let message = |body: &str| check(body.as_bytes()).unwrap_err().message;
+        assert_eq!(
+            message("{\n  \"a\": 01}"),
+            "the body is not valid JSON: expected `,` or `}`, found something else at line 2 column 9"
+        );
+        assert_eq!(message("{\"a\""), "the body is not valid JSON: expected `:`, found its end at line 1 column 5");
+    }
+
+    #[test]
+    fn members_are_found_under_any_spelling_of_their_names() {
+        let body = br#" { "mod\u0065l" : "x" , "n":[1,{"model":2}] }"#;
+        let mut seen = Vec::new();
+        scan(body, |name, place| {
+            seen.push((String::from_utf8(name.into_owned()).unwrap(), std::str::from_utf8(&body[place]).unwrap()));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, [("model".to_owned(), "\"x\""), ("n".to_owned(), r#"[1,{"model":2}]"#)]);
+    }
+
+    proptest! {
+        #[test]
+        fn accepts_what_serde_json_accepts(body in r#"\{("[ab\\\\u0e9nt]{0,4}" ?: ?([-0-9.eE+]{1,5}|true|nul|null|\[?[\],0]{0,3}|\{?"x":0\}|"[\\u0041n"]{0,3}"),? ?){0,3}\}?"#) {
+            let known = serde_json::from_str::<serde_json::Map<String, Value>>(&body).is_ok();
+            prop_assert_eq!(check(body.as_bytes()).is_ok(), known, "{}", body);
+        }
+
+        #[test]
+        fn a_block_tells_its_marks(block in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\\'), Just(b'"')], BLOCK), first in 0..2_u64) {
+            let block: [u8; BLOCK] = block.try_into().unwrap();
+            let marks = Marks::of(&block);
+            let (mut escaping, mut escapes) = (first, first == 1);
+            let escaped = marks.escaped(&mut escaping);
+            for (at, byte) in block.iter().enumerate() {
+                let bit = |bits: u64| bits >> at & 1 == 1;
+                prop_assert_eq!(bit(marks.quotes), *byte == b'"');
+                prop_assert_eq!(bit(marks.backslashes), *byte == b'\\');
+                prop_assert_eq!(bit(marks.controls), *byte < b' ');
+                prop_assert_eq!(bit(marks.common_escapes), matches!(byte, b'"' | b'\\' | b'n' | b't'));
+                prop_assert_eq!(bit(escaped), escapes);
+                escapes = !escapes && *byte == b'\\';
+            }
+            prop_assert_eq!(escaping, u64::from(escapes));
+        }
+
+        #[test]
+        fn long_strings_are_read_as_serde_json_reads_them(text in r#"([a-z]{0,70}(\\n|\\"|\\\\|\\/|\\u00e9|\\ud83d\\ude00|é|\\|\\x|\n)?){0,8}"#) {
+            let body = format!(r#"{{"a":"{text}"}}"#);
+            let known = serde_json::from_str::<serde_json::Map<String, Value>>(&body).is_ok();
+            prop_assert_eq!(check(body.as_bytes()).is_ok(), known, "{}", body);
+        }
+
+        #[test]
+        fn the_end_of_plain_text_is_found(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let special = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < b' ';
+            prop_assert_eq!(plain_length(&text), text.iter().position(special).unwrap_or(text.len()));
+        }
+
+        #[test]
+        fn accepts_every_value(value in any_json()) {
+            let body = serde_json::json!({ "v": value }).to_string();
+            prop_assert!(check(body.as_bytes()).is_ok());
+            let pretty = serde_json::to_string_pretty(&serde_json::json!({ "v": value })).unwrap();
+            prop_assert!(check(pretty.as_bytes()).is_ok());
+            for cut in 0..body.len() {
+                prop_assert!(check(&body.as_bytes()[..cut]).is_err());
+            }
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from)
+        ];
+        leaf.prop_recursive(4, 20, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect()))
+            ]
+        })
+    }
+}
