@@ -2,8 +2,10 @@
 //! figures of docs/reliability.md. Loopback only.
 
 mod dialect;
+mod figures;
 mod http;
 mod kinds;
+mod load;
 mod marathon;
 mod process;
 mod reconcile;
@@ -45,6 +47,11 @@ enum Command {
         #[arg(long)]
         short: bool,
     },
+    /// Measures what docs/reliability.md says, and prints it as a table.
+    Figures {
+        /// These alone.
+        only: Vec<figures::Name>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -70,5 +77,6 @@ fn run(options: Options) -> Result<bool, AnyError> {
             let size = marathon::Size { requests, concurrency, seed, first, long: !short };
             runtime.block_on(marathon::run(&gateway, size))
         }
+        Command::Figures { only } => runtime.block_on(figures::run(&gateway, &only)),
     }
 }
