@@ -17,7 +17,11 @@ const BOTH: &str = "aliases: {both: {strategy: fallback, targets: [a/sim, b/sim]
 async fn failed_attempts(gateway: &Gateway, provider: &str) -> Result<f64, AnyError> {
     let label = format!("provider=\"{provider}\"");
     let attempts = gateway.metric("gateway_upstream_attempts_total").await?;
-    Ok(attempts.iter().filter(|(labels, _)| labels.contains(&label) && !labels.contains("\"ok\"")).map(|(_, n)| n).sum())
+    Ok(attempts
+        .iter()
+        .filter(|(labels, _)| labels.contains(&label) && !labels.contains("\"ok\""))
+        .map(|(_, n)| n)
+        .sum())
 }
 
 pub(super) async fn dead(program: &Path) -> Result<Vec<Figure>, AnyError> {

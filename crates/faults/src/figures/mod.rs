@@ -1,5 +1,6 @@
 //! The figures of docs/reliability.md: each is measured against the running program, and printed beside its goal.
 
+mod attackers;
 mod availability;
 mod overload;
 mod streams;
@@ -58,6 +59,8 @@ pub(crate) enum Name {
     Drain,
     /// Ten times what can be served.
     Overload,
+    /// Thousands of clients that send next to nothing.
+    Slowloris,
 }
 
 type Measured<'a> = Pin<Box<dyn Future<Output = Result<Vec<Figure>, AnyError>> + 'a>>;
@@ -74,6 +77,7 @@ impl Name {
             Name::Idle => Box::pin(streams::idle(program)),
             Name::Drain => Box::pin(streams::drain(program)),
             Name::Overload => Box::pin(overload::overload(program)),
+            Name::Slowloris => Box::pin(attackers::slowloris(program)),
         }
     }
 }
