@@ -103,7 +103,7 @@ async fn nobody_gets_a_request_who_cannot_prove_who_he_is() {
         ("silence", imposter(b"", false).await),
     ];
     let simulator = Simulator::start(Config::default(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let mut yaml = "timeouts: {connect_seconds: 1}\n".to_owned() + &providers(&simulator);
+    let mut yaml = "timeouts: {connect_seconds: 0.4}\n".to_owned() + &providers(&simulator);
     let mut aliases = "aliases:\n".to_owned();
     for (index, (_, (addr, _))) in imposters.iter().enumerate() {
         let name = format!("i{index}");
@@ -115,18 +115,20 @@ async fn nobody_gets_a_request_who_cannot_prove_who_he_is() {
     let gateway = &gateway;
     all(imposters.iter().enumerate().map(|(index, (what, (_, seen)))| async move {
         for client in Client::ALL {
+            let body = client.request(&format!("a{index}"), "Reply with exactly: pong", false).to_string();
+            let answer = post(gateway.addr, client.path(), "", body.as_bytes()).await;
+            ensure!(client.said(&answer, false).text == "pong", "{what}: {answer:?}");
+            let line = gateway.told(answer.request_id()).await;
+            // Who has failed often enough is not asked first any more.
+            let avoided = client != Client::ALL[0] && line["attempts"] == 1;
+            ensure!(avoided || line["tried"][0]["failure"] == "transport", "{what}: {line}");
             let began = Instant::now();
             let body = client.request(&format!("i{index}/m"), "hello", false).to_string();
             let answer = post(gateway.addr, client.path(), "", body.as_bytes()).await;
             // Silence is waited for twice.
             ensure!(began.elapsed() < Duration::from_secs(8), "{what}: {:?}", began.elapsed());
-            ensure!([502, 504].contains(&answer.status), "{what}: {answer:?}");
+            ensure!(answer.status >= 502, "{what}: {answer:?}");
             ensure!(client.error(&answer.json()).is_some(), "{what}: {answer:?}");
-            let body = client.request(&format!("a{index}"), "Reply with exactly: pong", false).to_string();
-            let answer = post(gateway.addr, client.path(), "", body.as_bytes()).await;
-            ensure!(client.said(&answer, false).text == "pong", "{what}: {answer:?}");
-            let line = gateway.told(answer.request_id()).await;
-            ensure!(line["tried"][0]["failure"] == "transport", "{what}: {line}");
         }
         let seen = String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
         ensure!(!seen.contains(OPENAI_KEY) && !seen.contains("POST") && !seen.contains("hello"), "{what}: {seen}");
