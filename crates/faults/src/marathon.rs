@@ -15,7 +15,9 @@ use crate::swarm::{Caller, Plan, Sent};
 use crate::world::{CANARIES, World};
 
 /// Requests between two reconciliations.
-const ROUND: u64 = 5_000;
+const ROUND: u64 = 1_000;
+/// After so many requests everything that is made once has been made.
+const WARM: u64 = 10_000;
 /// How long the gateway may take to come to rest after the last request of a round.
 const REST: Duration = Duration::from_secs(10);
 /// Idle connections to providers are closed after 60 s.
@@ -43,7 +45,7 @@ struct Tally {
 
 /// False if anything was violated.
 pub(crate) async fn run(program: &Path, size: Size) -> Result<bool, AnyError> {
-    let world = World::start(program, size.seed).await?;
+    let mut world = World::start(program, size.seed).await?;
     let began = Instant::now();
     let at_start = world.gateway.resources()?;
     let mut tallies: BTreeMap<&'static str, Tally> = BTreeMap::new();
@@ -67,10 +69,19 @@ pub(crate) async fn run(program: &Path, size: Size) -> Result<bool, AnyError> {
         if !at_rest {
             all.violations.push(general("I7", format!("not at rest {REST:?} after request {until}")));
         }
-        warm.get_or_insert(world.gateway.resources()?);
+        if next < end {
+            world.forget().await?;
+        }
+        if next - size.first >= WARM {
+            warm.get_or_insert(world.gateway.resources()?);
+        }
     }
     let seconds = began.elapsed().as_secs_f64();
-    let resources = afterwards(&world, size, warm.unwrap_or(at_start), &mut all.violations).await?;
+    let warm = match warm {
+        Some(warm) => warm,
+        None => world.gateway.resources()?,
+    };
+    let resources = afterwards(&world, size, warm, &mut all.violations).await?;
 
     let mut out = io::stdout().lock();
     write_table(&mut out, &tallies)?;
@@ -84,7 +95,7 @@ pub(crate) async fn run(program: &Path, size: Size) -> Result<bool, AnyError> {
         all.arrivals,
         all.injected,
         size.seed,
-        warm.unwrap_or(at_start).resident_kib,
+        warm.resident_kib,
         resources.resident_kib,
         at_start.files,
         resources.files,
@@ -185,7 +196,7 @@ async fn afterwards(
             violations.push(general("I7", format!("{} open files at rest", resources.files)));
         }
     }
-    // After the first round everything that is made once has been made; a few MiB are the allocator's.
+    // A few MiB are the allocator's.
     let most_kib = warm.resident_kib + warm.resident_kib / 4 + 8 * 1024;
     if resources.resident_kib > most_kib {
         let grown = format!("memory grew from {} to {} KiB", warm.resident_kib, resources.resident_kib);

@@ -48,6 +48,7 @@ struct Event {
 struct Said {
     lines: Vec<Line>,
     address: Option<SocketAddr>,
+    reloads: usize,
     /// What is no JSON, or has a word in it that must not be there.
     unfit: Vec<String>,
     stderr: String,
@@ -59,7 +60,7 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     child: Child,
     said: Arc<Mutex<Said>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -86,7 +87,7 @@ impl Gateway {
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
             listen(out, err, &said, canaries);
         }
-        let mut gateway = Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), child, said, _folder: folder };
+        let mut gateway = Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), child, said, folder };
         let began = Instant::now();
         loop {
             let address = gateway.said().address;
@@ -103,6 +104,21 @@ impl Gateway {
 
     fn said(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the configuration file, and waits until it is in effect.
+    pub(crate) async fn reload(&self, yaml: &str) -> Result<(), AnyError> {
+        let before = self.said().reloads;
+        fs::write(self.folder.path().join("gateway.yaml"), yaml)?;
+        self.signal("HUP")?;
+        let began = Instant::now();
+        while self.said().reloads == before {
+            if began.elapsed() > START_PATIENCE {
+                return Err("the gateway does not reload its configuration".into());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     /// The request lines since they were taken last.
@@ -193,6 +209,7 @@ fn listen(out: ChildStdout, err: ChildStderr, said: &Arc<Mutex<Said>>, canaries:
             match read {
                 Read::Line(line) => said.lines.push(*line),
                 Read::Listening(address) => said.address = Some(address),
+                Read::Reloaded => said.reloads += 1,
                 Read::Event => {}
                 Read::Unfit => said.unfit.push(text),
             }
@@ -210,6 +227,7 @@ fn listen(out: ChildStdout, err: ChildStderr, said: &Arc<Mutex<Said>>, canaries:
 enum Read {
     Line(Box<Line>),
     Listening(SocketAddr),
+    Reloaded,
     Event,
     Unfit,
 }
@@ -221,6 +239,9 @@ fn read_line(text: &str) -> Read {
             Ok(line) => Read::Line(Box::new(line)),
             Err(_) => Read::Unfit,
         };
+    }
+    if event.message == "configuration reloaded" {
+        return Read::Reloaded;
     }
     match event.address.filter(|_| event.message == "listening").and_then(|address| address.parse().ok()) {
         Some(address) => Read::Listening(address),

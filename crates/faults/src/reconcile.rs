@@ -342,15 +342,22 @@ impl Case<'_> {
         }
     }
 
+    /// A provider was asked for the fault.
+    fn was_struck(&self) -> bool {
+        self.arrivals.iter().any(|arrival| arrival.entry.fault.is_some())
+    }
+
     fn effect(&mut self, outcome: Outcome) {
         use Outcome::{CutHonestly, Dishonest, FailedOver, HonestError, Left, Refused, Served};
         let plan = &self.request.plan;
+        let second = plan.route.second.is_some();
         let fits = match plan.kind.effect(plan.stream) {
             // On a busy machine what is slow may run into the time limits.
             Effect::None => outcome == Served || self.request.took > UNDISTURBED,
             // Where the first target is known to be down it is not asked at all.
-            Effect::Before if plan.route.second.is_some() => matches!(outcome, FailedOver | Served),
+            Effect::Before if second => matches!(outcome, FailedOver | Served),
             Effect::Before => outcome == HonestError,
+            Effect::After if !self.was_struck() => matches!((second, outcome), (true, Served) | (false, HonestError)),
             Effect::After => outcome == CutHonestly,
             Effect::Refused => outcome == Refused,
             Effect::Left | Effect::Any => outcome != Dishonest,

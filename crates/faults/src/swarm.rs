@@ -8,7 +8,7 @@ use fastrand::Rng;
 use crate::dialect::{Client, Ear, Heard};
 use crate::http::{self, Broken, Connection, Head};
 use crate::kinds::{self, Kind, Malformed, Manner, Upstream};
-use crate::world::{Api, PROMPT_CANARY, Route};
+use crate::world::{Api, PROMPT_CANARY, REPLICAS, Route};
 
 /// Longer than the gateway under test may take for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,6 +25,7 @@ pub(crate) struct Plan {
     pub(crate) mark: String,
     pub(crate) kind: &'static Kind,
     pub(crate) route: Route,
+    replica: usize,
     pub(crate) client: Client,
     pub(crate) stream: bool,
     /// What the answer has to say.
@@ -76,6 +77,7 @@ impl Plan {
             _ => Some(Api::Anthropic),
         };
         let route = Route { first: Api::ALL[rng.usize(0..2)], second };
+        let replica = rng.usize(0..REPLICAS);
         let client = Client::ALL[rng.usize(0..3)];
         let stream = rng.bool();
         let mark = format!("m{seed}-{number}-");
@@ -85,16 +87,16 @@ impl Plan {
             expected.push(' ');
             expected.push_str(WORDS[rng.usize(0..WORDS.len())]);
         }
-        Self { number, mark, kind, route, client, stream, expected, rng }
+        Self { number, mark, kind, route, replica, client, stream, expected, rng }
     }
 
     fn model(&self) -> String {
         match self.kind.upstream {
             Upstream::Simulator(fault) if self.kind.strikes_once() => {
-                let provider = self.route.alias(self.kind);
+                let provider = self.route.provider(self.kind, self.replica);
                 format!("{provider}/sim-{}+fault:{fault}", self.number)
             }
-            _ => self.route.alias(self.kind),
+            _ => self.route.alias(self.kind, self.replica),
         }
     }
 

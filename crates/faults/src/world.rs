@@ -59,9 +59,14 @@ impl Route {
         Api::ALL.into_iter().flat_map(move |first| seconds.map(|second| Route { first, second }))
     }
 
-    pub(crate) fn alias(self, kind: &Kind) -> String {
-        let second = self.second.map(|second| format!("-{}", second.letter())).unwrap_or_default();
-        format!("{}-{}{second}", kind.slug(), self.first.letter())
+    /// The name of the provider that is asked first.
+    pub(crate) fn provider(self, kind: &Kind, replica: usize) -> String {
+        format!("{}-{}{replica}", kind.slug(), self.first.letter())
+    }
+
+    pub(crate) fn alias(self, kind: &Kind, replica: usize) -> String {
+        let second = self.second.map_or('x', Api::letter);
+        format!("{}-then-{second}", self.provider(kind, replica))
     }
 }
 
@@ -72,28 +77,46 @@ pub(crate) struct Arrival {
     pub(crate) entry: LedgerEntry,
 }
 
-/// The providers of the marathon: the one where faults are, and the one that is well.
+/// Providers of every kind: the gateway soon leaves alone what fails, and there are faults enough only if it does not know
+/// each of them yet.
+pub(crate) const REPLICAS: usize = 4;
+
+/// The providers of the marathon: those where faults are, and the one that is well.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
-    faulty: Simulator,
+    /// All faulty providers are at one of them, and move to the other from round to round: what was learned about a
+    /// provider is forgotten when it moves.
+    faulty: [Simulator; 2],
     healthy: Simulator,
+    moves: usize,
 }
 
 impl World {
     pub(crate) async fn start(program: &Path, seed: u64) -> Result<Self, AnyError> {
         let config = Config { seed, created: Some(1_767_225_600), ledger_entries: 1_000_000, ..Config::default() };
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let faulty = Simulator::start(config.clone(), local).await?;
+        let faulty = [Simulator::start(config.clone(), local).await?, Simulator::start(config.clone(), local).await?];
         let healthy = Simulator::start(config, local).await?;
-        let gateway = Gateway::start(program, &configuration(faulty.addr(), healthy.addr())?, CANARIES).await?;
-        Ok(Self { gateway, faulty, healthy })
+        let gateway = Gateway::start(program, &configuration(faulty[0].addr(), healthy.addr())?, CANARIES).await?;
+        Ok(Self { gateway, faulty, healthy, moves: 0 })
+    }
+
+    /// Moves the faulty providers, while the gateway runs.
+    pub(crate) async fn forget(&mut self) -> Result<(), AnyError> {
+        self.moves += 1;
+        let faulty = &self.faulty[self.moves % self.faulty.len()];
+        self.gateway.reload(&configuration(faulty.addr(), self.healthy.addr())?).await
+    }
+
+    fn simulators(&self) -> impl Iterator<Item = &Simulator> {
+        self.faulty.iter().chain([&self.healthy])
     }
 
     /// All that has arrived since they were taken last, in order.
     pub(crate) fn take_arrivals(&self) -> Vec<Arrival> {
         let mut arrivals: Vec<Arrival> = Vec::new();
-        for simulator in [&self.faulty, &self.healthy] {
+        for simulator in self.simulators() {
             let started = simulator.started();
             let entries = simulator.take_ledger().into_iter();
             arrivals.extend(entries.map(|entry| Arrival { received: started + entry.received, entry }));
@@ -104,7 +127,7 @@ impl World {
 
     /// Requests that a provider is still answering.
     pub(crate) fn open_arrivals(&self) -> usize {
-        self.faulty.open() + self.healthy.open()
+        self.simulators().map(Simulator::open).sum()
     }
 
     pub(crate) async fn idle(&self, patience: Duration) -> Result<bool, AnyError> {
@@ -134,21 +157,24 @@ fn configuration(faulty: SocketAddr, healthy: SocketAddr) -> Result<String, AnyE
         .to_owned();
     for api in Api::ALL {
         yaml += &api.provider(&format!("well-{}", api.letter()), healthy);
-        for kind in KINDS {
-            let address = if kind.upstream == Upstream::Closed { closed } else { faulty };
-            yaml += &api.provider(&format!("{}-{}", kind.slug(), api.letter()), address);
+    }
+    let rows = || KINDS.iter().flat_map(|kind| (0..REPLICAS).map(move |replica| (kind, replica)));
+    for (kind, replica) in rows() {
+        let address = if kind.upstream == Upstream::Closed { closed } else { faulty };
+        for first in Api::ALL {
+            yaml += &first.provider(&Route { first, second: None }.provider(kind, replica), address);
         }
     }
     yaml += "aliases:\n";
-    for kind in KINDS {
+    for (kind, replica) in rows() {
         let model = match kind.upstream {
             Upstream::Simulator("") | Upstream::Closed => "sim".to_owned(),
             Upstream::Simulator(fault) => format!("sim+fault:{fault}"),
         };
         for route in Route::all() {
-            let first = format!("'{}-{}/{model}'", kind.slug(), route.first.letter());
+            let first = format!("'{}/{model}'", route.provider(kind, replica));
             let second = route.second.map(|second| format!(", well-{}/sim", second.letter())).unwrap_or_default();
-            writeln!(yaml, "  {}: {{strategy: fallback, targets: [{first}{second}]}}", route.alias(kind))?;
+            writeln!(yaml, "  {}: {{strategy: fallback, targets: [{first}{second}]}}", route.alias(kind, replica))?;
         }
     }
     Ok(yaml)
