@@ -462,8 +462,10 @@ mod tests {
         assert!(Accounts::of("none", None).violated().is_empty());
     }
 
-    /// What is forged in one of the accounts, and the invariant that has to notice.
-    const FORGERIES: &[(&str, fn(&mut Accounts))] = &[
+    type Forgery = fn(&mut Accounts);
+
+    /// The invariant that has to notice, and what is forged in one of the accounts.
+    const FORGERIES: &[(&str, Forgery)] = &[
         ("I1", |accounts| accounts.lines.clear()),
         ("I1", |accounts| accounts.lines.push(accounts.lines[0].clone())),
         ("I1", |accounts| accounts.sent.clear()),
