@@ -7,7 +7,7 @@ use simulator::Config;
 
 use super::{Figure, gateway, milliseconds, percent, simulator};
 use crate::AnyError;
-use crate::load::{Pool, quantile};
+use crate::load::{Pool, Shot, quantile};
 
 /// Answers take this long, so that few of them at once fill the gateway and the generator has time for ten times as many.
 const ANSWER: Duration = Duration::from_millis(100);
@@ -28,16 +28,16 @@ pub(super) async fn overload(program: &Path) -> Result<Vec<Figure>, AnyError> {
     };
     let pool = Pool::new(gateway.address);
     let ideal = AT_ONCE as f64 / ANSWER.as_secs_f64();
-    // Good answers per second of the time in which requests were due.
-    let goodput = |shots: &[crate::load::Shot]| {
-        shots.iter().filter(|shot| shot.good && shot.ended() <= LENGTH).count() as f64 / LENGTH.as_secs_f64()
-    };
+    // A generator that falls behind offers less than it should, for longer.
+    let seconds = |shots: &[Shot]| shots.iter().map(Shot::ended).max().unwrap_or(LENGTH).max(LENGTH).as_secs_f64();
+    let goodput = |shots: &[Shot]| shots.iter().filter(|shot| shot.good).count() as f64 / seconds(shots);
     let mut peak = 0.0_f64;
     for share in [0.8, 0.9, 1.0] {
         peak = peak.max(goodput(&pool.fire("a/sim", ideal * share, LENGTH).await));
     }
     let shots = pool.fire("a/sim", 10.0 * peak, LENGTH).await;
     let under_load = goodput(&shots);
+    let offered = shots.len() as f64 / seconds(&shots) / peak;
     let shed: Vec<Duration> = shots.iter().filter(|shot| shot.status == 503).map(|shot| shot.took).collect();
     let other = shots.iter().filter(|shot| !shot.good && shot.status != 503).count();
     let share = 100.0 * under_load / peak;
@@ -47,8 +47,10 @@ pub(super) async fn overload(program: &Path) -> Result<Vec<Figure>, AnyError> {
         Figure::new(
             GOODPUT.0,
             GOODPUT.1,
-            format!("{share:.0} % of {peak:.0}/s; {refused:.0} % refused, {other} failed otherwise"),
-            share >= 90.0 && other == 0,
+            format!(
+                "{share:.0} % of {peak:.0}/s at {offered:.1} times the load; {refused:.0} % refused, {other} failed otherwise"
+            ),
+            share >= 90.0 && other == 0 && offered >= 9.0,
         ),
         Figure::new(SHED.0, SHED.1, format!("p50 {p50:.2} ms, p99 {p99:.2} ms"), p99 <= 10.0),
     ])
