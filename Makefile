@@ -55,8 +55,8 @@ fuzz: toolchain ## random bytes against the wire formats, FUZZ_SECONDS (60) for 
 model-check: toolchain ## every order in which threads can meet in crates/policy/src/resilience, tried by loom
 	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/model-check cargo test --locked --package gateway-policy --lib resilience::model
 
-faults: ## the fault marathon (not built yet)
-	@echo "make faults: not built yet" >&2; exit 1
+faults: toolchain ## the fault marathon, reconciled; ARGS=figures measures docs/reliability.md
+	@scripts/faults.sh $(ARGS)
 
 docker-build: ## build the container image
 	@docker build --tag $(IMAGE) .

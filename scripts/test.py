@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".cache/tools/bin"
+BUILT = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 NOTHING = re.compile(r"(?!)")
 
 
@@ -74,6 +75,7 @@ TESTS = [
         summary=re.compile(r"\s+Summary \["),
     ),
     Step("rust docs", ["cargo", "test", "--workspace", "--doc"], summary=re.compile(r"test result: ")),
+    Step("faults", [str(BUILT / "faults"), "marathon", "--requests", "2000", "--short"]),
     Step("project", ["pytest", "e2e/project"], summary=PYTEST),
     Step("examples", ["python3", "scripts/check-docs.py"], summary=re.compile(r"\d+ passed, ")),
     Step("python clients", ["pytest", "e2e/sdk"], summary=PYTEST),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 /// Every kind with its value and meaning. `N` counts server-sent events of a stream, and bytes of a whole answer.
 pub const FAULTS: &[(&str, &str)] = &[
@@ -36,12 +37,18 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("no_finish", "leave out the finish reason: OpenAI's finish chunk, Anthropic's message_delta"),
     ("huge_event=BYTES", "one content event with a text of BYTES"),
     ("wrong_length[=N]", "a content-length that is N too large (64), or too small when N is negative"),
+    ("huge_header=BYTES", "one more header with a value of BYTES"),
+    ("many_headers=N", "N more headers"),
     ("times=N", "only for the first N requests with this fault; then answer normally"),
     ("seed=N", "seed of texts, chunk boundaries and random pieces"),
 ];
 
 /// More than any consumer accepts in one event.
 const MAX_HUGE_EVENT_BYTES: usize = 64 * 1024 * 1024;
+
+/// More than any consumer accepts in one header, and in number; a header map holds 32,768.
+const MAX_HUGE_HEADER_BYTES: usize = 8 * 1024 * 1024;
+const MAX_MANY_HEADERS: usize = 20_000;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fault {
@@ -65,6 +72,8 @@ pub(crate) struct Fault {
     pub(crate) omit: Omit,
     pub(crate) huge_event: Option<usize>,
     pub(crate) wrong_length: Option<i64>,
+    huge_header: usize,
+    many_headers: usize,
 }
 
 /// What comes instead of the answer.
@@ -145,6 +154,20 @@ impl Fault {
         Ok(fault)
     }
 
+    /// Headers that no vendor sends.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if self.huge_header > 0
+            && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(vec![b'x'; self.huge_header]))
+        {
+            headers.insert("x-sim-huge", value);
+        }
+        for number in 0..self.many_headers {
+            headers.append("x-sim-many", HeaderValue::from(number));
+        }
+        headers
+    }
+
     fn add(&mut self, kind: &str, value: Option<&str>) -> Result<(), String> {
         let count = || number::<usize>(kind, value);
         match kind {
@@ -192,6 +215,8 @@ impl Fault {
             "no_finish" => self.omit.finish = true,
             "huge_event" => self.huge_event = Some(count()?.min(MAX_HUGE_EVENT_BYTES)),
             "wrong_length" => self.wrong_length = Some(if value.is_some() { number(kind, value)? } else { 64 }),
+            "huge_header" => self.huge_header = count()?.min(MAX_HUGE_HEADER_BYTES),
+            "many_headers" => self.many_headers = count()?.min(MAX_MANY_HEADERS),
             "times" => self.times = Some(number(kind, value)?),
             "seed" => self.seed = Some(number(kind, value)?),
             _ => {

@@ -130,6 +130,18 @@ impl Ledger {
         self.lock().iter().cloned().collect()
     }
 
+    pub(crate) fn take(&self) -> Vec<LedgerEntry> {
+        std::mem::take(&mut *self.lock()).into()
+    }
+
+    pub(crate) fn open_entries(&self) -> usize {
+        self.lock().iter().filter(|entry| entry.ending == Ending::Open).count()
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     pub(crate) fn clear(&self) {
         self.lock().clear();
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
@@ -69,6 +69,21 @@ impl Simulator {
     /// The requests remembered, in the order of their arrival.
     pub fn ledger(&self) -> Vec<LedgerEntry> {
         self.state.ledger.entries()
+    }
+
+    /// The same, and forgets them. Those still being answered are forgotten too.
+    pub fn take_ledger(&self) -> Vec<LedgerEntry> {
+        self.state.ledger.take()
+    }
+
+    /// Remembered requests that are still being received or answered.
+    pub fn open(&self) -> usize {
+        self.state.ledger.open_entries()
+    }
+
+    /// What the times of the ledger are counted from.
+    pub fn started(&self) -> Instant {
+        self.state.ledger.started()
     }
 
     /// Closes the listener and all connections, in the middle of answers too.
@@ -252,6 +267,7 @@ async fn serve(state: Arc<State>, wire: Arc<Wire>, request: Request<Incoming>) -
     if let Some(receipt) = &receipt {
         receipt.answered(status.as_u16(), usage);
     }
+    let strange_headers = fault.as_ref().map(Fault::headers).unwrap_or_default();
     let script = match (body, fault) {
         (ReplyBody::Whole(bytes), None) => return Ok(respond(status, headers, Play::whole(bytes, receipt))),
         (ReplyBody::Stream(events), None) => script::stream(events, pace),
@@ -269,6 +285,7 @@ async fn serve(state: Arc<State>, wire: Arc<Wire>, request: Request<Incoming>) -
     if let Some(length) = script.length {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
+    headers.extend(strange_headers);
     Ok(respond(status, headers, Play::script(script, wire, receipt)))
 }
 

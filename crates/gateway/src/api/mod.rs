@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::QUEUE_TIME;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -118,13 +118,19 @@ async fn dispatch(
             busy.hold(admitted.clone());
             let charge = |length| admitted.charge_body(length).map_err(|why| process.shed(why));
             let body = ingress::read_body(arrival.started, &head.headers, body, limit, charge).await;
+            let unread = body.is_err();
             let inbound = Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted };
-            Ok(match row.action {
+            let mut reply = match row.action {
                 Action::Complete { dialect, streamed } => {
                     pipeline::handle(gateway.clone(), inbound, dialect, streamed).await
                 }
                 _ => pipeline::count_tokens(gateway.clone(), inbound).await,
-            })
+            };
+            if unread {
+                // The rest of the body may still come: hyper closes the connection, and its client is told.
+                reply.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(reply)
         }
         Action::ListModels => {
             models::list(gateway, models::is_anthropic(family, &head.headers), head.uri.query().unwrap_or_default())

@@ -31,6 +31,8 @@ async fn bodies_over_the_limit() {
         let large = client.request("openai/sim", &"x".repeat(1024 * 1024), false).to_string();
         let announced = post(addr, client.path(), "", large.as_bytes()).await;
         refusal(client, &announced, 413, kind, "1 MiB").unwrap();
+        // The connection ends, since nobody reads the rest; a client that keeps its connections has to know.
+        assert_eq!(announced.header("connection"), Some("close"), "{announced:?}");
 
         let mut connection = Connection::open(addr).await;
         let head =

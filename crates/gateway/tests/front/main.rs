@@ -1,6 +1,8 @@
 //! The program as its users meet it: the real binary, real sockets, simulated providers.
 
 #[cfg(test)]
+mod blocked_log;
+#[cfg(test)]
 mod broken_streams;
 #[cfg(test)]
 mod chunking;
@@ -14,6 +16,8 @@ mod failover;
 mod fidelity;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod hostile_providers;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
