@@ -19,6 +19,7 @@ mod reload;
 mod serve;
 mod settle;
 mod steps;
+mod store;
 mod telemetry;
 
 use std::process::ExitCode;

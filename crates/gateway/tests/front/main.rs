@@ -7,6 +7,8 @@ mod chunking;
 #[cfg(test)]
 mod client_gone;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod fidelity;
@@ -22,6 +24,8 @@ mod limits;
 mod operations;
 #[cfg(test)]
 mod overload;
+#[cfg(test)]
+mod redis;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
