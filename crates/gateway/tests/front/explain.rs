@@ -109,7 +109,7 @@ const CASES: &[Case] = &[
                 "There was one target: openai/fault:status=500.",
                 "anthropic/sim was not tried: excluded by the request.",
                 "; the same target was asked again after ",
-                "no further attempt was made: there was no other target, and to ask the same one again was of no use",
+                "no further attempt was made: there was no other target, and the same one was not to be asked again",
             ],
         )
     },
@@ -160,15 +160,13 @@ fn summary(explanation: &Value) -> String {
 
 #[tokio::test]
 async fn every_ending_is_explained_in_words() {
-    let mut aliases = format!("{TIMEOUTS}aliases:\n");
-    for (index, case) in CASES.iter().enumerate() {
-        aliases += &format!("  a{index}: {{targets: ['{}', 'anthropic/sim']}}\n", case.first);
-    }
-    let world = World::new(&aliases).await;
-    all(CASES.iter().enumerate().map(|(index, case)| explains(&world, index, case))).await;
+    all(CASES.iter().enumerate().map(|(index, case)| explains(index, case))).await;
 }
 
-async fn explains(world: &World, index: usize, case: &Case) -> Result<(), String> {
+/// With a gateway of its own: what one case does to a provider's circuits is no business of the next.
+async fn explains(index: usize, case: &Case) -> Result<(), String> {
+    let aliases = format!("aliases:\n  a{index}: {{targets: ['{}', 'anthropic/sim']}}\n", case.first);
+    let world = World::new(&format!("{TIMEOUTS}{aliases}")).await;
     let prompt = format!("Reply with exactly: canary{index} one two three four five six seven");
     let answer = world.ask_with(Client::OpenAi, &format!("a{index}"), &prompt, case.streamed, case.headers).await;
     let explanation = explained(&world.gateway, answer.request_id()).await?;

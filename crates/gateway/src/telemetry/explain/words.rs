@@ -113,7 +113,7 @@ pub fn stopped(stop: Stop) -> String {
         Stop::RetriesSpent => "the same target had failed too often lately for another try to be worth it".to_owned(),
         Stop::Shed => "the gateway itself had no room to go on".to_owned(),
         Stop::AllClosed => "no target could be asked at that time".to_owned(),
-        Stop::NoTargetLeft => "there was no other target, and to ask the same one again was of no use".to_owned(),
+        Stop::NoTargetLeft => "there was no other target, and the same one was not to be asked again".to_owned(),
     }
 }
 
