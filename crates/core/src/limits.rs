@@ -60,3 +60,19 @@ pub const SPARE_CONNECTIONS: usize = 16;
 pub const RESERVED_FILES: u64 = 64;
 /// How long a provider may take to answer a probe.
 pub const PROBE_TIME: Duration = Duration::from_secs(5);
+
+/// Requests that have ended and can be explained: so many, and no more than so many bytes of memory.
+pub const EXPLANATIONS: usize = 10_000;
+pub const EXPLANATIONS_BYTES: usize = 24 * 1024 * 1024;
+/// A larger one is not kept: somebody named a model of many kilobytes.
+pub const EXPLANATION_BYTES: usize = 16 * 1024;
+/// Of an error or another text of others in an explanation; the rest is cut.
+pub const EXPLANATION_TEXT_CHARS: usize = 500;
+/// `x-gateway-explanation`; a longer one ends in an ellipsis.
+pub const EXPLANATION_HEADER_BYTES: usize = 2048;
+/// For what was said of requests that have just ended to be kept.
+pub const EXPLANATION_WAIT: Duration = Duration::from_millis(250);
+
+/// Commands to Redis that wait to be sent, and those that wait for their answer.
+pub const REDIS_QUEUE: usize = 1024;
+pub const REDIS_COMMANDS_AT_ONCE: usize = 256;

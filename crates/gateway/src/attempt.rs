@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gateway_core::chat::{ChatResponse, FinishReason};
+use gateway_core::chat::{ChatResponse, Encoded, FinishReason};
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError, UpstreamError};
 use gateway_core::limits::{ERROR_BODY_BYTES, RESPONSE_BODY_BYTES};
@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 
 use crate::admission::Shed;
 use crate::api::egress::REPLY_HEADERS;
-use crate::call::SharedCall;
+use crate::call::{Call, SharedCall};
 use crate::config::{OnUnsupported, Quirks};
 use crate::estimate;
 use crate::gateway::Gateway;
@@ -306,6 +306,21 @@ fn encode(
         let pieces = call.envelope.splice(&call.body, &target.model, asks_usage(call, quirks));
         return Ok((Payload::new(pieces), ToolNames::default()));
     }
+    let encoded = translate(gateway, call, target, facts, quirks)?;
+    notes.dropped = encoded.dropped;
+    notes.approximated = encoded.approximated;
+    notes.added = encoded.added;
+    Ok((Payload::new(vec![Bytes::from(encoded.body)]), encoded.tool_names))
+}
+
+/// The request in the words of the target's dialect.
+pub fn translate(
+    gateway: &Gateway,
+    call: &Call,
+    target: &Target,
+    facts: &Facts,
+    quirks: Quirks,
+) -> Result<Encoded, GatewayError> {
     let to = EncodeTarget {
         model: &target.model,
         max_output_tokens: facts.max_output,
@@ -323,10 +338,7 @@ fn encode(
             format!("{target} cannot be asked this: its API has no word for {all}"),
         ));
     }
-    notes.dropped = encoded.dropped;
-    notes.approximated = encoded.approximated;
-    notes.added = encoded.added;
-    Ok((Payload::new(vec![Bytes::from(encoded.body)]), encoded.tool_names))
+    Ok(encoded)
 }
 
 fn class_of(error: &SendError) -> FailureClass {

@@ -60,6 +60,8 @@ pub struct Call {
     pub metadata: Option<Value>,
     /// The client's own deadline for the whole answer, or for the first content of a stream.
     pub timeout: Option<Duration>,
+    /// The answer is to say in a header why it came about as it did.
+    pub explain: bool,
     /// Headers that pass to a provider of the same dialect.
     pub forwarded: HeaderMap,
     /// What the request and its answer hold.
@@ -72,7 +74,7 @@ impl Call {
     pub fn open(inbound: Inbound, dialect: Dialect, streamed: bool) -> Result<Call, GatewayError> {
         let Inbound { arrival, headers, body, admitted, .. } = inbound;
         let body = body?;
-        let Asked { mut hints, timeout, user } = Asked::read(&headers)?;
+        let Asked { mut hints, timeout, user, explain } = Asked::read(&headers)?;
         let envelope = Envelope::read(&body)?;
         let mut call = Call {
             request_id: arrival.request_id,
@@ -88,6 +90,7 @@ impl Call {
             metadata: None,
             timeout,
             admitted,
+            explain,
             chat: OnceLock::new(),
         };
         if dialect == Dialect::Native {
@@ -186,6 +189,7 @@ struct Asked {
     hints: Hints,
     timeout: Option<Duration>,
     user: Option<String>,
+    explain: bool,
 }
 
 impl Asked {
@@ -197,6 +201,7 @@ impl Asked {
             hints: header_hints(headers)?,
             timeout: timeout_header(headers)?,
             user: text_header(headers, "x-gateway-user"),
+            explain: explain_header(headers)?,
         })
     }
 }
@@ -233,6 +238,17 @@ fn timeout_header(headers: &HeaderMap) -> Result<Option<Duration>, GatewayError>
         _ => Err(GatewayError::invalid(
             "x-gateway-timeout-ms",
             format!("x-gateway-timeout-ms must be a whole number from 1 to 3600000, got {text:?}"),
+        )),
+    }
+}
+
+fn explain_header(headers: &HeaderMap) -> Result<bool, GatewayError> {
+    match text_header(headers, "x-gateway-explain").as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(GatewayError::invalid(
+            "x-gateway-explain",
+            format!("x-gateway-explain must be true or false, got {other:?}"),
         )),
     }
 }

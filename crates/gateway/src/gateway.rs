@@ -199,6 +199,7 @@ impl Current {
 mod tests {
     use super::*;
     use crate::config::{self, System};
+    use crate::telemetry::explain::Explanations;
     use crate::telemetry::log::{Format, Level};
     use gateway_core::error::FailureClass;
 
@@ -209,7 +210,7 @@ mod tests {
     }
 
     fn first() -> Gateway {
-        let log = Log::start(Format::Json, Level::Error, std::io::sink()).unwrap();
+        let log = Log::start(Format::Json, Level::Error, Explanations::new(None), std::io::sink()).unwrap();
         Gateway::new(Arc::new(Process::new(log).unwrap()), config("127.0.0.1:1"), None).unwrap()
     }
 

@@ -20,6 +20,7 @@ mod reload;
 mod serve;
 mod settle;
 mod steps;
+mod store;
 mod telemetry;
 
 use std::process::ExitCode;

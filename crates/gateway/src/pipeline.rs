@@ -14,6 +14,7 @@ use http::header;
 
 use crate::api::body::{Opening, StreamBody};
 use crate::api::egress::{self, Reply};
+use crate::api::explain;
 use crate::api::ingress::Inbound;
 use crate::attempt::{Failure, Good, WholeBody};
 use crate::call::{self, Call, SharedCall};
@@ -122,6 +123,7 @@ fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure
             let headers = std::mem::take(&mut relay.headers);
             let mut reply = egress::answered(call, &settle, &relay.target, headers);
             egress::event_stream(&mut reply);
+            explained(call, &mut reply, &settle, None);
             reply.with_stream(StreamBody::flowing(gateway.clone(), relay, settle))
         }
         Ok(Good::Whole(whole)) => {
@@ -133,6 +135,7 @@ fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure
             } else if translated {
                 reply.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
             }
+            explained(call, &mut reply, &settle, Some(Outcome::Ok));
             settle.end(reply.status.as_u16(), Outcome::Ok, None);
             reply.with_bytes(body)
         }
@@ -177,8 +180,18 @@ fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut sett
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
     egress::spent(gateway, call, &mut reply, &settle, failure.outcome() == Outcome::Shed);
+    explained(call, &mut reply, &settle, Some(failure.outcome()));
     settle.end(reply.status.as_u16(), failure.outcome(), Some(failure.text()));
     reply
+}
+
+/// Says in a header why the answer came about as it did, if the client wants to know.
+fn explained(call: &Call, reply: &mut Reply, settle: &Settle, outcome: Option<Outcome>) {
+    if call.explain
+        && let Some(record) = settle.record()
+    {
+        explain::tell(reply, record, outcome);
+    }
 }
 
 /// The body of an error for a client whose stream has begun.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gateway_core::dialect::Dialect;
+use gateway_core::target::Target;
 use http::HeaderMap;
 use serde_json::json;
 use simulator::Simulator;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use crate::api::Arrival;
 use crate::api::ingress::Inbound;
 use crate::api::listen::{self, Phase, Workers};
+use crate::attempt;
 use crate::call::{Call, Caller};
 use crate::cli;
 use crate::config::{self, Config, Files, LogFormat, LogLevel, Watched};
@@ -24,6 +26,8 @@ use crate::gateway::{Current, Gateway, Process, VERSION};
 use crate::pipeline;
 use crate::providers::probe;
 use crate::reload::Reloader;
+use crate::store::redis::Redis;
+use crate::telemetry::explain::Explanations;
 use crate::telemetry::log::{Format, Level, Log};
 
 /// Between the announcement that the gateway goes away and the moment when it takes no more connections: load balancers need
@@ -58,7 +62,7 @@ pub fn run(args: &config::Args) -> ExitCode {
     }
 }
 
-fn start_log(config: &Config) -> Result<Log, Refusal> {
+fn start_log(config: &Config, explanations: Explanations) -> Result<Log, Refusal> {
     let format = match config.log.format {
         LogFormat::Json => Format::Json,
         LogFormat::Text => Format::Text,
@@ -69,12 +73,13 @@ fn start_log(config: &Config) -> Result<Log, Refusal> {
         LogLevel::Info => Level::Info,
         LogLevel::Debug | LogLevel::Trace => Level::Debug,
     };
-    Log::start(format, level, std::io::stdout()).map_err(|error| format!("cannot start the log: {error}"))
+    Log::start(format, level, explanations, std::io::stdout()).map_err(|error| format!("cannot start the log: {error}"))
 }
 
 /// The first gateway of a process.
 pub(crate) fn assemble(config: Config) -> Result<Gateway, Refusal> {
-    let process = Process::new(start_log(&config)?)?;
+    let redis = config.storage.redis_url.as_ref().map(Redis::start).transpose()?;
+    let process = Process::new(start_log(&config, Explanations::new(redis))?)?;
     let gateway = Gateway::new(Arc::new(process), config, None)?;
     gateway.process.metrics.configuration_loaded(gateway.loaded_at);
     Ok(gateway)
@@ -224,6 +229,27 @@ pub fn sandbox(port: u16) -> ExitCode {
     })
 }
 
+/// What a request would lose and gain on its way to `target`.
+fn told_to(gateway: &Gateway, call: &Call, target: &Target) -> Vec<String> {
+    let Some(provider) = gateway.catalog.provider(&target.provider) else { return Vec::new() };
+    if Dialect::from(target.dialect) == call.dialect {
+        return vec!["would be told the request as it came".to_owned()];
+    }
+    let facts = gateway.catalog.facts(provider, &target.model);
+    match attempt::translate(gateway, call, target, &facts, provider.config.quirks) {
+        Ok(encoded) => {
+            let named = [
+                ("would not be told: ", encoded.dropped),
+                ("would be told in other words: ", encoded.approximated),
+                ("would be added: ", encoded.added),
+            ];
+            let named = named.into_iter().filter(|(_, names)| !names.is_empty());
+            named.map(|(what, names)| format!("{what}{}", names.join(", "))).collect()
+        }
+        Err(error) => vec![format!("would refuse the request: {error}")],
+    }
+}
+
 /// `llm-gateway explain`: the plan for a request, without sending anything.
 pub fn explain(arguments: &cli::Explain) -> Result<String, Refusal> {
     let args = config::Args { config: arguments.config.clone(), ..config::Args::default() };
@@ -233,6 +259,8 @@ pub fn explain(arguments: &cli::Explain) -> Result<String, Refusal> {
     }
     let path = arguments.request.display();
     let body = std::fs::read(&arguments.request).map_err(|error| format!("{path}: {error}"))?;
+    // Nothing is sent, to Redis neither.
+    config.storage.redis_url = None;
     let gateway = assemble(config)?;
     let arrival = Arrival {
         started: Instant::now(),
@@ -252,6 +280,9 @@ pub fn explain(arguments: &cli::Explain) -> Result<String, Refusal> {
     let mut text = format!("strategy: {}\n", plan.strategy.name());
     for (index, planned) in plan.targets.iter().enumerate() {
         text += &format!("{}. {planned}\n", index + 1);
+        for told in told_to(&gateway, &call, &planned.target) {
+            text += &format!("   {told}\n");
+        }
     }
     for skipped in &plan.skipped {
         text += &format!("not tried: {skipped}\n");

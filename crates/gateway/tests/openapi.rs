@@ -333,9 +333,13 @@ fn is_ours(name: &str) -> bool {
 fn every_route_answers_as_it_is_documented() {
     let sandbox = Sandbox::start();
     let document = sandbox.document();
+    // A request of which there is much to explain.
+    let failed = sandbox.complete(&with("model", json!("openai/fault:status=500")));
+    let failed = failed.header("x-request-id").unwrap().to_owned();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            let path = path.replace("{model}", "openai/gpt-4o-mini").replace("{id}", "openai");
+            let id = if path.starts_with("/v1/requests/") { &failed } else { "openai" };
+            let path = path.replace("{model}", "openai/gpt-4o-mini").replace("{id}", id);
             let content = &operation["requestBody"]["content"]["application/json"];
             let body = content.get("example").cloned().unwrap_or(json!({}));
             let answer = sandbox.ask(&method.to_uppercase(), &path, Some(&body).filter(|_| method == "post"));

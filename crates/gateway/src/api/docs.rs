@@ -18,6 +18,7 @@ use crate::api::egress::Reply;
 use crate::api::routes::{Action, ROUTES, Row};
 use crate::gateway::VERSION;
 use crate::providers::health::Health;
+use crate::telemetry::explain::Explanation;
 
 /// A file of the page.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +61,7 @@ const REQUEST_HEADERS: &[(&str, &str)] = &[
     ("x-gateway-strategy", "How candidates are put in order: `fallback` or `cost`."),
     ("x-gateway-timeout-ms", "The time that a whole answer or the first content of a stream may take: 1 to 3600000."),
     ("x-gateway-user", "Who asks, in your own words, for the log."),
+    ("x-gateway-explain", "`true`: say in `x-gateway-explanation` why the answer came about as it did."),
     (
         "x-correlation-id",
         "Your own id of the request, for the log; it comes back. Also `x-request-id`, `x-client-request-id`.",
@@ -87,6 +89,11 @@ pub const RESPONSE_HEADERS: &[(On, &str, &str)] = &[
         On::Completion,
         "x-gateway-added",
         "Fields that the provider's API demands and the client did not send; `usage`, `input_tokens`: the gateway's estimate.",
+    ),
+    (
+        On::Completion,
+        "x-gateway-explanation",
+        "Why the answer came about as it did, as far as it is known when the headers leave; if `x-gateway-explain: true` was sent.",
     ),
     (On::All, "x-gateway-sandbox", "`true`: the providers are simulated."),
     (
@@ -168,6 +175,7 @@ fn parameter(name: &str, about: &str) -> (String, Value) {
     let mut schema = json!({"type": "string"});
     match name {
         "x-gateway-strategy" => schema["enum"] = Strategy::ALL.map(Strategy::name).to_vec().into(),
+        "x-gateway-explain" => schema = json!({"type": "string", "enum": ["true", "false"]}),
         "x-gateway-timeout-ms" => schema = json!({"type": "integer", "minimum": 1, "maximum": 3_600_000}),
         _ => {}
     }
@@ -211,7 +219,9 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
                 error_response(Dialect::AnthropicMessages, "A provider's error, with the provider's status.");
         }
         Action::ShowModel => errors(&mut operation, Dialect::OpenAiChat, &[ErrorKind::ModelNotFound]),
-        Action::ProviderHealth => errors(&mut operation, Dialect::Native, &[ErrorKind::NotFound]),
+        Action::ProviderHealth | Action::ExplainRequest => {
+            errors(&mut operation, Dialect::Native, &[ErrorKind::NotFound])
+        }
         Action::Health => {
             operation["responses"]["503"] = success(row.action, generator);
             operation["responses"]["503"]["description"] = "No provider is well.".into();
@@ -343,6 +353,11 @@ fn success(action: Action, generator: &mut SchemaGenerator) -> Value {
         Action::ListProviders => of_type::<Providers>("The configured providers.", generator),
         Action::ProviderHealth => of_type::<Health>("What traffic has shown of the provider.", generator),
         Action::Health => of_type::<GatewayHealth>("Some provider is well.", generator),
+        Action::ExplainRequest => of_type::<Explanation>(
+            "The caller's own request, as soon as its answer has ended, for as long as it is among the latest 10,000 of its gateway, or for \
+             an hour where gateways share a Redis.",
+            generator,
+        ),
         Action::CacheStats => of_type::<CacheStats>("All zero: there is no cache yet.", generator),
         Action::CacheClear => {
             plain("Nothing to clear: there is no cache yet.", json!({"enabled": false, "removed": 0}))

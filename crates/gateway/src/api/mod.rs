@@ -5,6 +5,7 @@ pub mod about;
 pub mod body;
 pub mod docs;
 pub mod egress;
+pub mod explain;
 pub mod ingress;
 pub mod listen;
 pub mod models;
@@ -148,6 +149,7 @@ async fn dispatch(
         Action::Root => Ok(about::root()),
         Action::Asset(asset) => Ok(docs::asset(asset)),
         Action::OpenApi => Ok(docs::openapi()),
+        Action::ExplainRequest => explain::request(gateway, parameter, &arrival.caller).await,
         Action::NotBuilt { what } => Err(GatewayError::new(
             ErrorKind::NotFound,
             format!("{what} is not built yet: {} will answer in a later version", row.name),

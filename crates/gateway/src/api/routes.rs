@@ -22,6 +22,7 @@ pub enum Action {
     CacheStats,
     CacheClear,
     CacheFeedback,
+    ExplainRequest,
     Health,
     Live,
     Ready,
@@ -73,7 +74,7 @@ pub static ROUTES: &[Row] = routes! {
     GET "/v1/cache/stats" Action::CacheStats, "Cache statistics";
     DELETE "/v1/cache" Action::CacheClear, "Clear the caller's part of the cache";
     POST "/v1/cache/feedback" Action::CacheFeedback, "Report a wrong cache hit";
-    GET "/v1/requests/{id}" Action::NotBuilt { what: "explaining a request" }, "Explain one request (not built yet)";
+    GET "/v1/requests/{id}" Action::ExplainRequest, "Why the gateway did what it did for one request";
     GET "/health" Action::Health, "Health of the gateway and its providers";
     GET "/health/live" Action::Live, "Is the process alive?";
     GET "/livez" Action::Live, "Is the process alive?";

@@ -43,7 +43,6 @@ pub struct File {
     #[schemars(extend("x-in-effect" = false))]
     pub cache: Cache,
     /// Where state is kept.
-    #[schemars(extend("x-in-effect" = false))]
     pub storage: Storage,
     /// What is logged.
     pub log: Log,
@@ -658,11 +657,12 @@ pub enum CacheScope {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
-    /// `redis://` or `rediss://` URL of a Redis that several gateways share.
+    /// `redis://` or `rediss://` URL of a Redis that several gateways share: each can explain the requests of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_url: Option<Hidden>,
     /// `sqlite://` or `postgres://` URL of the database for keys and usage; `sqlite://data/llm-gateway.db` if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-in-effect" = false))]
     pub database_url: Option<Hidden>,
 }
 

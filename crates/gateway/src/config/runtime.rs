@@ -40,7 +40,6 @@ pub struct Config {
     pub keys: Vec<Key>,
     #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub cache: Cache,
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub storage: Storage,
 }
 
@@ -274,9 +273,9 @@ pub struct Retry {
 }
 
 #[derive(Debug, Clone, Default)]
-#[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
 pub struct Storage {
     pub redis_url: Option<Secret>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub database_url: Option<Secret>,
 }
 

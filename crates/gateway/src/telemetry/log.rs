@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
+use gateway_core::limits::EXPLANATION_WAIT;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 
 use crate::settle::Record;
+use crate::telemetry::explain::Explanations;
 
 /// Lines that wait to be written; more are dropped and counted.
 const QUEUE_LINES: usize = 16 * 1024;
@@ -34,10 +37,13 @@ pub enum Format {
 }
 
 enum Line {
-    Request(Timestamp, Box<Record>),
+    /// `false`: to be kept for its explanation alone.
+    Request(Timestamp, Box<Record>, bool),
     Event(Timestamp, Level, String, Map<String, Value>),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
+    /// Answered when every request before it is kept.
+    CaughtUp(oneshot::Sender<()>),
 }
 
 /// The way to the log; cheap to clone.
@@ -46,6 +52,7 @@ pub struct Log {
     queue: SyncSender<Line>,
     level: Level,
     dropped: Arc<AtomicU64>,
+    explanations: Explanations,
 }
 
 impl Level {
@@ -61,10 +68,18 @@ impl Level {
 
 impl Log {
     /// Starts the writer.
-    pub fn start(format: Format, level: Level, output: impl Write + Send + 'static) -> std::io::Result<Log> {
+    pub fn start(
+        format: Format,
+        level: Level,
+        explanations: Explanations,
+        output: impl Write + Send + 'static,
+    ) -> std::io::Result<Log> {
         let (queue, lines) = sync_channel(QUEUE_LINES);
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&lines, format, output))?;
-        Ok(Log { queue, level, dropped: Arc::default() })
+        std::thread::Builder::new().name("log".to_owned()).spawn({
+            let explanations = explanations.clone();
+            move || write_lines(&lines, format, &explanations, output)
+        })?;
+        Ok(Log { queue, level, dropped: Arc::default(), explanations })
     }
 
     pub fn enabled(&self, level: Level) -> bool {
@@ -73,9 +88,8 @@ impl Log {
 
     /// The one line of a request that has ended.
     pub fn request(&self, record: Box<Record>) {
-        if self.enabled(record.level()) {
-            self.send(Line::Request(Timestamp::now(), record));
-        }
+        let written = self.enabled(record.level());
+        self.send(Line::Request(Timestamp::now(), record, written));
     }
 
     pub fn event(
@@ -87,6 +101,18 @@ impl Log {
         if self.enabled(level) {
             let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             self.send(Line::Event(Timestamp::now(), level, message.into(), fields));
+        }
+    }
+
+    pub fn explanations(&self) -> &Explanations {
+        &self.explanations
+    }
+
+    /// Waits until the requests that have ended so far can be explained, a quarter of a second at most.
+    pub async fn caught_up(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.queue.try_send(Line::CaughtUp(done)).is_ok() {
+            let _ = tokio::time::timeout(EXPLANATION_WAIT, wait).await;
         }
     }
 
@@ -110,21 +136,29 @@ impl Log {
     }
 }
 
-fn write_lines(lines: &Receiver<Line>, format: Format, mut output: impl Write) {
+fn write_lines(lines: &Receiver<Line>, format: Format, explanations: &Explanations, mut output: impl Write) {
     let (mut text, mut stamps) = (Vec::with_capacity(64 * 1024), Stamps::default());
     while let Ok(first) = lines.recv() {
-        let urgent = matches!(first, Line::Flush(_));
+        let urgent = matches!(first, Line::Flush(_) | Line::CaughtUp(_));
         let mut waiting: Vec<SyncSender<()>> = Vec::new();
         if !urgent {
             std::thread::sleep(GATHER);
         }
         for line in std::iter::once(first).chain(lines.try_iter()) {
             match line {
-                Line::Request(time, record) => write_request(&mut text, &mut stamps, format, time, &record),
+                Line::Request(time, record, written) => {
+                    if written {
+                        write_request(&mut text, &mut stamps, format, time, &record);
+                    }
+                    explanations.keep(time, record);
+                }
                 Line::Event(time, level, message, fields) => {
                     write_event(&mut text, &mut stamps, format, time, level, &message, &fields)
                 }
                 Line::Flush(done) => waiting.push(done),
+                Line::CaughtUp(done) => {
+                    let _ = done.send(());
+                }
             }
             if text.len() > 256 * 1024 {
                 let _ = output.write_all(&text);

@@ -133,6 +133,9 @@ pub struct Metrics {
     memory: Gauge,
     provider_in_flight: Family<ProviderLabels, Gauge>,
     provider_queue: Family<ProviderLabels, Gauge>,
+    explanations_lost: Counter,
+    redis_failures: Counter,
+    redis_up: Gauge,
     pub in_flight: Gauge,
     pub connections: Gauge,
 }
@@ -165,15 +168,18 @@ impl Metrics {
             memory: Gauge::default(),
             provider_in_flight: Family::default(),
             provider_queue: Family::default(),
+            explanations_lost: Counter::default(),
+            redis_failures: Counter::default(),
+            redis_up: Gauge::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
         };
         // At zero from the start: a rate has something to begin at.
         for result in ["applied", "unchanged", "refused"] {
-            metrics.reloads.get_or_create(&ReloadLabels { result });
+            drop(metrics.reloads.get_or_create(&ReloadLabels { result }));
         }
         for reason in Shed::ALL.map(Shed::name) {
-            metrics.shed.get_or_create(&ShedLabels { reason });
+            drop(metrics.shed.get_or_create(&ShedLabels { reason }));
         }
         let registry = &mut metrics.registry;
         registry.register("gateway_requests", "Requests that have ended", metrics.requests.clone());
@@ -260,6 +266,17 @@ impl Metrics {
             "Requests waiting for a place at a provider",
             metrics.provider_queue.clone(),
         );
+        registry.register(
+            "gateway_explanations_lost",
+            "Explanations too large to be kept, or not taken by Redis",
+            metrics.explanations_lost.clone(),
+        );
+        registry.register(
+            "gateway_redis_failures",
+            "Answers of Redis that came too late or not at all, and connections that could not be had",
+            metrics.redis_failures.clone(),
+        );
+        registry.register("gateway_redis_up", "1 while there is a connection to Redis", metrics.redis_up.clone());
         registry.register("gateway_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
         registry.register("gateway_connections", "Open client connections", metrics.connections.clone());
         metrics
@@ -353,6 +370,12 @@ impl Metrics {
     pub fn render(&self, gateway: &Gateway) -> String {
         self.look_at(gateway);
         self.log_lines_dropped.inc_by(gateway.process.log.dropped().saturating_sub(self.log_lines_dropped.get()));
+        let explanations = gateway.process.log.explanations();
+        self.explanations_lost.inc_by(explanations.lost().saturating_sub(self.explanations_lost.get()));
+        if let Some(redis) = explanations.redis() {
+            self.redis_failures.inc_by(redis.failures().saturating_sub(self.redis_failures.get()));
+            self.redis_up.set(redis.is_up().into());
+        }
         let mut text = String::with_capacity(16 * 1024);
         if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
             let _ = write!(text, "# encoding failed");

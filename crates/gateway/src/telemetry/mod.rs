@@ -1,4 +1,5 @@
-//! What the program tells of itself: one log line per request, metrics.
+//! What the program tells of itself: one log line per request, its explanation, metrics.
 
+pub mod explain;
 pub mod log;
 pub mod metrics;

@@ -10,6 +10,7 @@ mod chunking;
 mod client_gone;
 #[cfg(test)]
 mod counting;
+mod explain;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]
@@ -28,6 +29,8 @@ mod limits;
 mod operations;
 #[cfg(test)]
 mod overload;
+#[cfg(test)]
+mod redis;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]

@@ -84,6 +84,10 @@ impl Connection {
         Connection { socket: TcpStream::connect(addr).await.unwrap(), unread: Vec::new() }
     }
 
+    pub(crate) fn over(socket: TcpStream) -> Connection {
+        Connection { socket, unread: Vec::new() }
+    }
+
     /// Errors are left to the reading of the answer: a server may answer and close before it has read everything.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         let _ = self.socket.write_all(bytes).await;

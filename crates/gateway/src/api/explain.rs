@@ -1,0 +1,90 @@
+//! `GET /v1/requests/{id}`, and the header that says the same in short.
+
+use bytes::Bytes;
+use gateway_core::error::{ErrorKind, GatewayError};
+use gateway_core::limits::EXPLANATION_HEADER_BYTES;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::api::egress::Reply;
+use crate::call::Caller;
+use crate::gateway::Gateway;
+use crate::settle::{Outcome, Record};
+use crate::telemetry::explain::summary;
+
+/// Why the gateway did what it did for a request of the same caller. It is there as soon as the answer has ended.
+pub async fn request(gateway: &Gateway, id: &str, caller: &Caller) -> Result<Reply, GatewayError> {
+    if !is_id(id) {
+        return Err(unknown(id));
+    }
+    let explanations = gateway.process.log.explanations();
+    let mut told = explanations.find(id, caller);
+    if told.is_none() {
+        // It may be on its way to where it is kept.
+        gateway.process.log.caught_up().await;
+        told = explanations.find(id, caller);
+    }
+    if let Some(told) = told {
+        return Ok(Reply::json(&told.explanation()));
+    }
+    match explanations.find_shared(id, caller).await {
+        Some(json) => {
+            let body = Bytes::from(json.get().to_owned());
+            Ok(Reply::of(StatusCode::OK, "application/json", body))
+        }
+        None => Err(unknown(id)),
+    }
+}
+
+/// One answer for what is not there, what is another's, and what cannot be.
+fn unknown(id: &str) -> GatewayError {
+    let shown: String = id.chars().take(64).collect();
+    let message = format!(
+        "no request {shown:?} of yours can be explained: it is still running, too long ago, or was never here; ids are those \
+         of x-request-id"
+    );
+    GatewayError::new(ErrorKind::NotFound, message)
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 36 && text.starts_with("req_") && text.bytes().skip(4).all(|byte| byte.is_ascii_hexdigit())
+}
+
+const X_GATEWAY_EXPLANATION: HeaderName = HeaderName::from_static("x-gateway-explanation");
+
+/// Puts what is known so far into a header. `outcome`: `None` while the answer is on its way.
+pub fn tell(reply: &mut Reply, record: &Record, outcome: Option<Outcome>) {
+    if let Ok(value) = HeaderValue::try_from(in_a_header(&summary(record, outcome))) {
+        reply.headers.insert(X_GATEWAY_EXPLANATION, value);
+    }
+}
+
+/// In printable ASCII, and not longer than a header may be: the first sentences, and the last word of how it ended.
+fn in_a_header(sentences: &[String]) -> String {
+    let text = sentences.join(" ");
+    let safe = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+    if text.chars().count() <= EXPLANATION_HEADER_BYTES {
+        return text.chars().map(safe).collect();
+    }
+    text.chars().take(EXPLANATION_HEADER_BYTES - 4).map(safe).chain(" ...".chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_short_and_printable() {
+        assert_eq!(in_a_header(&["Grüße\r\nx: y".to_owned(), "b.".to_owned()]), "Gr??e??x: y b.");
+        let long = in_a_header(&["é".repeat(10_000)]);
+        assert_eq!((long.len(), &long[EXPLANATION_HEADER_BYTES - 5..]), (EXPLANATION_HEADER_BYTES, "? ..."));
+        assert!(HeaderValue::try_from(long).is_ok());
+    }
+
+    #[test]
+    fn only_ids_of_our_own_are_looked_up() {
+        assert!(is_id("req_01a207e8a1d3758a942db55f6de01b86"));
+        for text in ["", "req_", "req_01a207e8a1d3758a942db55f6de01b8", "req_01a207e8a1d3758a942db55f6de01b8\n", "x"] {
+            assert!(!is_id(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What outlives a request, and what several gateways share.
+
+pub mod redis;
