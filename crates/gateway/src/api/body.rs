@@ -79,6 +79,7 @@ pub struct StreamBody {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is in a box, and most of its life the largest")]
 enum Stage {
     Opening(Opening, SharedCall),
     Flowing(Box<Relay>, Settle),

@@ -10,6 +10,7 @@ mod chunking;
 mod client_gone;
 #[cfg(test)]
 mod counting;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod failover;
