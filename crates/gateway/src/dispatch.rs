@@ -293,9 +293,10 @@ impl<'a> Course<'a> {
     fn stop(&self, failure: &Failure, now: Instant) -> Option<Stop> {
         let most = self.gateway.config.retry.max_attempts;
         let whole = (!self.call.stream).then_some(self.gateway.config.timeouts.request);
+        let others = self.turned && !self.ahead.is_empty();
         if failure.outcome() == Outcome::Shed {
             Some(Stop::Shed)
-        } else if !failure.class().other_target() && !(self.turned && !self.ahead.is_empty()) {
+        } else if !(failure.class().other_target() || others) {
             Some(Stop::RequestAtFault)
         } else if self.call.timeout.or(whole).is_some_and(|timeout| now >= self.call.started + timeout) {
             Some(Stop::OutOfTime)
