@@ -24,7 +24,7 @@ pub async fn request(gateway: &Gateway, id: &str, caller: &Caller) -> Result<Rep
         told = explanations.find(id, caller);
     }
     if let Some(told) = told {
-        return Ok(Reply::json(&told.explanation()));
+        return Ok(Reply::json(&told));
     }
     match explanations.find_shared(id, caller).await {
         Some(json) => {

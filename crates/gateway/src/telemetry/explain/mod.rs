@@ -7,7 +7,7 @@
 mod view;
 mod words;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,15 +30,10 @@ const SHARED_FOR: Duration = Duration::from_secs(3600);
 
 /// A request that has ended.
 #[derive(Debug)]
-pub struct Told {
+struct Told {
     ended: Timestamp,
-    record: Box<Record>,
-}
-
-impl Told {
-    pub fn explanation(&self) -> Explanation {
-        Explanation::of(self.ended, &self.record)
-    }
+    bytes: usize,
+    record: Record,
 }
 
 /// The explanations of a gateway; cheap to clone.
@@ -50,11 +45,12 @@ pub struct Explanations {
     lost: Arc<AtomicU64>,
 }
 
-/// The latest ones, by id and by age.
+/// The latest ones, by age. Every request is written here and hardly one is ever looked for: so there is no index, and
+/// records lie side by side. What is kept is written to memory that no request has used for long, and that costs more than all
+/// the rest here.
 #[derive(Debug, Default)]
 struct Kept {
-    by_id: HashMap<Arc<str>, Arc<Told>>,
-    by_age: VecDeque<(Arc<str>, usize)>,
+    by_age: VecDeque<Told>,
     bytes: usize,
 }
 
@@ -70,20 +66,20 @@ impl Explanations {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let told = Arc::new(Told { ended, record });
         if let Some(redis) = &self.redis {
-            let told = told.clone();
-            if !redis.put_later(Box::new(move || entry(&told))) {
+            let entry = entry(ended, &record);
+            if !redis.put_later(Box::new(move || entry)) {
                 self.lost.fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.kept().insert(told, bytes);
+        self.kept().insert(Told { ended, bytes, record: *record });
     }
 
     /// The request `id`, if it was of `caller` and is still in memory.
-    pub fn find(&self, id: &str, caller: &Caller) -> Option<Arc<Told>> {
-        let told = self.kept().by_id.get(id).cloned();
-        told.filter(|told| told.record.caller == *caller)
+    pub fn find(&self, id: &str, caller: &Caller) -> Option<Explanation> {
+        let kept = self.kept();
+        let told = kept.by_age.iter().rev().find(|told| *told.record.request_id == *id)?;
+        (told.record.caller == *caller).then(|| Explanation::of(told.ended, &told.record))
     }
 
     /// The same from Redis, as JSON. A Redis that is slow or gone has nothing.
@@ -107,16 +103,13 @@ impl Explanations {
 }
 
 impl Kept {
-    fn insert(&mut self, told: Arc<Told>, bytes: usize) {
-        let id = told.record.request_id.clone();
-        self.bytes += bytes;
-        self.by_age.push_back((id.clone(), bytes));
-        self.by_id.insert(id, told);
-        while self.by_age.len() > EXPLANATIONS || self.bytes > EXPLANATIONS_BYTES {
-            let Some((oldest, bytes)) = self.by_age.pop_front() else { break };
-            self.by_id.remove(&oldest);
-            self.bytes -= bytes;
+    fn insert(&mut self, told: Told) {
+        self.bytes += told.bytes;
+        while self.by_age.len() >= EXPLANATIONS || self.bytes > EXPLANATIONS_BYTES {
+            let Some(oldest) = self.by_age.pop_front() else { break };
+            self.bytes -= oldest.bytes;
         }
+        self.by_age.push_back(told);
     }
 }
 
@@ -131,11 +124,11 @@ fn key(id: &str) -> String {
     format!("llm-gateway:request:{id}")
 }
 
-fn entry(told: &Told) -> Option<Entry> {
-    let explanation = serde_json::value::to_raw_value(&told.explanation()).ok()?;
-    let shared = Shared { caller: told.record.caller.to_string(), explanation };
+fn entry(ended: Timestamp, record: &Record) -> Option<Entry> {
+    let explanation = serde_json::value::to_raw_value(&Explanation::of(ended, record)).ok()?;
+    let shared = Shared { caller: record.caller.to_string(), explanation };
     Some(Entry {
-        key: key(&told.record.request_id),
+        key: key(&record.request_id),
         value: serde_json::to_vec(&shared).ok()?,
         time_to_live: SHARED_FOR,
     })
