@@ -373,21 +373,22 @@ impl<'a> Course<'a> {
     /// asked once more. The right to ask it is not held meanwhile: it may be the only probe of its circuit.
     fn repeat(&mut self, target: &'a Target, failure: &Failure, now: Instant) -> Result<(Duration, Wait), Stop> {
         let class = failure.class();
-        let asked = class == FailureClass::Quota && failure.wait().is_some_and(|wait| wait <= SHORT_WAIT);
-        if self.repeated || !(class.same_target() || asked) {
+        let asked = failure.wait().filter(|&wait| class == FailureClass::Quota && wait <= SHORT_WAIT);
+        if self.repeated || !(class.same_target() || asked.is_some()) {
             return Err(Stop::NoTargetLeft);
         }
         self.repeated = true;
-        let (length, why) = match self.enter(target, Insist::Not, now) {
-            Ok(permit) if !permit.may_repeat() => return Err(Stop::RetriesSpent),
-            Ok(_) => {
+        let permit = self.enter(target, Insist::OnResting, now).map_err(|_| Stop::NoTargetLeft)?;
+        if !permit.may_repeat() {
+            return Err(Stop::RetriesSpent);
+        }
+        drop(permit);
+        let (length, why) = match asked {
+            Some(wait) => (wait, Wait::Asked),
+            None => {
                 let backoff = self.gateway.config.retry.backoff;
                 (backoff.delay(self.attempts, &mut fastrand::Rng::new()), Wait::Backoff)
             }
-            Err(Closed { by: ClosedBy::Resting(Reason::Quota), until: Some(until) }) if asked => {
-                (until.saturating_duration_since(now), Wait::Asked)
-            }
-            Err(_) => return Err(Stop::NoTargetLeft),
         };
         if self.deadline().is_some_and(|deadline| now + length >= deadline) {
             return Err(Stop::OutOfTime);
@@ -399,7 +400,8 @@ impl<'a> Course<'a> {
     /// The same target once more, after the wait. Much may have happened to it meanwhile.
     fn again(&mut self, settle: &mut Settle) -> Result<Permit, Failure> {
         let Some((target, failure)) = self.behind.take() else { return Err(Failure::closing()) };
-        let stop = match self.enter(target, Insist::Not, Instant::now()) {
+        // Its cooldown may last a little longer than the wait that it asked for.
+        let stop = match self.enter(target, Insist::OnResting, Instant::now()) {
             Ok(permit) if permit.may_repeat() => return Ok(permit),
             Ok(_) => Stop::RetriesSpent,
             Err(_) => Stop::NoTargetLeft,

@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::{Say, Scripted, ask};
 use crate::harness::Gateway;
 
-/// Two scripted providers `a` and `b` and an alias `pair` with this strategy. No circuit opens: the strategy alone decides.
+/// Two scripted providers `a` and `b` and an alias `pair` with this strategy. Of `latency` no circuit opens: the strategy alone
+/// decides.
 async fn pair(strategy: &str, a: Say, b: Say) -> (Gateway, Scripted, Scripted) {
     let (a, b) = (Scripted::saying(a).await, Scripted::saying(b).await);
+    let threshold = if strategy == "latency" { 1_000_000 } else { 5 };
     let file = format!(
-        "providers:\n{}{}circuit_breaker: {{failure_threshold: 1000000}}\naliases: {{pair: {{strategy: {strategy}, targets: \
+        "providers:\n{}{}circuit_breaker: {{failure_threshold: {threshold}}}\naliases: {{pair: {{strategy: {strategy}, targets: \
          [a/m, b/m]}}}}\n",
         a.provider("a"),
         b.provider("b")
