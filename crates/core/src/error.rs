@@ -293,6 +293,11 @@ impl FailureClass {
         matches!(self, FailureClass::Credential | FailureClass::Quota | FailureClass::SpendCap)
     }
 
+    /// May the provider charge for it all the same? It had the request, and did not say that it refused it.
+    pub fn may_be_billed(self) -> bool {
+        matches!(self, FailureClass::Ambiguous | FailureClass::Timeout | FailureClass::BadAnswer)
+    }
+
     /// May another target be tried?
     pub fn other_target(self) -> bool {
         self != FailureClass::ClientFault

@@ -15,7 +15,7 @@ use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
 use gateway_core::target::Target;
 use gateway_core::usage::{NanoUsd, Usage};
 use gateway_policy::resilience::{Extra, ExtraPermit, Reason, hedge};
-use gateway_policy::routing::RoutePlan;
+use gateway_policy::routing::{RoutePlan, SkipReason};
 use serde_json::json;
 
 use crate::admission::Shed;
@@ -23,7 +23,7 @@ use crate::attempt::{self, Failure, Good, Notes, Prepared};
 use crate::call::{SharedCall, Size};
 use crate::estimate;
 use crate::gateway::Gateway;
-use crate::providers::permit::{Closed, ClosedBy, Permit};
+use crate::providers::permit::{Closed, ClosedBy, Insist, Permit};
 use crate::settle::{Outcome, Settle};
 use crate::steps::{Stop, Wait};
 
@@ -57,13 +57,14 @@ async fn tries(
 ) -> Result<Good, Failure> {
     let mut course = Course::new(gateway, call, plan);
     loop {
-        let (mut permit, wait) = match course.next(settle) {
-            Ok(next) => next,
-            Err(failure) => (course.wait_for_place(settle).await.ok_or(failure)?, None),
+        let mut permit = match course.next(settle) {
+            Ok(Next::Ask(permit)) => permit,
+            Ok(Next::Repeat(length, why)) => {
+                settle.pause(length, why).await;
+                course.again(settle)?
+            }
+            Err(failure) => course.wait_for_place(settle).await.ok_or(failure)?,
         };
-        if let Some((length, why)) = wait {
-            settle.pause(length, why).await;
-        }
         if call.counts_tokens && Dialect::from(permit.target().dialect) != call.dialect {
             // No provider is asked.
             return estimate::count_tokens(call, permit.target(), settle).map(Good::Whole);
@@ -72,7 +73,7 @@ async fn tries(
         let prepared = match attempt::prepare(gateway, call, &permit, &mut notes) {
             Ok(prepared) => prepared,
             Err(failure) => {
-                settle.attempt_failed(permit, notes, &failure);
+                settle.attempt_failed(permit, notes, &failure, Instant::now());
                 settle.stopped(Stop::RequestAtFault);
                 return Err(failure);
             }
@@ -99,8 +100,14 @@ struct Asked {
 }
 
 impl Asked {
-    /// Tells everybody concerned how it went.
-    fn conclude(self, gateway: &Gateway, result: Result<Good, Failure>, settle: &mut Settle) -> Result<Good, Failure> {
+    /// Tells everybody concerned how it went, and when it ended.
+    fn conclude(
+        self,
+        gateway: &Gateway,
+        result: Result<Good, Failure>,
+        ended: Instant,
+        settle: &mut Settle,
+    ) -> Result<Good, Failure> {
         match result {
             Ok(good) => {
                 settle.attempt_succeeded(self.permit, self.notes);
@@ -108,7 +115,7 @@ impl Asked {
             }
             Err(failure) => {
                 let failure = failure.without_keys(gateway);
-                settle.attempt_failed(self.permit, self.notes, &failure);
+                settle.attempt_failed(self.permit, self.notes, &failure, ended);
                 Err(failure)
             }
         }
@@ -123,7 +130,7 @@ async fn alone(
     settle: &mut Settle,
 ) -> Result<Good, Failure> {
     let result = attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes).await;
-    asked.conclude(gateway, result, settle)
+    asked.conclude(gateway, result, Instant::now(), settle)
 }
 
 /// Asks a second target if the first has not begun to answer after `patience`. The first good answer is taken and the other
@@ -142,9 +149,9 @@ async fn hedged(
     {
         let mut one = pin!(attempt::one(gateway, call, &first.permit, prepared, &mut first.notes));
         match tokio::time::timeout(patience, one.as_mut()).await {
-            Ok(result) => of_first = Some(result),
+            Ok(result) => of_first = ended(result),
             Err(_) => match course.hedge(settle) {
-                None => of_first = Some(one.await),
+                None => of_first = ended(one.await),
                 Some((asked, prepared, _budget)) => {
                     let asked: &mut Asked = second.insert(asked);
                     let mut other = pin!(attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes));
@@ -152,15 +159,15 @@ async fn hedged(
                         if of_first.is_none()
                             && let Poll::Ready(result) = one.as_mut().poll(cx)
                         {
-                            of_first = Some(result);
+                            of_first = ended(result);
                         }
                         if of_second.is_none()
-                            && !matches!(of_first, Some(Ok(_)))
+                            && !is_good(&of_first)
                             && let Poll::Ready(result) = other.as_mut().poll(cx)
                         {
-                            of_second = Some(result);
+                            of_second = ended(result);
                         }
-                        let good = matches!(of_first, Some(Ok(_))) || matches!(of_second, Some(Ok(_)));
+                        let good = is_good(&of_first) || is_good(&of_second);
                         if good || (of_first.is_some() && of_second.is_some()) {
                             Poll::Ready(())
                         } else {
@@ -172,18 +179,37 @@ async fn hedged(
             },
         }
     }
+    settle.upstream_done();
     // What failed or lost is told first: what is told last has the last word in the account.
     let mut ends = vec![(first, of_first)];
     ends.extend(second.map(|second| (second, of_second)));
-    ends.sort_by_key(|(_, result)| matches!(result, Some(Ok(_))));
+    ends.sort_by_key(|(_, end)| is_good(end));
     let mut last = Err(Failure::closing());
-    for (asked, result) in ends {
-        match result {
-            Some(result) => last = asked.conclude(gateway, result, settle),
+    for (asked, end) in ends {
+        match end {
+            Some((result, at)) => last = asked.conclude(gateway, result, at, settle),
             None => settle.attempt_lost(asked.permit),
         }
     }
     last
+}
+
+/// How an attempt ended, and when; `None`: it did not.
+type End = Option<(Result<Good, Failure>, Instant)>;
+
+fn ended(result: Result<Good, Failure>) -> End {
+    Some((result, Instant::now()))
+}
+
+fn is_good(end: &End) -> bool {
+    matches!(end, Some((Ok(_), _)))
+}
+
+/// What is done next.
+enum Next {
+    Ask(Permit),
+    /// The same target is asked once more, after a wait.
+    Repeat(Duration, Wait),
 }
 
 /// Where a request has got to on its way through its plan.
@@ -200,8 +226,10 @@ struct Course<'a> {
     /// That target has been asked a second time.
     repeated: bool,
     attempts: u32,
-    /// The targets ahead are those for requests that are too long or unwanted.
-    turned: bool,
+    /// The targets ahead are those for requests that are too long, or have been.
+    too_long: bool,
+    /// The same for those that targets do not want to speak of.
+    unwanted: bool,
     /// Of a repeat, while it runs.
     extra: Option<ExtraPermit>,
     /// Targets that could not be asked when their turn came.
@@ -221,7 +249,10 @@ impl<'a> Course<'a> {
             behind: None,
             repeated: false,
             attempts: 0,
-            turned: false,
+            // It was found too long for others beforehand: those that are left have room, as far as anybody knows.
+            too_long: plan.on_context_overflow.is_empty()
+                && plan.skipped.iter().any(|skipped| matches!(skipped.reason, SkipReason::TooLong { .. })),
+            unwanted: false,
             extra: None,
             closed: Vec::new(),
             full: None,
@@ -231,9 +262,13 @@ impl<'a> Course<'a> {
     /// An attempt begins.
     fn asks(&mut self, permit: &Permit) {
         self.attempts += 1;
+        self.at = self.planned(permit.target());
+    }
+
+    /// The same target, where the plan has it.
+    fn planned(&self, target: &Target) -> Option<&'a Target> {
         let lists = [&self.plan.targets, &self.plan.on_context_overflow, &self.plan.on_content_filter];
-        let planned = lists.into_iter().flatten().map(|planned| &planned.target);
-        self.at = planned.into_iter().find(|target| *target == permit.target());
+        lists.into_iter().flatten().map(|planned| &planned.target).find(|known| *known == target)
     }
 
     fn failed(&mut self, failure: Failure) {
@@ -241,31 +276,34 @@ impl<'a> Course<'a> {
         self.behind = self.at.map(|target| (target, failure));
     }
 
-    /// Who is asked next, and after which wait. Fails with what the client is told.
-    fn next(&mut self, settle: &mut Settle) -> Result<(Permit, Option<(Duration, Wait)>), Failure> {
+    /// Who is asked next. Fails with what the client is told.
+    fn next(&mut self, settle: &mut Settle) -> Result<Next, Failure> {
         let now = Instant::now();
         let Some((target, failure)) = self.behind.take() else {
             return match self.advance(settle, now) {
-                Some(permit) => Ok((permit, None)),
-                None => self.last_resort(settle, now).map(|permit| (permit, None)),
+                Some(permit) => Ok(Next::Ask(permit)),
+                None => self.last_resort(settle, now).map(Next::Ask),
             };
         };
         let class = failure.class();
-        self.turn_to_others(&failure);
-        if let Some(stop) = self.stop(&failure, now) {
+        let others = self.turn_to_others(&failure);
+        if let Some(stop) = self.stop(&failure, others, now) {
             settle.stopped(stop);
             return Err(failure);
         }
         if class.other_credential()
-            && let Ok(permit) = self.enter(target, false, now)
+            && let Ok(permit) = self.enter(target, Insist::Not, now)
         {
-            return Ok((permit, None));
+            return Ok(Next::Ask(permit));
         }
         if let Some(permit) = self.advance(settle, now) {
-            return Ok((permit, None));
+            return Ok(Next::Ask(permit));
         }
         match self.repeat(target, &failure, now) {
-            Ok((permit, length, why)) => Ok((permit, Some((length, why)))),
+            Ok((length, why)) => {
+                self.behind = Some((target, failure));
+                Ok(Next::Repeat(length, why))
+            }
             Err(stop) => {
                 settle.stopped(stop);
                 Err(failure)
@@ -273,32 +311,37 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// A request that is too long for a target, or that it does not want to speak of, has targets of its own.
-    fn turn_to_others(&mut self, failure: &Failure) {
-        let Some(told) = failure.told() else { return };
-        let others = if told.is_context_overflow() {
-            &self.plan.on_context_overflow
+    /// A request that is too long for a target, or that it does not want to speak of, has targets of its own. True: there are
+    /// some ahead.
+    fn turn_to_others(&mut self, failure: &Failure) -> bool {
+        let Some(told) = failure.told() else { return false };
+        let (others, turned) = if told.is_context_overflow() {
+            (&self.plan.on_context_overflow, &mut self.too_long)
         } else if told.is_content_refusal() {
-            &self.plan.on_content_filter
+            (&self.plan.on_content_filter, &mut self.unwanted)
         } else {
-            return;
+            return false;
         };
-        if !self.turned {
-            self.turned = true;
+        if !std::mem::replace(turned, true) {
             self.ahead = others.iter().map(|planned| &planned.target).collect();
         }
+        !self.ahead.is_empty()
     }
 
-    /// Why a failure is the last word, whoever else there is.
-    fn stop(&self, failure: &Failure, now: Instant) -> Option<Stop> {
-        let most = self.gateway.config.retry.max_attempts;
+    /// Until when the request must have its answer, or a stream its first content.
+    fn deadline(&self) -> Option<Instant> {
         let whole = (!self.call.stream).then_some(self.gateway.config.timeouts.request);
-        let others = self.turned && !self.ahead.is_empty();
+        self.call.timeout.or(whole).map(|timeout| self.call.started + timeout)
+    }
+
+    /// Why a failure is the last word, whoever else there is. `others`: there are targets for requests that fail so.
+    fn stop(&self, failure: &Failure, others: bool, now: Instant) -> Option<Stop> {
+        let most = self.gateway.config.retry.max_attempts;
         if failure.outcome() == Outcome::Shed {
             Some(Stop::Shed)
         } else if !(failure.class().other_target() || others) {
             Some(Stop::RequestAtFault)
-        } else if self.call.timeout.or(whole).is_some_and(|timeout| now >= self.call.started + timeout) {
+        } else if self.deadline().is_some_and(|deadline| now >= deadline) {
             Some(Stop::OutOfTime)
         } else {
             (self.attempts >= most).then_some(Stop::AttemptsSpent { most })
@@ -308,7 +351,7 @@ impl<'a> Course<'a> {
     /// The next target in the order of the plan that can be asked now.
     fn advance(&mut self, settle: &mut Settle, now: Instant) -> Option<Permit> {
         while let Some(target) = self.ahead.pop_front() {
-            match self.enter(target, false, now) {
+            match self.enter(target, Insist::Not, now) {
                 Ok(permit) => {
                     self.repeated = false;
                     return Some(permit);
@@ -322,43 +365,55 @@ impl<'a> Course<'a> {
         None
     }
 
-    fn enter(&self, target: &'a Target, last: bool, now: Instant) -> Result<Permit, Closed> {
-        Permit::ask(self.gateway, target, self.call.size(), last, now)
+    fn enter(&self, target: &'a Target, insist: Insist, now: Instant) -> Result<Permit, Closed> {
+        Permit::ask(self.gateway, target, self.call.size(), insist, now)
     }
 
-    /// Nobody else can be asked: the same target once more, after a wait, where its failure and its retry tokens allow it.
-    fn repeat(
-        &mut self,
-        target: &'a Target,
-        failure: &Failure,
-        now: Instant,
-    ) -> Result<(Permit, Duration, Wait), Stop> {
+    /// Nobody else can be asked: how long to wait for the same target, where its failure and its retry tokens allow that it is
+    /// asked once more. The right to ask it is not held meanwhile: it may be the only probe of its circuit.
+    fn repeat(&mut self, target: &'a Target, failure: &Failure, now: Instant) -> Result<(Duration, Wait), Stop> {
         let class = failure.class();
         let asked = failure.wait().filter(|&wait| class == FailureClass::Quota && wait <= SHORT_WAIT);
         if self.repeated || !(class.same_target() || asked.is_some()) {
             return Err(Stop::NoTargetLeft);
         }
         self.repeated = true;
-        // After the wait that it asked for it may be asked, whatever its cooldown adds to that.
-        let then = now + asked.unwrap_or_default().mul_f64(1.2);
-        let permit = self.enter(target, false, then).map_err(|_| Stop::NoTargetLeft)?;
+        let permit = self.enter(target, Insist::OnResting, now).map_err(|_| Stop::NoTargetLeft)?;
         if !permit.may_repeat() {
             return Err(Stop::RetriesSpent);
         }
-        self.extra = self.budget(&permit, Extra::Retry);
-        if self.extra.is_none() {
-            return Err(Stop::RetriesSpent);
+        drop(permit);
+        let (length, why) = match asked {
+            Some(wait) => (wait, Wait::Asked),
+            None => {
+                let backoff = self.gateway.config.retry.backoff;
+                (backoff.delay(self.attempts, &mut fastrand::Rng::new()), Wait::Backoff)
+            }
+        };
+        if self.deadline().is_some_and(|deadline| now + length >= deadline) {
+            return Err(Stop::OutOfTime);
         }
-        let retry = self.gateway.config.retry;
-        Ok(match asked {
-            Some(wait) => (permit, wait, Wait::Asked),
-            None => (permit, retry.backoff.delay(self.attempts, &mut fastrand::Rng::new()), Wait::Backoff),
-        })
+        self.extra = self.budget(target, Extra::Retry);
+        if self.extra.is_none() { Err(Stop::RetriesSpent) } else { Ok((length, why)) }
+    }
+
+    /// The same target once more, after the wait. Much may have happened to it meanwhile.
+    fn again(&mut self, settle: &mut Settle) -> Result<Permit, Failure> {
+        let Some((target, failure)) = self.behind.take() else { return Err(Failure::closing()) };
+        // Its cooldown may last a little longer than the wait that it asked for.
+        let stop = match self.enter(target, Insist::OnResting, Instant::now()) {
+            Ok(permit) if permit.may_repeat() => return Ok(permit),
+            Ok(_) => Stop::RetriesSpent,
+            Err(_) => Stop::NoTargetLeft,
+        };
+        settle.stopped(stop);
+        Err(failure)
     }
 
     /// The right to make an attempt more than the request needs.
-    fn budget(&self, permit: &Permit, extra: Extra) -> Option<ExtraPermit> {
-        let price = self.gateway.catalog.facts(permit.provider(self.gateway), &permit.target().model).price;
+    fn budget(&self, target: &Target, extra: Extra) -> Option<ExtraPermit> {
+        let provider = self.gateway.catalog.provider(&target.provider)?;
+        let price = self.gateway.catalog.facts(provider, &target.model).price;
         let Size { input, output } = self.call.size();
         let usage = Usage { input, output, ..Usage::default() };
         let cost = price.map_or(NanoUsd(0), |price| price.cost(&usage).total());
@@ -374,23 +429,32 @@ impl<'a> Course<'a> {
     /// The second attempt, if there is a target and money for it.
     fn hedge(&mut self, settle: &mut Settle) -> Option<(Asked, Prepared, ExtraPermit)> {
         let mut permit = self.advance(settle, Instant::now())?;
-        let budget = self.budget(&permit, Extra::Hedge)?;
         let mut notes = Notes::default();
-        let prepared = attempt::prepare(self.gateway, self.call, &permit, &mut notes).ok()?;
+        let prepared = attempt::prepare(self.gateway, self.call, &permit, &mut notes).ok();
+        let budget = prepared.as_ref().and_then(|_| self.budget(permit.target(), Extra::Hedge));
+        let (Some(prepared), Some(budget)) = (prepared, budget) else {
+            // It may still be asked after a failure.
+            if let Some(target) = self.planned(permit.target()) {
+                self.ahead.push_front(target);
+            }
+            return None;
+        };
         self.asks(&permit);
         settle.hedge_begins(&mut permit);
         Some((Asked { permit, notes }, prepared, budget))
     }
 
-    /// No target can be asked. Those whose circuit is open get an attempt a second all the same, and those that rest even more:
-    /// see [`crate::providers::permit::Rest`].
+    /// No target can be asked. Those that rest are asked all the same as long as they have not refused often: see
+    /// [`crate::providers::permit::Rest`]. Else the one that can be soonest gets an attempt a second.
     fn last_resort(&mut self, settle: &mut Settle, now: Instant) -> Result<Permit, Failure> {
         let mut closed = std::mem::take(&mut self.closed);
         closed.sort_by_key(|(_, closed)| closed.until.unwrap_or(now + Duration::from_secs(86_400)));
-        for (target, by) in &closed {
-            if matches!(by.by, ClosedBy::Circuit(_) | ClosedBy::Resting(_))
-                && let Ok(permit) = self.enter(target, true, now)
-            {
+        let rests = closed.iter().filter(|(_, closed)| matches!(closed.by, ClosedBy::Resting(_)));
+        let soonest =
+            closed.iter().find(|(_, closed)| matches!(closed.by, ClosedBy::Circuit(_) | ClosedBy::Resting(_)));
+        let doors = rests.map(|at| (at, Insist::OnResting)).chain(soonest.map(|at| (at, Insist::OnAll)));
+        for ((target, _), insist) in doors {
+            if let Ok(permit) = self.enter(target, insist, now) {
                 return Ok(permit);
             }
         }

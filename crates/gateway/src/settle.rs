@@ -303,7 +303,7 @@ impl Settle {
     }
 
     /// The provider has had its say: what follows is our own time again.
-    fn upstream_done(&mut self) {
+    pub fn upstream_done(&mut self) {
         self.upstream_done_at(Instant::now());
     }
 
@@ -369,8 +369,9 @@ impl Settle {
         self.permit = Some(permit);
     }
 
-    pub fn attempt_failed(&mut self, permit: Permit, notes: Notes, failure: &Failure) {
-        let (now, class) = (Instant::now(), failure.class());
+    /// `now`: when it failed. Of two attempts at a time, one may still have been waited for.
+    pub fn attempt_failed(&mut self, permit: Permit, notes: Notes, failure: &Failure, now: Instant) {
+        let class = failure.class();
         self.upstream_done_at(now);
         self.gateway.process.metrics.attempt(&permit.target().provider, Some(class));
         let failed = Failed { class, status: failure.status(), error: failure.text() };
@@ -381,9 +382,9 @@ impl Settle {
 
     fn attempt_ended(&mut self, permit: &Permit, now: Instant, failed: Option<Failed>) {
         let target = permit.target().clone();
-        let sent = self.under_way.take().is_some();
-        let begun = sent.then(|| permit.begun().saturating_duration_since(self.started));
-        let took = if sent { now.saturating_duration_since(permit.begun()) } else { Duration::ZERO };
+        self.under_way = None;
+        let begun = permit.is_sent().then(|| permit.begun().saturating_duration_since(self.started));
+        let took = begun.map_or(Duration::ZERO, |_| now.saturating_duration_since(permit.begun()));
         self.step(Step::Attempt(Attempt { target, begun, took, failed }));
     }
 

@@ -60,6 +60,13 @@ pub struct Attempt {
     pub failed: Option<Failed>,
 }
 
+impl Attempt {
+    /// It failed, and its provider may charge for it all the same.
+    pub fn maybe_billed(&self) -> bool {
+        self.begun.is_some() && self.failed.as_ref().is_some_and(|failed| failed.class.may_be_billed())
+    }
+}
+
 /// How an attempt failed.
 #[derive(Debug, Clone)]
 pub struct Failed {
@@ -109,6 +116,8 @@ pub fn tried<S: Serializer>(steps: &[Step], serializer: S) -> Result<S::Ok, S::E
         status: Option<u16>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<&'a str>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        maybe_billed: bool,
         ms: f64,
     }
     let mut list = serializer.serialize_seq(None)?;
@@ -119,6 +128,7 @@ pub fn tried<S: Serializer>(steps: &[Step], serializer: S) -> Result<S::Ok, S::E
             failure: failed.map(|failed| failed.class.name()),
             status: failed.and_then(|failed| failed.status),
             error: failed.map(|failed| failed.error.as_str()),
+            maybe_billed: attempt.maybe_billed(),
             ms: millis(attempt.took),
         })?;
     }

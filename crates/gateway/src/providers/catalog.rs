@@ -275,7 +275,8 @@ impl Provider {
     pub fn health(&self) -> health::Health {
         let now = Instant::now();
         let lanes = self.states.all().into_iter().flat_map(|(_, state)| state.lanes.to_vec());
-        let circuit = health::roll_up(lanes.map(|lane| lane.breaker.circuit(now)));
+        // Models that nobody has asked for say nothing of the provider.
+        let circuit = health::roll_up(lanes.filter(|lane| lane.is_known()).map(|lane| lane.breaker.circuit(now)));
         health::Health::of(&self.health.report(now), circuit, self.probed.verdict(), now)
     }
 }

@@ -4,7 +4,7 @@
 //! learn from it exactly once how the attempt ended, also when it is dropped in the middle.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -43,35 +43,58 @@ const LONGEST_WAIT: Duration = hint::LONGEST_REST;
 pub struct Rest {
     pub cooldown: Cooldown,
     refusals: AtomicU32,
-    /// When it was last asked although it should not have been.
-    latest: Mutex<Option<Instant>>,
+    /// For what is asked of it although it should not be.
+    last_resort: LastResort,
+}
+
+/// Whom to ask where nobody is open to requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Insist {
+    /// Nobody.
+    Not,
+    /// Who rests, unless it has refused too often.
+    OnResting,
+    /// Anybody, once a second, whatever the number of its credentials.
+    OnAll,
+}
+
+/// Lets one attempt a second through where there should be none.
+#[derive(Debug, Default)]
+pub struct LastResort(Mutex<Option<Instant>>);
+
+impl LastResort {
+    fn is_due(&self, now: Instant) -> bool {
+        // Nothing panics while it holds this lock.
+        self.0.lock().is_ok_and(|latest| latest.is_none_or(|latest| now >= latest + LAST_RESORT_EVERY))
+    }
+
+    /// False if it is not due, or somebody was faster.
+    fn take(&self, now: Instant) -> bool {
+        let Ok(mut latest) = self.0.lock() else { return false };
+        let due = latest.is_none_or(|latest| now >= latest + LAST_RESORT_EVERY);
+        if due {
+            *latest = Some(now);
+        }
+        due
+    }
 }
 
 impl Rest {
     fn new(now: Instant) -> Self {
-        Rest { cooldown: Cooldown::new(now), refusals: AtomicU32::new(0), latest: Mutex::new(None) }
+        Rest { cooldown: Cooldown::new(now), refusals: AtomicU32::new(0), last_resort: LastResort::default() }
     }
 
-    /// `last`: there is nobody else.
-    fn admit(&self, last: bool, settings: BreakerSettings, now: Instant) -> Result<(), Closed> {
+    /// True: it is asked although it should not be.
+    fn admit(&self, insist: Insist, settings: BreakerSettings, now: Instant) -> Result<bool, Closed> {
         let closed = match self.cooldown.state(now) {
-            Availability::Ready => return Ok(()),
+            Availability::Ready => return Ok(false),
             Availability::Resting { until, reason } => Closed { by: ClosedBy::Resting(reason), until: Some(until) },
             Availability::Out { reason } => Closed { by: ClosedBy::Resting(reason), until: None },
         };
-        if !last {
-            return Err(closed);
+        if insist != Insist::Not && self.refusals.load(Ordering::Relaxed) < settings.failure_threshold {
+            return Ok(false);
         }
-        if self.refusals.load(Ordering::Relaxed) < settings.failure_threshold {
-            return Ok(());
-        }
-        // Nothing panics while it holds this lock.
-        let Ok(mut latest) = self.latest.lock() else { return Err(closed) };
-        if latest.is_some_and(|latest| now < latest + LAST_RESORT_EVERY) {
-            return Err(closed);
-        }
-        *latest = Some(now);
-        Ok(())
+        if insist == Insist::OnAll && self.last_resort.take(now) { Ok(true) } else { Err(closed) }
     }
 
     /// `wait` is made of the number of refusals before this one.
@@ -106,11 +129,37 @@ pub struct Lane {
     pub breaker: Arc<Breaker>,
     /// Providers count requests and tokens for each model.
     pub quota: Rest,
+    /// An answer or a hard failure has come on it.
+    heard: AtomicBool,
 }
 
 impl Lane {
     pub fn new(settings: BreakerSettings, now: Instant) -> Self {
-        Lane { breaker: Arc::new(Breaker::new(settings, now)), quota: Rest::new(now) }
+        let breaker = Arc::new(Breaker::new(settings, now));
+        Lane { breaker, quota: Rest::new(now), heard: AtomicBool::new(false) }
+    }
+
+    /// Whether traffic has shown anything of it.
+    pub fn is_known(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    fn hear(&self) {
+        // The usual case writes nothing.
+        if !self.is_known() {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Rest::admit`].
+    fn admit(&self, insist: Insist, now: Instant) -> Result<(Pass, bool), Closed> {
+        let refused = match self.breaker.enter(now) {
+            Ok(pass) => return Ok((pass, false)),
+            Err(refused) => refused,
+        };
+        let last = if insist == Insist::OnAll { self.breaker.enter_last(now) } else { Err(refused) };
+        last.map(|pass| (pass, true))
+            .map_err(|refused| Closed { by: ClosedBy::Circuit(refused.circuit), until: Some(refused.retry_at) })
     }
 }
 
@@ -173,6 +222,7 @@ pub struct Permit {
     /// Counted while the attempt runs.
     outstanding: Outstanding,
     pass: Option<Pass>,
+    sent: bool,
     begun: Instant,
     answered: Instant,
     /// The request's place at its provider, until its answer has ended.
@@ -183,11 +233,11 @@ const UNKNOWN: Closed = Closed { by: ClosedBy::Unknown, until: None };
 const FULL: Closed = Closed { by: ClosedBy::Full, until: None };
 
 impl Permit {
-    /// Asks for the right to ask `target` now, for a request of about this `size`. `last`: there is nobody else to ask.
-    pub fn ask(gateway: &Gateway, target: &Target, size: Size, last: bool, now: Instant) -> Result<Permit, Closed> {
+    /// Asks for the right to ask `target` now, for a request of about this `size`.
+    pub fn ask(gateway: &Gateway, target: &Target, size: Size, insist: Insist, now: Instant) -> Result<Permit, Closed> {
         let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
         let slot = provider.slots.try_acquire().ok_or(FULL)?;
-        Permit::with_slot(gateway, target, size, slot, last, now)
+        Permit::with_slot(gateway, target, size, slot, insist, now)
     }
 
     /// The same once a place at the provider has become free, which is waited for until `deadline`, and not for long.
@@ -199,7 +249,7 @@ impl Permit {
     ) -> Result<Permit, Closed> {
         let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
         let slot = provider.slots.acquire(deadline).await.map_err(|_| FULL)?;
-        Permit::with_slot(gateway, target, size, slot, false, Instant::now())
+        Permit::with_slot(gateway, target, size, slot, Insist::Not, Instant::now())
     }
 
     fn with_slot(
@@ -207,26 +257,28 @@ impl Permit {
         target: &Target,
         size: Size,
         slot: Slot,
-        last: bool,
+        insist: Insist,
         now: Instant,
     ) -> Result<Permit, Closed> {
         let Some(index) = gateway.catalog.index(&target.provider) else { return Err(UNKNOWN) };
         let provider = &gateway.catalog.providers()[index];
         let state = provider.state(&target.model);
+        let insist = if insist == Insist::OnAll && !state.last_resort.is_due(now) { Insist::OnResting } else { insist };
         let mut out: Option<Closed> = None;
         let mut tried = Vec::new();
         while let Some(credential) = provider.draw(&tried) {
             let lane = &state.lanes[credential];
             let own = &provider.credentials()[credential].state;
             let settings = gateway.config.circuit_breaker;
-            let rested = own.rest.admit(last, settings, now).and_then(|()| lane.quota.admit(last, settings, now));
-            let pass = rested.and_then(|()| {
-                let entered = if last { lane.breaker.enter_last(now) } else { lane.breaker.enter(now) };
-                entered
-                    .map_err(|refused| Closed { by: ClosedBy::Circuit(refused.circuit), until: Some(refused.retry_at) })
+            let admitted = own.rest.admit(insist, settings, now).and_then(|key| {
+                let quota = lane.quota.admit(insist, settings, now)?;
+                let (pass, circuit) = lane.admit(insist, now)?;
+                Ok((pass, key || quota || circuit))
             });
-            match pass {
-                Ok(pass) => {
+            match admitted {
+                // Another request was faster.
+                Ok((_, true)) if !state.last_resort.take(now) => return Err(out.unwrap_or(UNKNOWN)),
+                Ok((pass, _)) => {
                     return Ok(Permit {
                         target: target.clone(),
                         provider: index,
@@ -237,6 +289,7 @@ impl Permit {
                         size: SizeClass::of(size.input),
                         outstanding: state.signals.begin(size.input + size.output),
                         pass: Some(pass),
+                        sent: false,
                         begun: now,
                         answered: now,
                         _slot: slot,
@@ -264,8 +317,13 @@ impl Permit {
 
     /// The request is about to be sent.
     pub fn begins(&mut self) -> Instant {
+        self.sent = true;
         self.begun = Instant::now();
         self.begun
+    }
+
+    pub fn is_sent(&self) -> bool {
+        self.sent
     }
 
     pub fn begun(&self) -> Instant {
@@ -292,6 +350,7 @@ impl Permit {
             }
         }
         self.answered = now;
+        self.lane.hear();
         if !self.own.rest.cooldown.ready(now) {
             // It was asked all the same, and is well again.
             self.own.rest.cooldown.clear();
@@ -329,6 +388,9 @@ impl Permit {
             FailureClass::Quota => self.lane.quota.refused(Reason::Quota, |_| wait.unwrap_or(QUOTA), now),
             _ => {}
         }
+        if Verdict::of(class) == Verdict::HardFailure {
+            self.lane.hear();
+        }
         if Verdict::of(class) == Verdict::HardFailure || class == FailureClass::Quota {
             let lost = now.saturating_duration_since(self.begun);
             self.outstanding.signals().failed(FAILURE_PENALTY.max(lost).max(wait.unwrap_or_default()), now);
@@ -338,6 +400,7 @@ impl Permit {
             // The model is overloaded, whoever asks.
             for lane in self.state.lanes.iter().filter(|lane| !Arc::ptr_eq(lane, &self.lane)) {
                 if let Ok(pass) = lane.breaker.enter(now) {
+                    lane.hear();
                     pass.failed(now, &mut rng);
                 }
             }

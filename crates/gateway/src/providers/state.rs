@@ -9,7 +9,7 @@ use gateway_core::limits::TARGET_STATES_PER_PROVIDER;
 use gateway_policy::resilience::{BreakerSettings, Circuit};
 use gateway_policy::routing::signals::Signals;
 
-use crate::providers::permit::Lane;
+use crate::providers::permit::{Lane, LastResort};
 
 /// What traffic has shown of one model at one provider.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct TargetState {
     pub signals: Arc<Signals>,
     /// One for each credential of the provider, in their order.
     pub lanes: Box<[Arc<Lane>]>,
+    /// For attempts although none of them is open to requests.
+    pub last_resort: LastResort,
 }
 
 impl TargetState {
@@ -84,7 +86,8 @@ impl States {
                 }
                 None => Arc::new(Lane::new(self.settings, now)),
             });
-            Arc::new(TargetState { signals: state.signals.clone(), lanes: lanes.collect() })
+            let (signals, lanes) = (state.signals.clone(), lanes.collect());
+            Arc::new(TargetState { signals, lanes, last_resort: LastResort::default() })
         };
         let known = previous.known.load().iter().map(|(model, state)| (model.clone(), taken(state))).collect();
         self.others = taken(&previous.others);
@@ -94,7 +97,7 @@ impl States {
 
 fn fresh(settings: BreakerSettings, credentials: usize, now: Instant) -> TargetState {
     let lanes = (0..credentials).map(|_| Arc::new(Lane::new(settings, now))).collect();
-    TargetState { signals: Arc::new(Signals::new(now)), lanes }
+    TargetState { signals: Arc::new(Signals::new(now)), lanes, last_resort: LastResort::default() }
 }
 
 #[cfg(test)]

@@ -58,7 +58,11 @@ const CASES: &[Case] = &[
     whole("openai/fault:spend_cap,status=402", "ok", &["the gateway's account there has no money left"]),
     whole("openai/fault:status=401", "ok", &["it refused the gateway's own credential", "the next target was asked"]),
     whole("openai/fault:status=503", "ok", &["it was overloaded (status 503"]),
-    whole("openai/fault:reset", "ok", &["the connection broke after the request had been sent"]),
+    whole(
+        "openai/fault:reset",
+        "ok",
+        &["the connection broke after the request had been sent", "it may charge for that all the same"],
+    ),
     whole("openai/fault:html", "ok", &["it gave no usable answer (an answer of "]),
     stream("openai/fault:stall", "ok", &["it did not answer in time (", "the next target was asked"]),
     whole(

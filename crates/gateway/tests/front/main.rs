@@ -35,6 +35,8 @@ mod redis;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod resilience;
+#[cfg(test)]
 mod routing;
 #[cfg(test)]
 mod secrets;

@@ -105,6 +105,8 @@ pub enum StepView {
         /// Of the provider's error answer.
         status: Option<u16>,
         error: Option<String>,
+        /// It failed after the provider had the request, which may charge for it all the same.
+        maybe_billed: bool,
         /// What was decided after the failure.
         decision: Option<String>,
     },
@@ -226,6 +228,7 @@ fn step(record: &Record, step: &Step, index: usize) -> StepView {
                 failure: failed.as_ref().map(|failed| failed.class.name()),
                 status: failed.as_ref().and_then(|failed| failed.status),
                 error: failed.as_ref().and_then(words::told).map(str::to_owned),
+                maybe_billed: attempt.maybe_billed(),
                 decision: failed
                     .is_some()
                     .then(|| words::decision(attempt, &record.steps[index + 1..], Some(record.outcome))),

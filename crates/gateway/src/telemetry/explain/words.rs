@@ -76,12 +76,17 @@ fn attempted(record: &Record, attempt: &Attempt, after: &[Step], outcome: Option
         None => format!("{target} was not asked: {}", failure(failed)),
         Some(_) => format!("{target} failed after {took}: {}", failure(failed)),
     };
-    format!("{what}; {}.", decision(attempt, after, outcome))
+    let billed = if attempt.maybe_billed() { "; it may charge for that all the same" } else { "" };
+    format!("{what}; {}{billed}.", decision(attempt, after, outcome))
 }
 
 /// What followed a failed attempt.
 pub fn decision(failed: &Attempt, after: &[Step], outcome: Option<Outcome>) -> String {
-    let next = after.iter().find(|step| !matches!(step, Step::Skipped { .. } | Step::Lost { .. }));
+    let mut steps = after.iter().filter(|step| !matches!(step, Step::Skipped { .. } | Step::Lost { .. }));
+    let next = steps.next();
+    if let (Some(Step::Waited { length, .. }), Some(Step::Stopped(stop))) = (next, steps.next()) {
+        return format!("after {} no further attempt was made: {}", time(*length), stopped(*stop));
+    }
     match next {
         Some(Step::Waited { length, why }) => {
             let why = match why {
