@@ -9,7 +9,7 @@ use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
 use gateway_core::limits::KEEP_ALIVE_EVERY;
 use gateway_core::target::Target;
 use gateway_dialects::codec::{self, Answer};
-use gateway_policy::routing::{self, Ask, NoRoute, RoutePlan};
+use gateway_policy::routing::{self, Ask, Hints, NoRoute, RoutePlan};
 use http::header;
 
 use crate::api::body::{Opening, StreamBody};
@@ -45,7 +45,7 @@ async fn go(
     let request_id = inbound.arrival.request_id.clone();
     let opened = open(inbound).and_then(|call| {
         settle.asked(&call);
-        let plan = Arc::new(plan(&gateway, &call)?);
+        let plan = plan(&gateway, &call)?;
         settle.planned(plan.clone());
         Ok((Arc::new(call), plan))
     });
@@ -66,7 +66,11 @@ async fn go(
 }
 
 /// Which targets are tried, in which order.
-pub fn plan(gateway: &Gateway, call: &Call) -> Result<RoutePlan, GatewayError> {
+pub fn plan(gateway: &Gateway, call: &Call) -> Result<Arc<RoutePlan>, GatewayError> {
+    let without_hints = call.hints == Hints::default();
+    if without_hints && let Some(plan) = call.model().and_then(|model| gateway.catalog.alone(model)) {
+        return Ok(plan);
+    }
     call.hints
         .check(gateway.catalog.providers().iter().map(|provider| &*provider.name))
         .map_err(|unknown| GatewayError::invalid(egress::hint_field(call.dialect, &unknown), unknown.to_string()))?;
@@ -86,7 +90,12 @@ pub fn plan(gateway: &Gateway, call: &Call) -> Result<RoutePlan, GatewayError> {
         affinity_key: &|| conversation::key(&call.body),
         now: call.started,
     };
-    routing::plan(resolved.candidates, &ask, &mut fastrand::Rng::new()).map_err(|no_route| unroutable(&no_route))
+    let plan = routing::plan(resolved.candidates, &ask, &mut fastrand::Rng::new());
+    let plan = Arc::new(plan.map_err(|no_route| unroutable(&no_route))?);
+    if without_hints && let Some(model) = call.model() {
+        gateway.catalog.keep_alone(model, &plan);
+    }
+    Ok(plan)
 }
 
 fn unroutable(no_route: &NoRoute) -> GatewayError {

@@ -1,17 +1,19 @@
 //! The providers of this gateway and the models by which clients name them.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gateway_core::error::{ErrorKind, GatewayError};
-use gateway_core::limits::TARGETS_PER_PLAN;
+use gateway_core::limits::{TARGET_STATES_PER_PROVIDER, TARGETS_PER_PLAN};
 use gateway_core::target::{Capabilities, Capability, Strategy, Target};
 use gateway_policy::models::{ModelFacts, ModelTable};
 use gateway_policy::pricing::{InvalidPrice, Price, Rate, Tier};
 use gateway_policy::resilience::{BreakerSettings, Health};
-use gateway_policy::routing::{Candidate, Candidates, Turns};
+use gateway_policy::routing::{Candidate, Candidates, Planned, RoutePlan, Turns, Why};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 use crate::admission::Slots;
@@ -87,6 +89,8 @@ pub struct Catalog {
     providers: Vec<Provider>,
     aliases: Vec<Route>,
     models: Arc<ModelTable>,
+    /// Plans of models that one target alone serves, by the name that clients use: the same for every request without hints.
+    alone: ArcSwap<HashMap<Arc<str>, Arc<RoutePlan>>>,
     /// Of requests for one model that several providers have, by a hash of its name: models that share one still have a turn
     /// each, only not evenly.
     turns: Vec<Turns>,
@@ -323,7 +327,7 @@ impl Catalog {
             }
         }
         let turns = (0..SHARED_TURNS).map(|_| Turns::new(TARGETS_PER_PLAN)).collect();
-        let mut catalog = Catalog { providers, aliases: Vec::new(), models, turns };
+        let mut catalog = Catalog { providers, aliases: Vec::new(), models, alone: ArcSwap::default(), turns };
         catalog.aliases = aliases.into_iter().map(|alias| catalog.route(alias)).collect();
         Ok(catalog)
     }
@@ -452,6 +456,26 @@ impl Catalog {
             candidates = claimed.map(|provider| self.candidate(provider, model)).collect();
         }
         if candidates.is_empty() { Err(self.unknown(model)) } else { Ok(plain(candidates)) }
+    }
+
+    /// The plan for a request without hints, where there was nothing to decide the last time either.
+    pub fn alone(&self, model: &str) -> Option<Arc<RoutePlan>> {
+        self.alone.load().get(model).cloned()
+    }
+
+    /// Keeps a plan in which there was nothing to decide. Names are given by clients, so that there is a bound.
+    pub fn keep_alone(&self, model: &str, plan: &Arc<RoutePlan>) {
+        let decided = plan.hedge || !plan.skipped.is_empty();
+        if decided || !matches!(&plan.targets[..], [Planned { why: Why::OnlyTarget, .. }]) {
+            return;
+        }
+        self.alone.rcu(|alone| {
+            let mut more = HashMap::clone(alone);
+            if more.len() < TARGET_STATES_PER_PROVIDER {
+                more.insert(Arc::from(model), plan.clone());
+            }
+            more
+        });
     }
 
     /// Notes how the candidates fare now. One that is alone has nobody to leave its share to.

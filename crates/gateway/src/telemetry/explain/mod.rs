@@ -127,11 +127,7 @@ fn key(id: &str) -> String {
 fn entry(ended: Timestamp, record: &Record) -> Option<Entry> {
     let explanation = serde_json::value::to_raw_value(&Explanation::of(ended, record)).ok()?;
     let shared = Shared { caller: record.caller.to_string(), explanation };
-    Some(Entry {
-        key: key(&record.request_id),
-        value: serde_json::to_vec(&shared).ok()?,
-        time_to_live: SHARED_FOR,
-    })
+    Some(Entry { key: key(&record.request_id), value: serde_json::to_vec(&shared).ok()?, time_to_live: SHARED_FOR })
 }
 
 /// Cuts the texts of others, which may be of any length.
