@@ -465,7 +465,8 @@ impl Catalog {
 
     /// Keeps a plan in which there was nothing to decide. Names are given by clients, so that there is a bound.
     pub fn keep_alone(&self, model: &str, plan: &Arc<RoutePlan>) {
-        let decided = plan.hedge || !plan.skipped.is_empty();
+        let others = [&plan.on_context_overflow, &plan.on_content_filter].into_iter().any(|list| !list.is_empty());
+        let decided = plan.hedge || others || !plan.skipped.is_empty();
         if decided || !matches!(&plan.targets[..], [Planned { why: Why::OnlyTarget, .. }]) {
             return;
         }
