@@ -2,7 +2,9 @@
 
     from world import Gateway, Simulator, gateway_before
 
-As a program, `world.py COMMAND...` starts both, runs the command with SIMULATOR_URL and GATEWAY_URL, and ends them.
+As a program, `world.py COMMAND...` starts both, runs the command with SIMULATOR_URL and GATEWAY_URL, and ends them. At
+REPEATING_GATEWAY_URL is another gateway, for the few tests that need a second attempt at the same provider: there is a budget for
+these, which the failures of other tests spend.
 E2E_DIRECT=1 leaves the gateway out: clients talk to the simulator, which is how the tests themselves are checked.
 """
 
@@ -161,7 +163,8 @@ def main():
     with contextlib.ExitStack() as programs:
         simulator = programs.enter_context(Simulator())
         gateway = simulator if DIRECT else programs.enter_context(gateway_before(simulator.url))
-        urls = {"SIMULATOR_URL": simulator.url, "GATEWAY_URL": gateway.url}
+        repeating = simulator if DIRECT else programs.enter_context(gateway_before(simulator.url))
+        urls = {"SIMULATOR_URL": simulator.url, "GATEWAY_URL": gateway.url, "REPEATING_GATEWAY_URL": repeating.url}
         sys.exit(subprocess.call(sys.argv[1:], env=os.environ | urls))
 
 

@@ -5,7 +5,19 @@ import { test } from "node:test";
 
 import Anthropic from "@anthropic-ai/sdk";
 
-import { answer, gateway, ledger, model, peerClosed, providers, question, slow, throughGateway, weather } from "./scenes.mjs";
+import {
+  answer,
+  gateway,
+  ledger,
+  model,
+  peerClosed,
+  providers,
+  question,
+  repeating,
+  slow,
+  throughGateway,
+  weather,
+} from "./scenes.mjs";
 
 const client = new Anthropic({ baseURL: gateway, apiKey: "sk-of-the-client", maxRetries: 0, timeout: 10_000 });
 const tools = [{ name: weather.name, description: weather.description, input_schema: weather.parameters }];
@@ -69,7 +81,7 @@ for (const provider of providers("anthropic")) {
 
   test(`anthropic client to ${provider}: an error is retried by the gateway alone`, throughGateway, async () => {
     const book = await ledger();
-    const patient = new Anthropic({ baseURL: gateway, apiKey: "sk-of-the-client", maxRetries: 5 });
+    const patient = new Anthropic({ baseURL: repeating, apiKey: "sk-of-the-client", maxRetries: 5 });
     await assert.rejects(patient.messages.create(ask(provider, "status=500")), Anthropic.InternalServerError);
     const attempts = (await book.calls()).length;
     assert.ok(attempts >= 2 && attempts <= 3, `${attempts} attempts`);

@@ -15,10 +15,19 @@ def simulator():
 
 
 @pytest.fixture(scope="session")
-def gateway(simulator):
-    """The address that clients talk to."""
+def shared_gateway(simulator):
     if DIRECT:
         yield simulator
+        return
+    with gateway_before(simulator) as program:
+        yield program.url
+
+
+@pytest.fixture
+def gateway(request, simulator, shared_gateway):
+    """The address that clients talk to."""
+    if DIRECT or not request.node.get_closest_marker("repeats"):
+        yield shared_gateway
         return
     with gateway_before(simulator) as program:
         yield program.url

@@ -5,7 +5,19 @@ import { test } from "node:test";
 
 import OpenAI from "openai";
 
-import { answer, gateway, ledger, model, peerClosed, providers, question, slow, throughGateway, weather } from "./scenes.mjs";
+import {
+  answer,
+  gateway,
+  ledger,
+  model,
+  peerClosed,
+  providers,
+  question,
+  repeating,
+  slow,
+  throughGateway,
+  weather,
+} from "./scenes.mjs";
 
 const client = new OpenAI({ baseURL: `${gateway}/v1`, apiKey: "sk-of-the-client", maxRetries: 0, timeout: 10_000 });
 const tools = [{ type: "function", function: weather }];
@@ -113,7 +125,7 @@ for (const provider of providers("openai")) {
 
   test(`openai client to ${provider}: an error is retried by the gateway alone`, throughGateway, async () => {
     const book = await ledger();
-    const patient = new OpenAI({ baseURL: `${gateway}/v1`, apiKey: "sk-of-the-client", maxRetries: 5 });
+    const patient = new OpenAI({ baseURL: `${repeating}/v1`, apiKey: "sk-of-the-client", maxRetries: 5 });
     const asked = { model: model(provider, "status=500"), messages: question };
     await assert.rejects(patient.chat.completions.create(asked), OpenAI.InternalServerError);
     const attempts = (await book.calls()).length;

@@ -1,6 +1,8 @@
 // What the tests ask, and what they know of the providers' side. The addresses come from e2e/world.py.
 
 export const gateway = process.env.GATEWAY_URL;
+/** Asks a provider a second time after an error. At the other gateway, errors of other tests may have spent the budget for that. */
+export const repeating = process.env.REPEATING_GATEWAY_URL;
 export const simulator = process.env.SIMULATOR_URL;
 const direct = process.env.E2E_DIRECT === "1";
 

@@ -301,6 +301,7 @@ def test_a_rate_limit_of_the_provider_is_429_with_its_hint(client, ledger, provi
     assert len(ledger.calls()) == 1, "the provider said when to come back"
 
 
+@pytest.mark.repeats
 @through_gateway
 @pytest.mark.parametrize("status", [500, 529])
 def test_an_error_of_the_provider_is_retried_by_the_gateway_alone(gateway, ledger, status):
@@ -332,6 +333,7 @@ def test_a_refused_key_of_the_gateway_is_502_without_details(client, provider, s
     assert "sk-" not in caught.value.response.text
 
 
+@pytest.mark.repeats
 @through_gateway
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @each_provider("anthropic")

@@ -269,6 +269,7 @@ def test_a_failure_within_a_stream_is_an_error_and_no_done(http, provider):
     assert all(json.loads(event)["finish_reason"] is None for event in events[:-1])
 
 
+@pytest.mark.repeats
 @each_provider
 def test_a_passing_error_is_not_seen(http, ledger, provider):
     answer = http.post("/v1/completions", json=ask(provider, f"status=503,times=1,seed={next(unique)}"))

@@ -361,6 +361,7 @@ def test_a_rate_limit_of_the_provider_is_429_with_its_hint(client, ledger, provi
     assert len(ledger.calls()) == 1, "the provider said when to come back"
 
 
+@pytest.mark.repeats
 @through_gateway
 @each_provider("openai")
 def test_an_error_of_the_provider_is_retried_by_the_gateway_alone(gateway, ledger, provider):
@@ -372,6 +373,7 @@ def test_an_error_of_the_provider_is_retried_by_the_gateway_alone(gateway, ledge
     assert caught.value.response.headers["x-gateway-attempts"] == str(len(ledger.calls()))
 
 
+@pytest.mark.repeats
 @through_gateway
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @each_provider("openai")
@@ -417,6 +419,7 @@ def test_a_cut_stream_never_looks_complete(client, provider, cut):
     assert text_of(chunks) != ANSWER
 
 
+@pytest.mark.repeats
 @through_gateway
 @each_provider("openai")
 def test_an_error_before_the_first_content_is_retried_unseen(client, ledger, provider):

@@ -89,7 +89,7 @@ pub(crate) async fn run(program: &Path, size: Size) -> Result<bool, AnyError> {
         out,
         "\n{} requests in {seconds:.0} s, {} kinds, {} requests to providers, {} of them with a fault; seed {}\n\
          memory {} -> {} KiB, open files {} -> {}, threads {}\n\
-         answers that broke off: {}, billed for less than their client received: {} (no estimate is made)",
+         answers that broke off: {}, billed for less than their client received: {}",
         size.requests,
         tallies.len(),
         all.arrivals,

@@ -101,7 +101,7 @@ pub const ROUTING: &[Field] = &[
     field(
         "strategy",
         Kind::Word(&Strategy::ALL),
-        "How candidates are put in order. `fallback` and `cost` work; the others are refused: they are not built yet.",
+        "How candidates are put in order; without one, as the alias or the configuration says.",
     ),
     with_default("preferred_providers", Kind::Texts, "[]", "Tried first, in this order."),
     with_default("exclude_providers", Kind::Texts, "[]", "Never tried."),

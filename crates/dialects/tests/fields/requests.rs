@@ -649,10 +649,10 @@ pub(super) const MESSAGES_TO_CHAT: &[Row] = &[
     ),
     (
         "tools[].name (longer than 64)",
-        r#"{"tools": [{"name": "a_name_of_more_than_sixty_four_characters_which_are_more_than_openai_takes", "input_schema": {"type": "object"}}]}"#,
+        r#"{"tools": [{"name": "a_name_of_more_than_sixty_four_characters_is_more_than_it_takes__and_more", "input_schema": {"type": "object"}}]}"#,
         Approximated(
             "another name, which is changed back in calls",
-            r#"{"tools": [{"function": {"name": "a_name_of_more_than_sixty_four_characters_which_are_mor_66ad8e7e"}}]}"#,
+            r#"{"tools": [{"function": {"name": "a_name_of_more_than_sixty_four_characters_is_more_than__041ab675"}}]}"#,
             &["tools[0].name"],
         ),
     ),

@@ -46,7 +46,17 @@ fn shed(client: Client, answer: &Answer) -> Result<(), String> {
 async fn more_requests_than_may_run_wait_a_little_and_are_shed() {
     let world = World::new("server: {max_concurrent_requests: 2}\n").await;
     let addr = world.gateway.addr;
-    let streams = [begin_stream(&world, "openai").await, begin_stream(&world, "anthropic").await];
+    let [leaving, staying] = [begin_stream(&world, "openai").await, begin_stream(&world, "anthropic").await];
+    // A place that becomes free while somebody waits is theirs. Before anybody is shed: from then on nobody waits for long.
+    let waiting = world.ask(Client::OpenAi, "openai/sim", "Reply with exactly: in", false);
+    let freeing = async {
+        until(async || world.gateway.metric("gateway_queued_requests", "").await == 1.0).await;
+        drop(leaving);
+    };
+    let (answer, ()) = tokio::join!(waiting, freeing);
+    assert_eq!(Client::OpenAi.said(&answer, false).text, "in", "{answer:?}");
+
+    let streams = [staying, begin_stream(&world, "openai").await];
     let began = Instant::now();
     let ask = |client: Client| {
         let world = &world;
@@ -65,15 +75,7 @@ async fn more_requests_than_may_run_wait_a_little_and_are_shed() {
     }
     assert_eq!(world.gateway.metric("gateway_shed_requests_total", "reason=\"wait\"").await, 3.0);
     assert_eq!(world.gateway.metric("gateway_queued_requests", "").await, 0.0);
-
-    // A place that becomes free while somebody waits is theirs.
-    let waiting = world.ask(Client::OpenAi, "openai/sim", "Reply with exactly: in", false);
-    let freeing = async {
-        until(async || world.gateway.metric("gateway_queued_requests", "").await == 1.0).await;
-        drop(streams);
-    };
-    let (answer, ()) = tokio::join!(waiting, freeing);
-    assert_eq!(Client::OpenAi.said(&answer, false).text, "in", "{answer:?}");
+    drop(streams);
 }
 
 #[tokio::test]
@@ -94,7 +96,18 @@ async fn a_provider_that_has_as_much_as_it_may_is_passed_over() {
     assert_eq!(provider("both").await.1, "limited");
     let stream = begin_stream(&world, "limited").await;
     assert_eq!(in_flight().await, 1.0);
+    drop(stream);
+    assert_eq!(provider("limited/sim").await.1, "limited", "the place of a stream whose client has gone is free");
+    // Before anybody is shed: from then on nobody waits for long.
+    let stream = begin_stream(&world, "limited").await;
+    let freeing = async {
+        until(async || world.gateway.metric("gateway_provider_queued_requests", "limited").await == 1.0).await;
+        drop(stream);
+    };
+    let (waited, ()) = tokio::join!(provider("limited/sim"), freeing);
+    assert_eq!(waited.1, "limited", "its turn came: {:?}", waited.2);
 
+    let stream = begin_stream(&world, "limited").await;
     let began = Instant::now();
     let (_, passed, answer) = provider("both").await;
     assert_eq!(passed, "anthropic");
@@ -107,14 +120,7 @@ async fn a_provider_that_has_as_much_as_it_may_is_passed_over() {
     assert_eq!((&health["is_healthy"], &health["error_count"]), (&true.into(), &0.into()), "{health}");
 
     drop(stream);
-    assert_eq!(provider("limited/sim").await.1, "limited", "the place of a stream whose client has gone is free");
-    let stream = begin_stream(&world, "limited").await;
-    let freeing = async {
-        until(async || world.gateway.metric("gateway_provider_queued_requests", "limited").await == 1.0).await;
-        drop(stream);
-    };
-    let (waited, ()) = tokio::join!(provider("limited/sim"), freeing);
-    assert_eq!(waited.1, "limited", "its turn came: {:?}", waited.2);
+    until(async || in_flight().await == 0.0).await;
     for _ in 0..2 {
         let answer = world.ask(Client::OpenAi, "limited/fault:status=500", "hello", false).await;
         assert_eq!(answer.status, 500, "{answer:?}");

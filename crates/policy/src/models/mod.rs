@@ -105,11 +105,6 @@ impl ModelTable {
         self.vendor(vendor)?.find(model)
     }
 
-    /// The vendors that have a model of this name, makers before resellers.
-    pub fn vendors_of<'a>(&'a self, model: &'a str) -> impl Iterator<Item = &'a str> {
-        self.vendors.iter().filter(move |vendor| vendor.find(model).is_some()).map(|vendor| vendor.name)
-    }
-
     /// The names of a vendor's models, for listings: those that chat (see [`chats`]), without those whose end is announced.
     pub fn names(&self, vendor: &str) -> impl Iterator<Item = &str> {
         self.vendor(vendor).into_iter().flat_map(Vendor::current).map(|facts| facts.name)

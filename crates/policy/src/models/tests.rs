@@ -111,14 +111,6 @@ fn listings_leave_out_patterns_and_what_cannot_chat() {
 }
 
 #[test]
-fn makers_come_before_resellers() {
-    assert_eq!(small().vendors_of("big-1").collect::<Vec<_>>(), ["maker", "shop"]);
-    assert_eq!(TABLE.vendors_of("gpt-4o").next(), Some("openai"));
-    assert_eq!(TABLE.vendors_of("claude-opus-4-5").collect::<Vec<_>>(), ["anthropic"]);
-    assert_eq!(TABLE.vendors_of("no-such-model").count(), 0);
-}
-
-#[test]
 fn misspelt_and_partial_names_have_neighbours() {
     let near = |asked| TABLE.near(asked, &["openai", "anthropic"]);
     assert_eq!(near("gtp-5.2").first().map(String::as_str), Some("openai/gpt-5.2"));

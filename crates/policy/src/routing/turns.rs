@@ -5,15 +5,19 @@
 //! exact over every cycle, and there is no lock: a turn is taken by exchanging one number. A target that was away does
 //! not get the turns that it missed: it is due at once, once.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 
 /// The step of a target of weight 1. All weights to 16 divide it, greater ones are a little imprecise; and there is room for
 /// a million million turns.
 const STEP: u64 = 24 * 720_720;
 /// A target of no weight at all still comes, once in so many turns of the others.
 const LEAST_SHARE: f64 = 0.001;
-/// Turns that were taken by somebody else meanwhile are looked for again so many times; then two requests share one.
-const TRIES: usize = 8;
+/// Turns that were taken by somebody else meanwhile are looked for again so many times; then two requests share one. Where two
+/// do nothing else, every second try fails: with 8, one of 256 requests shared a turn.
+const TRIES: usize = 64;
 
 /// The turns of a list of targets, by their numbers in it.
 #[derive(Debug)]
@@ -34,10 +38,11 @@ impl Turns {
     pub(super) fn next(&self, shares: impl Iterator<Item = (usize, f64)> + Clone, take: bool) -> usize {
         let mut chosen = 0;
         for _ in 0..TRIES {
-            let now = self.now.load(Relaxed);
             let waiting = shares.clone().enumerate().map(|(position, (slot, share))| {
                 let step = (STEP as f64 / share.max(LEAST_SHARE)) as u64;
-                let written = self.due.get(slot).map_or(0, |due| due.load(Relaxed));
+                let written = self.due.get(slot).map_or(0, |due| due.load(Acquire));
+                // Read after what was written, never before: against a time that is over, all would seem to be due too late.
+                let now = self.now.load(Relaxed);
                 // The first turn is half a step away, so that great weights begin early and small ones in the middle.
                 let due = if written == 0 { step / 2 } else { written };
                 // Who was away, or weighed more or less than now, is not due for long, nor has long to wait.
@@ -50,8 +55,9 @@ impl Turns {
             };
             chosen = position;
             let Some(cell) = self.due.get(slot).filter(|_| take) else { break };
-            if cell.compare_exchange(written, due.saturating_add(step), Relaxed, Relaxed).is_ok() {
-                self.now.fetch_max(due, Relaxed);
+            // First the time, then the turn: who sees the turn sees the time as well.
+            self.now.fetch_max(due, Relaxed);
+            if cell.compare_exchange(written, due.saturating_add(step), AcqRel, Relaxed).is_ok() {
                 break;
             }
         }

@@ -11,7 +11,6 @@
 
 use std::time::Duration;
 
-use gateway_core::limits::RETRY_AFTER_CLIENT;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::{rfc2822, strtime};
@@ -31,11 +30,6 @@ pub fn wait<'h>(headers: impl Fn(&str) -> Option<&'h str>, now: Timestamp) -> Op
         .or_else(|| text("retry-after").and_then(|after| retry_after(after, now)))
         .or_else(|| used_up(&text, now))
         .map(|wait| wait.min(LONGEST_REST))
-}
-
-/// What a client is told of a wait: its own limits are shorter than ours. The official SDKs believe one or two minutes.
-pub fn for_client(wait: Duration) -> Duration {
-    wait.min(RETRY_AFTER_CLIENT)
 }
 
 /// The headers of one limit. An empty name: the vendor has no such header.

@@ -93,7 +93,8 @@ fn turns_are_taken_once_however_many_ask_at_the_same_time() {
     });
     for (target, expected) in [1_000, 2_000, 3_000, 4_000].into_iter().enumerate() {
         let had = taken.iter().filter(|&&choice| choice == target).count();
-        assert!(had.abs_diff(expected) <= 50, "{target} had {had} of {expected} turns");
+        // Whoever is stopped between two looks may choose by what was, once.
+        assert!(had.abs_diff(expected) <= 8, "{target} had {had} of {expected} turns");
     }
 }
 
