@@ -88,18 +88,20 @@ impl Source {
             Err(why) => return refuse(&old, &Problem::new(config::Origin::Default, why).into()),
         };
         self.accepted = self.seen.clone();
+        let (loaded_at, warnings) = (gateway.loaded_at, gateway.config.warnings.clone());
+        // Told afterwards: whoever reads that it is in use may rely on it.
+        self.current.replace(gateway);
         process.accept_configuration();
         process.metrics.reload("applied");
-        process.metrics.configuration_loaded(gateway.loaded_at);
+        process.metrics.configuration_loaded(loaded_at);
         process.log.event(
             Level::Info,
             "configuration reloaded",
             [("changed", now.into()), ("at_next_start", at_next_start.into())],
         );
-        for warning in &gateway.config.warnings {
-            process.log.event(Level::Warn, warning.clone(), []);
+        for warning in warnings {
+            process.log.event(Level::Warn, warning, []);
         }
-        self.current.replace(gateway);
     }
 
     /// Refuses what is well-formed and still cannot be meant: that everything has gone.
