@@ -87,10 +87,14 @@ impl Pool {
     pub(crate) async fn fire(&self, model: &str, rate: f64, length: Duration) -> Vec<Shot> {
         let start = Instant::now();
         let count = (rate * length.as_secs_f64()) as u64;
-        let mut shots = tokio::task::JoinSet::new();
+        let (mut shots, mut all) = (tokio::task::JoinSet::new(), Vec::new());
         for number in 0..count {
             let due = Duration::from_secs_f64(number as f64 / rate);
             tokio::time::sleep_until((start + due).into()).await;
+            // Those that have ended count as open until they are taken.
+            while let Some(Ok(shot)) = shots.try_join_next() {
+                all.push(shot);
+            }
             if shots.len() >= MAX_OPEN {
                 break;
             }
@@ -100,7 +104,6 @@ impl Pool {
                 Shot { due, took: start.elapsed().saturating_sub(due), ..shot }
             });
         }
-        let mut all = Vec::new();
         while let Some(Ok(shot)) = shots.join_next().await {
             all.push(shot);
         }
