@@ -109,6 +109,10 @@ impl Kept {
             let Some(oldest) = self.by_age.pop_front() else { break };
             self.bytes -= oldest.bytes;
         }
+        if self.by_age.is_empty() {
+            // Once and exactly: growing by half again would leave much of it empty. What is not written to takes no memory.
+            self.by_age.reserve_exact(EXPLANATIONS);
+        }
         self.by_age.push_back(told);
     }
 }
