@@ -25,6 +25,8 @@ pub const NAMED_LOSSES_BYTES: usize = 4096;
 pub const TARGETS_PER_PLAN: usize = 32;
 /// Models of one provider whose state is kept apart; those that come later share one.
 pub const TARGET_STATES_PER_PROVIDER: usize = 1000;
+/// A longer name of a model is passed on, but nothing is kept under it.
+pub const KEPT_MODEL_NAME_BYTES: usize = 256;
 pub const IDLE_CONNECTIONS_PER_ORIGIN_AND_WORKER: usize = 64;
 pub const IDLE_CONNECTION_TIME: Duration = Duration::from_secs(60);
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gateway_core::error::{ErrorKind, GatewayError};
-use gateway_core::limits::{TARGET_STATES_PER_PROVIDER, TARGETS_PER_PLAN};
+use gateway_core::limits::{KEPT_MODEL_NAME_BYTES, TARGET_STATES_PER_PROVIDER, TARGETS_PER_PLAN};
 use gateway_core::target::{Capabilities, Capability, Strategy, Target};
 use gateway_policy::models::{ModelFacts, ModelTable};
 use gateway_policy::pricing::{InvalidPrice, Price, Rate, Tier};
@@ -468,6 +468,10 @@ impl Catalog {
         let others = [&plan.on_context_overflow, &plan.on_content_filter].into_iter().any(|list| !list.is_empty());
         let decided = plan.hedge || others || !plan.skipped.is_empty();
         if decided || !matches!(&plan.targets[..], [Planned { why: Why::OnlyTarget, .. }]) {
+            return;
+        }
+        let full = self.alone.load().len() >= TARGET_STATES_PER_PROVIDER;
+        if full || model.len() > KEPT_MODEL_NAME_BYTES {
             return;
         }
         self.alone.rcu(|alone| {

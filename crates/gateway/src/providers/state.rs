@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use gateway_core::limits::TARGET_STATES_PER_PROVIDER;
+use gateway_core::limits::{KEPT_MODEL_NAME_BYTES, TARGET_STATES_PER_PROVIDER};
 use gateway_policy::resilience::{BreakerSettings, Circuit};
 use gateway_policy::routing::signals::Signals;
 
@@ -52,8 +52,15 @@ impl States {
     }
 
     pub fn of(&self, model: &str) -> Arc<TargetState> {
-        if let Some(state) = self.known.load().get(model) {
-            return state.clone();
+        {
+            let known = self.known.load();
+            if let Some(state) = known.get(model) {
+                return state.clone();
+            }
+            // Looked at first: what follows copies the whole map.
+            if known.len() >= TARGET_STATES_PER_PROVIDER || model.len() > KEPT_MODEL_NAME_BYTES {
+                return self.others.clone();
+            }
         }
         let state = Arc::new(fresh(self.settings, self.credentials, Instant::now()));
         let known = self.known.rcu(|known| {
@@ -115,6 +122,16 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&states.of("beyond"), &states.of("far beyond")));
         assert_eq!(states.all().len(), TARGET_STATES_PER_PROVIDER);
+    }
+
+    #[test]
+    fn nothing_is_kept_under_a_name_of_any_length() {
+        let states = States::new(BreakerSettings::default(), 1, Instant::now());
+        let (long, longer) = ("x".repeat(KEPT_MODEL_NAME_BYTES + 1), "x".repeat(1 << 20));
+        assert!(Arc::ptr_eq(&states.of(&long), &states.of(&longer)));
+        assert!(states.all().is_empty());
+        states.of(&"x".repeat(KEPT_MODEL_NAME_BYTES));
+        assert_eq!(states.all().len(), 1);
     }
 
     #[test]
