@@ -12,7 +12,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 toolchain:
-	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.90 or newer, see https://rustup.rs" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.94 or newer, see https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "cc is missing: install a C compiler, on Debian with: apt-get install gcc libc6-dev" >&2; exit 1; }
 
 setup: toolchain ## fetch the dependencies and install the test tools

@@ -2,6 +2,7 @@
 //!
 //! Everything here can be read without knowing how it travels: no I/O, no async runtime, no clock, no environment.
 
+pub mod access;
 pub mod chat;
 pub mod dialect;
 pub mod error;
