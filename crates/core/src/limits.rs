@@ -75,6 +75,8 @@ pub const PROBE_TIME: Duration = Duration::from_secs(5);
 /// Requests that have ended and can be explained: so many, and no more than so many bytes of memory.
 pub const EXPLANATIONS: usize = 10_000;
 pub const EXPLANATIONS_BYTES: usize = 24 * 1024 * 1024;
+/// A request that runs for longer can be explained before it ends.
+pub const SHOWN_AFTER: Duration = Duration::from_secs(1);
 /// A larger one is not kept: somebody named a model of many kilobytes.
 pub const EXPLANATION_BYTES: usize = 16 * 1024;
 /// Of an error or another text of others in an explanation; the rest is cut.

@@ -168,8 +168,10 @@ impl StreamBody {
                     if self.timer.is_some() && self.expired(cx).is_pending() {
                         return Poll::Pending;
                     }
-                    if let Stage::Flowing(relay, _) = &mut self.stage {
-                        let next = relay.check_clocks(Instant::now());
+                    if let Stage::Flowing(relay, settle) = &mut self.stage {
+                        let now = Instant::now();
+                        let next = relay.check_clocks(now);
+                        let next = settle.show_in_time(now).map_or(next, |due| next.min(due));
                         self.rearm(next);
                     }
                 }
