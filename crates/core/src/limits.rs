@@ -40,6 +40,10 @@ pub const STREAM_SILENT_TIME: Duration = Duration::from_secs(300);
 pub const STREAM_TOTAL_TIME: Duration = Duration::from_secs(3600);
 /// A client that reads nothing for so long has gone.
 pub const CLIENT_STALL_TIME: Duration = Duration::from_secs(30);
+/// While memory is short, this part of the time above.
+pub const CLIENT_STALL_PART_UNDER_PRESSURE: u32 = 6;
+/// After this part of it a client that does not read is known as one, and may be given up for others.
+pub const CLIENT_STALL_PART_UNNOTED: u32 = 30;
 pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 /// A longer wait that a provider asks for is capped when it is told to the client.
 pub const RETRY_AFTER_CLIENT: Duration = Duration::from_secs(120);
@@ -54,6 +58,11 @@ pub const QUEUE_TIME: Duration = Duration::from_secs(1);
 pub const QUEUE_TIME_UNDER_LOAD: Duration = Duration::from_millis(5);
 /// What a request holds besides a long body: its connections' buffers, its head, its account.
 pub const REQUEST_BASE_BYTES: u64 = 32 * 1024;
+/// How long a request waits for the memory of clients that were given up for it, and how often it looks.
+pub const ROOM_TIME: Duration = Duration::from_millis(100);
+pub const ROOM_LOOK_TIME: Duration = Duration::from_millis(2);
+/// Of a whole answer, what is handed out to be written at a time: what is handed out is on nobody's account any more.
+pub const REPLY_PIECE_BYTES: usize = 64 * 1024;
 /// With less nothing of use could be done.
 pub const MEMORY_LIMIT_BYTES_LEAST: u64 = 16 * 1024 * 1024;
 /// Connections beyond the limit that are served once, so that health can be asked for and refusals can be told.
@@ -66,6 +75,8 @@ pub const PROBE_TIME: Duration = Duration::from_secs(5);
 /// Requests that have ended and can be explained: so many, and no more than so many bytes of memory.
 pub const EXPLANATIONS: usize = 10_000;
 pub const EXPLANATIONS_BYTES: usize = 24 * 1024 * 1024;
+/// A request that runs for longer can be explained before it ends.
+pub const SHOWN_AFTER: Duration = Duration::from_secs(1);
 /// A larger one is not kept: somebody named a model of many kilobytes.
 pub const EXPLANATION_BYTES: usize = 16 * 1024;
 /// Of an error or another text of others in an explanation; the rest is cut.

@@ -20,7 +20,7 @@ use gateway_policy::tokens::{self, Estimate};
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
-use crate::admission::Admitted;
+use crate::admission::WithBody;
 use crate::api::ingress::Inbound;
 
 /// Who asks: what the gateway keeps of a request is told to the same caller alone.
@@ -84,7 +84,7 @@ pub struct Call {
     /// Headers that pass to a provider of the same dialect.
     pub forwarded: HeaderMap,
     /// What the request and its answer hold.
-    pub admitted: Arc<Admitted>,
+    pub admitted: WithBody,
     chat: OnceLock<Result<Box<ChatRequest>, Box<GatewayError>>>,
 }
 
@@ -108,7 +108,7 @@ impl Call {
             hints: Hints::default(),
             metadata: None,
             timeout,
-            admitted,
+            admitted: WithBody::new(admitted),
             explain,
             chat: OnceLock::new(),
         };

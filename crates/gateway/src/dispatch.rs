@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
+use gateway_core::limits::SHOWN_AFTER;
 use gateway_core::target::Target;
 use gateway_core::usage::{NanoUsd, Usage};
 use gateway_policy::resilience::{Extra, ExtraPermit, Reason, hedge};
@@ -129,7 +130,16 @@ async fn alone(
     prepared: Prepared,
     settle: &mut Settle,
 ) -> Result<Good, Failure> {
-    let result = attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes).await;
+    let result = {
+        let mut one = pin!(attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes));
+        match tokio::time::timeout_at((call.started + SHOWN_AFTER).into(), one.as_mut()).await {
+            Ok(result) => result,
+            Err(_) => {
+                settle.show();
+                one.await
+            }
+        }
+    };
     asked.conclude(gateway, result, Instant::now(), settle)
 }
 
@@ -151,7 +161,10 @@ async fn hedged(
         match tokio::time::timeout(patience, one.as_mut()).await {
             Ok(result) => of_first = ended(result),
             Err(_) => match course.hedge(settle) {
-                None => of_first = ended(one.await),
+                None => {
+                    settle.show();
+                    of_first = ended(one.await);
+                }
                 Some((asked, prepared, _budget)) => {
                     let asked: &mut Asked = second.insert(asked);
                     let mut other = pin!(attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes));

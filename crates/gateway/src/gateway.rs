@@ -12,7 +12,7 @@ use gateway_policy::resilience::{ExtraCost, ExtraSettings};
 use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::admission::{self, Admission, Shed};
+use crate::admission::{self, Admission, Rank, Shed};
 use crate::api::listen;
 use crate::config::Config;
 use crate::providers::catalog::Catalog;
@@ -72,7 +72,7 @@ impl Process {
 
     /// Idle connections of clients are to make room.
     pub fn is_crowded(&self) -> bool {
-        self.crowded.load(Ordering::Relaxed)
+        self.crowded.load(Ordering::Relaxed) || !self.admission.memory.has_room(0, Rank::New)
     }
 
     /// No new connections are taken; `/health/ready` says so.
@@ -157,6 +157,7 @@ impl Gateway {
         let server = &self.config.server;
         let admission = &self.process.admission;
         admission.requests.set_limit(server.max_concurrent_requests);
+        admission.stalled.set_patience(self.config.timeouts.client_stall);
         admission.memory.set_limit(server.memory_limit_bytes.unwrap_or_else(admission::half_of_this_machine));
         for provider in self.catalog.providers() {
             provider.slots.set_limit(provider.config.max_concurrent.unwrap_or(usize::MAX));

@@ -44,6 +44,8 @@ fn refuse(why: &str) -> ExitCode {
 
 /// `llm-gateway serve`
 pub fn run(args: &config::Args) -> ExitCode {
+    // A stream that says nothing holds buffers of which it uses the beginning: with huge pages it would hold all of them.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let environment = Watched::new(&config::System);
     let config = match config::load(args, &environment) {
         Ok(config) => config,

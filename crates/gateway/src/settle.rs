@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use gateway_core::chat::FinishReason;
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
+use gateway_core::limits::SHOWN_AFTER;
 use gateway_core::target::Target;
 use gateway_core::usage::{Cost, NanoUsd, Usage};
 use gateway_policy::pricing::Price;
@@ -25,6 +26,7 @@ use crate::call::{Call, Caller};
 use crate::gateway::Gateway;
 use crate::providers::permit::Permit;
 use crate::steps::{self, Attempt, Failed, Step, Stop, Wait};
+use crate::telemetry::explain::{Shown, Waiting};
 use crate::telemetry::log::{Level, printable};
 
 /// How a request ended.
@@ -86,7 +88,7 @@ fn went_well(steps: &Vec<Step>) -> bool {
 }
 
 /// What is known of a request: the fields of its log line, and what only its explanation tells.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Record {
     pub request_id: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,6 +241,8 @@ pub struct Settle {
     under_way: Option<(Target, Duration)>,
     /// Set when the first content of a stream is there: what follows is the provider's time.
     overhead: Option<Duration>,
+    /// Somebody who asks is told what is known so far.
+    shown: bool,
 }
 
 impl Settle {
@@ -254,6 +258,7 @@ impl Settle {
             permit: None,
             under_way: None,
             overhead: None,
+            shown: false,
         }
     }
 
@@ -271,6 +276,38 @@ impl Settle {
             }
             record.steps.push(step);
         });
+        if self.shown {
+            self.show();
+        }
+    }
+
+    /// From now on, the request can be asked for while it runs.
+    pub fn show(&mut self) {
+        let Some(record) = &self.record else { return };
+        self.shown = true;
+        let now = Instant::now();
+        let waiting = match (&self.under_way, record.first_content_ms) {
+            (Some((target, _)), _) => Waiting::Answer(target.clone()),
+            (None, Some(_)) => Waiting::Rest,
+            (None, None) => Waiting::Attempt,
+        };
+        let since = match record.first_content_ms {
+            Some(ms) => Duration::from_secs_f64(ms / 1e3),
+            None => self.waiting.unwrap_or(now).saturating_duration_since(self.started),
+        };
+        let mut record = Record::clone(record);
+        record.overhead_ms = millis(self.overhead_at(now));
+        let shown = Shown { record, started: self.started, waiting, since };
+        self.gateway.process.log.explanations().running().show(Box::new(shown));
+    }
+
+    /// Shows the request if it has taken long. Returns when that will be, if it is not shown.
+    pub fn show_in_time(&mut self, now: Instant) -> Option<Instant> {
+        let due = self.started + SHOWN_AFTER;
+        if !self.shown && due <= now {
+            self.show();
+        }
+        (!self.shown).then_some(due)
     }
 
     pub fn record(&self) -> Option<&Record> {
@@ -300,6 +337,9 @@ impl Settle {
             record.provider = Some(target.provider.clone());
             record.model = Some(target.model.clone());
         });
+        if self.shown || self.record.as_ref().is_some_and(|record| record.attempts > 1) {
+            self.show();
+        }
     }
 
     /// The provider has had its say: what follows is our own time again.
@@ -317,6 +357,7 @@ impl Settle {
     pub async fn pause(&mut self, length: Duration, why: Wait) {
         self.step(Step::Waited { length, why });
         self.waiting = Some(Instant::now());
+        self.show();
         tokio::time::sleep(length).await;
         self.upstream_done();
     }
@@ -329,6 +370,7 @@ impl Settle {
         self.gateway.process.metrics.hedge(&target.provider, "asked");
         self.with(|record| record.attempts += 1);
         self.step(Step::Hedged { target, after });
+        self.show();
     }
 
     /// Another attempt was faster. That says nothing of this one.
@@ -436,6 +478,9 @@ impl Settle {
         self.overhead = Some(self.overhead());
         let elapsed = millis(self.started.elapsed());
         self.with(|record| record.first_content_ms = Some(elapsed));
+        if self.shown {
+            self.show();
+        }
     }
 
     pub fn usage(&mut self, usage: Usage) {
@@ -524,7 +569,12 @@ impl Settle {
             gateway.process.extra.settled(record.cost.map_or(NanoUsd(0), |cost| cost.total()), now);
         }
         gateway.process.metrics.request(&record, gateway.catalog.model_label(&record));
+        let id = self.shown.then(|| record.request_id.clone());
         gateway.process.log.request(record);
+        // Not before: whoever does not find it here waits until it is there.
+        if let Some(id) = id {
+            gateway.process.log.explanations().running().ended(&id);
+        }
     }
 }
 

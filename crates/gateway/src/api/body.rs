@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use gateway_core::error::{ErrorKind, GatewayError};
-use gateway_core::limits::KEEP_ALIVE_EVERY;
+use gateway_core::limits::{KEEP_ALIVE_EVERY, REPLY_PIECE_BYTES};
 use gateway_dialects::codec;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::api::listen::Busy;
+use crate::api::pace::Busy;
 use crate::attempt::{Failure, Good};
 use crate::call::SharedCall;
 use crate::gateway::Gateway;
@@ -27,12 +27,12 @@ pub type Opening = Pin<Box<dyn Future<Output = (Result<Good, Failure>, Settle)> 
 #[derive(Debug)]
 pub struct ReplyBody {
     content: Content,
-    _busy: Busy,
+    busy: Busy,
 }
 
 impl ReplyBody {
     pub fn new(content: Content, busy: Busy) -> Self {
-        ReplyBody { content, _busy: busy }
+        ReplyBody { content, busy }
     }
 }
 
@@ -48,12 +48,16 @@ impl Body for ReplyBody {
     type Error = std::convert::Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut self.get_mut().content {
-            Content::Bytes(bytes) => {
-                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
-            }
-            Content::Stream(stream) => stream.poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+        let this = self.get_mut();
+        let piece = match &mut this.content {
+            Content::Bytes(bytes) => Poll::Ready(next_piece(bytes)),
+            Content::Stream(stream) => stream.poll_bytes(cx),
+        };
+        match &piece {
+            Poll::Ready(_) => this.busy.reader().is_given(),
+            Poll::Pending => this.busy.reader().has_all(),
         }
+        piece.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -68,6 +72,14 @@ impl Body for ReplyBody {
             Content::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Content::Stream(_) => SizeHint::default(),
         }
+    }
+}
+
+/// The next piece of a whole answer. What the request holds is held until the last one is taken.
+fn next_piece(rest: &mut Option<Bytes>) -> Option<Bytes> {
+    match rest {
+        Some(bytes) if bytes.len() > REPLY_PIECE_BYTES => Some(bytes.split_to(REPLY_PIECE_BYTES)),
+        _ => rest.take().filter(|bytes| !bytes.is_empty()),
     }
 }
 
@@ -156,8 +168,10 @@ impl StreamBody {
                     if self.timer.is_some() && self.expired(cx).is_pending() {
                         return Poll::Pending;
                     }
-                    if let Stage::Flowing(relay, _) = &mut self.stage {
-                        let next = relay.check_clocks(Instant::now());
+                    if let Stage::Flowing(relay, settle) = &mut self.stage {
+                        let now = Instant::now();
+                        let next = relay.check_clocks(now);
+                        let next = settle.show_in_time(now).map_or(next, |due| next.min(due));
                         self.rearm(next);
                     }
                 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::api::Arrival;
 use crate::api::body::{Content, ReplyBody, StreamBody};
-use crate::api::listen::Busy;
+use crate::api::pace::Busy;
 use crate::attempt::Refused;
 use crate::call::Call;
 use crate::gateway::Gateway;

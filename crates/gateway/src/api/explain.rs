@@ -11,13 +11,15 @@ use crate::gateway::Gateway;
 use crate::settle::{Outcome, Record};
 use crate::telemetry::explain::summary;
 
-/// Why the gateway did what it did for a request of the same caller. It is there as soon as the answer has ended.
+/// Why the gateway did what it did for a request of the same caller. It is there as soon as the answer has ended; of one that
+/// takes long, before, and then by the client's own name for it too.
 pub async fn request(gateway: &Gateway, id: &str, caller: &Caller) -> Result<Reply, GatewayError> {
-    if !is_id(id) {
-        return Err(unknown(id));
-    }
     let explanations = gateway.process.log.explanations();
-    let mut told = explanations.find(id, caller);
+    if !is_id(id) {
+        let running = explanations.running().find_by_correlation(id, caller);
+        return running.map(|told| Reply::json(&told)).ok_or_else(|| unknown(id));
+    }
+    let mut told = explanations.find(id, caller).or_else(|| explanations.running().find(id, caller));
     if told.is_none() {
         // It may be on its way to where it is kept.
         gateway.process.log.caught_up().await;
@@ -39,8 +41,8 @@ pub async fn request(gateway: &Gateway, id: &str, caller: &Caller) -> Result<Rep
 fn unknown(id: &str) -> GatewayError {
     let shown: String = id.chars().take(64).collect();
     let message = format!(
-        "no request {shown:?} of yours can be explained: it is still running, too long ago, or was never here; ids are those \
-         of x-request-id"
+        "no request {shown:?} of yours can be explained: it has only just begun, was too long ago, or was never here; ids \
+         are those of x-request-id, and while a request runs also that of x-correlation-id"
     );
     GatewayError::new(ErrorKind::NotFound, message)
 }

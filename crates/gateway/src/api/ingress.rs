@@ -12,7 +12,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::admission::Admitted;
+use crate::admission::{Admitted, Shed};
 use crate::api::Arrival;
 
 /// A request for an answer, as it came.
@@ -80,14 +80,15 @@ pub fn correlation_id(headers: &HeaderMap) -> Option<String> {
     Some(value.chars().take(200).collect())
 }
 
-/// Reads a body of JSON: at most `limit` bytes, from when it `began` on not slower than a very slow line. `charge` is told its
-/// length so far, and may refuse it.
+/// Reads a body of JSON: at most `limit` bytes, from when it `began` on not slower than a very slow line, and while
+/// there is room for it.
 pub async fn read_body(
     began: Instant,
     headers: &HeaderMap,
     mut body: Incoming,
     limit: usize,
-    charge: impl Fn(usize) -> Result<(), GatewayError>,
+    admitted: &Admitted,
+    shed: impl Fn(Shed) -> GatewayError,
 ) -> Result<Bytes, GatewayError> {
     check_type(headers)?;
     let too_large = || {
@@ -117,7 +118,7 @@ pub async fn read_body(
         if length > limit {
             return Err(too_large());
         }
-        charge(length)?;
+        admitted.charge_body(length).await.map_err(&shed)?;
         if first.is_empty() && whole.is_empty() {
             first = data;
             if first.len() == announced {

@@ -8,35 +8,28 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use gateway_core::limits::{
-    CLIENT_STALL_TIME, REQUEST_HEADER_BYTES, REQUEST_HEADERS, REQUEST_HEADERS_TIME, SPARE_CONNECTIONS,
-};
+use gateway_core::limits::{REQUEST_HEADER_BYTES, REQUEST_HEADERS, REQUEST_HEADERS_TIME, SPARE_CONNECTIONS};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admission::Admitted;
 use crate::api::body::ReplyBody;
+use crate::api::pace::{Busy, Guarded, Pace};
+use crate::api::streams::Streams;
 use crate::config::Tls;
 use crate::gateway::{Current, Process};
 use crate::providers::client;
 use crate::telemetry::log::Level;
 
-/// Between two requests on one connection; longer than the pools of common clients keep theirs.
-const IDLE_TIME: Duration = Duration::from_secs(90);
-/// The same while more than three quarters of the connections that may be open are. Looked at as often as this.
-const IDLE_TIME_CROWDED: Duration = Duration::from_secs(5);
 /// Read buffer of a connection; a body of this size comes in one piece.
 const BUFFER_BYTES: usize = 128 * 1024;
 /// Between two looks for room where there was none for another connection.
@@ -201,11 +194,9 @@ async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<Accepted>) {
                 Some(accepted) => {
                     let shared = shared.clone();
                     tasks.spawn(async move {
-                        shared.process.metrics.connections.inc();
+                        let open = Open::new(shared);
                         // How a connection ended is told by the requests on it.
-                        let _ = serve(&shared, accepted).await;
-                        shared.process.metrics.connections.dec();
-                        shared.open.fetch_sub(1, Ordering::Relaxed);
+                        let _ = serve(&open.0, accepted).await;
                     });
                 }
                 None => break,
@@ -219,6 +210,23 @@ async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<Accepted>) {
         () = all => {}
         // A moment for the last words of streams.
         () = async { let _ = phase.wait_for(|phase| *phase == Phase::Closing).await; tokio::time::sleep(Duration::from_millis(500)).await } => {}
+    }
+}
+
+/// A connection that is open: counted until it is dropped, also by a panic.
+struct Open(Shared);
+
+impl Open {
+    fn new(shared: Shared) -> Self {
+        shared.process.metrics.connections.inc();
+        Open(shared)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.process.metrics.connections.dec();
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -239,10 +247,14 @@ async fn serve(shared: &Shared, accepted: Accepted) -> io::Result<()> {
     let tls = shared.current.get().tls.clone();
     match tls {
         None => serve_http(shared, guarded, pace, ends).await,
+        // Larger by far: others need not have room for it.
         Some(tls) => {
-            let handshake = tokio::time::timeout(REQUEST_HEADERS_TIME, TlsAcceptor::from(tls).accept(guarded));
-            let stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
-            serve_http(shared, stream, pace, ends).await
+            Box::pin(async move {
+                let handshake = tokio::time::timeout(REQUEST_HEADERS_TIME, TlsAcceptor::from(tls).accept(guarded));
+                let stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
+                serve_http(shared, stream, pace, ends).await
+            })
+            .await
         }
     }
 }
@@ -253,7 +265,7 @@ where
 {
     let is_spare = pace.is_spare;
     let service = Front { current: shared.current.clone(), pace, ends };
-    let mut builder = auto::Builder::new(Streams(shared.phase.clone()));
+    let mut builder = auto::Builder::new(Streams::new(shared.phase.clone(), shared.process.clone()));
     builder
         .http1()
         .keep_alive(!is_spare)
@@ -285,33 +297,6 @@ where
     }
 }
 
-/// Where hyper runs the streams of an HTTP/2 connection, each as a task of its own: these too are polled once more when the
-/// phase changes.
-#[derive(Clone)]
-struct Streams(watch::Receiver<Phase>);
-
-impl<F> hyper::rt::Executor<F> for Streams
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        let mut phase = self.0.clone();
-        tokio::spawn(async move {
-            tokio::pin!(stream);
-            loop {
-                tokio::select! {
-                    biased;
-                    _ = stream.as_mut() => return,
-                    changed = phase.changed() => if changed.is_err() {
-                        stream.await;
-                        return;
-                    },
-                }
-            }
-        });
-    }
-}
-
 /// hyper's way into the program.
 struct Front {
     current: Arc<Current>,
@@ -325,154 +310,11 @@ impl Service<Request<Incoming>> for Front {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (gateway, ends, busy) = (self.current.get(), self.ends, Busy::new(self.pace.clone()));
-        Box::pin(async move { Ok(super::respond(gateway, request, ends, busy).await) })
-    }
-}
-
-/// What goes on on a connection, for its clocks.
-#[derive(Debug)]
-struct Pace {
-    began: Instant,
-    /// Requests whose answers have not ended.
-    busy: AtomicUsize,
-    /// When the latest of them ended, in milliseconds since the connection began; 0 before the first.
-    idle_since_ms: AtomicU64,
-    is_spare: bool,
-    process: Arc<Process>,
-}
-
-impl Pace {
-    fn new(is_spare: bool, process: Arc<Process>) -> Self {
-        let (busy, idle_since_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Pace { began: Instant::now(), busy, idle_since_ms, is_spare, process }
-    }
-
-    /// Until when the next request must have come; `None` while one is being answered.
-    fn deadline(&self) -> Option<Instant> {
-        if self.busy.load(Ordering::Relaxed) > 0 {
-            return None;
-        }
-        Some(match self.idle_since_ms.load(Ordering::Relaxed) {
-            0 => self.began + REQUEST_HEADERS_TIME,
-            ms => {
-                let idle_time = if self.process.is_crowded() { IDLE_TIME_CROWDED } else { IDLE_TIME };
-                self.began + Duration::from_millis(ms) + idle_time
-            }
+        let (gateway, ends, mut busy) = (self.current.get(), self.ends, Busy::new(self.pace.clone()));
+        Box::pin(async move {
+            busy.find_reader();
+            Ok(super::respond(gateway, request, ends, busy).await)
         })
-    }
-}
-
-/// Lives from the head of a request to the end of its answer.
-#[derive(Debug)]
-pub struct Busy {
-    pace: Arc<Pace>,
-    /// What the request holds until then.
-    admitted: Option<Arc<Admitted>>,
-}
-
-impl Busy {
-    fn new(pace: Arc<Pace>) -> Self {
-        pace.busy.fetch_add(1, Ordering::Relaxed);
-        Busy { pace, admitted: None }
-    }
-
-    pub fn hold(&mut self, admitted: Arc<Admitted>) {
-        self.admitted = Some(admitted);
-    }
-
-    /// Whether the connection is one more than there may be: nothing that takes long is begun on it.
-    pub fn is_spare(&self) -> bool {
-        self.pace.is_spare
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let now = self.pace.began.elapsed().as_millis() as u64;
-        self.pace.idle_since_ms.store(now.max(1), Ordering::Relaxed);
-        self.pace.busy.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A client's connection with two clocks: a request, its whole head, must come soon, and the client must not stop reading
-/// for long while something is being written to it.
-///
-/// The first is looked at when it may have run out, not set anew with every request.
-struct Guarded {
-    stream: TcpStream,
-    pace: Arc<Pace>,
-    quiet: Pin<Box<Sleep>>,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Guarded {
-    fn new(stream: TcpStream, pace: Arc<Pace>) -> Self {
-        let quiet = Box::pin(tokio::time::sleep(REQUEST_HEADERS_TIME));
-        Guarded { stream, pace, quiet, stalled: None }
-    }
-
-    /// Ready when a request should have come and has not.
-    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.quiet.as_mut().poll(cx));
-            let now = Instant::now();
-            let next = match self.pace.deadline() {
-                Some(deadline) if deadline <= now => return Poll::Ready(()),
-                Some(deadline) => deadline,
-                None => now + IDLE_TIME,
-            };
-            self.quiet.as_mut().reset(next.min(now + IDLE_TIME_CROWDED).into());
-        }
-    }
-
-    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLIENT_STALL_TIME)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Guarded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if read.is_pending() {
-            ready!(self.poll_quiet(cx));
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.watch(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -9,7 +9,9 @@ pub mod explain;
 pub mod ingress;
 pub mod listen;
 pub mod models;
+pub mod pace;
 pub mod routes;
+pub mod streams;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -27,7 +29,8 @@ use crate::admission::Shed;
 use crate::api::body::ReplyBody;
 use crate::api::egress::Reply;
 use crate::api::ingress::Inbound;
-use crate::api::listen::{Busy, Ends};
+use crate::api::listen::Ends;
+use crate::api::pace::Busy;
 use crate::api::routes::{Action, Family, Found, Row};
 use crate::call::{self, Caller};
 use crate::gateway::Gateway;
@@ -115,10 +118,14 @@ async fn dispatch(
             let limit = gateway.config.server.body_limit_bytes;
             // What is too long for any time is told so below.
             let announced = Some(body.size_hint().lower()).filter(|&length| length <= limit as u64).unwrap_or_default();
-            let admitted = process.admission.admit(announced, deadline).await.map_err(|why| process.shed(why))?;
+            let admitted = process
+                .admission
+                .admit(announced, busy.reader().clone(), deadline)
+                .await
+                .map_err(|why| process.shed(why))?;
             busy.hold(admitted.clone());
-            let charge = |length| admitted.charge_body(length).map_err(|why| process.shed(why));
-            let body = ingress::read_body(arrival.started, &head.headers, body, limit, charge).await;
+            let shed = |why| process.shed(why);
+            let body = ingress::read_body(arrival.started, &head.headers, body, limit, &admitted, shed).await;
             let unread = body.is_err();
             let inbound = Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted };
             let mut reply = match row.action {

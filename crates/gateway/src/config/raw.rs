@@ -447,6 +447,9 @@ pub struct Timeouts {
     /// Seconds for a whole stream.
     #[schemars(range(max = 86_400), extend("exclusiveMinimum" = 0))]
     pub stream_total_seconds: f64,
+    /// Seconds in which a client takes nothing of what is there for it, before it is given up.
+    #[schemars(range(max = 86_400), extend("exclusiveMinimum" = 0))]
+    pub client_stall_seconds: f64,
 }
 
 impl Default for Timeouts {
@@ -459,6 +462,7 @@ impl Default for Timeouts {
             stream_idle_seconds: limits::STREAM_IDLE_TIME.as_secs_f64(),
             stream_silent_seconds: limits::STREAM_SILENT_TIME.as_secs_f64(),
             stream_total_seconds: limits::STREAM_TOTAL_TIME.as_secs_f64(),
+            client_stall_seconds: limits::CLIENT_STALL_TIME.as_secs_f64(),
         }
     }
 }

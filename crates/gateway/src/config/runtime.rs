@@ -260,6 +260,7 @@ pub struct Timeouts {
     pub stream_idle: Duration,
     pub stream_silent: Duration,
     pub stream_total: Duration,
+    pub client_stall: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -321,7 +321,7 @@ impl AnswerBody {
         let mut next = async || {
             let piece = std::future::poll_fn(|cx| self.poll_bytes(cx)).await.transpose()?;
             if let Some(bytes) = &piece {
-                request.charge_answer(bytes.len()).map_err(|_| BodyError::NoMemory)?;
+                request.charge_answer(bytes.len()).await.map_err(|_| BodyError::NoMemory)?;
             }
             Ok::<_, BodyError>(piece)
         };

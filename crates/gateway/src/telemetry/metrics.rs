@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::admission::Shed;
+use crate::admission::{GivenUp, Shed};
 use crate::gateway::Gateway;
 use crate::settle::Record;
 
@@ -128,6 +128,7 @@ pub struct Metrics {
     reloads: Family<ReloadLabels, Counter>,
     configuration_loaded: Gauge,
     shed: Family<ShedLabels, Counter>,
+    stalled: Family<ShedLabels, Counter>,
     pub accept_pauses: Counter,
     queue: Gauge,
     memory: Gauge,
@@ -163,6 +164,7 @@ impl Metrics {
             reloads: Family::default(),
             configuration_loaded: Gauge::default(),
             shed: Family::default(),
+            stalled: Family::default(),
             accept_pauses: Counter::default(),
             queue: Gauge::default(),
             memory: Gauge::default(),
@@ -180,6 +182,9 @@ impl Metrics {
         }
         for reason in Shed::ALL.map(Shed::name) {
             drop(metrics.shed.get_or_create(&ShedLabels { reason }));
+        }
+        for reason in GivenUp::ALL.map(GivenUp::name) {
+            drop(metrics.stalled.get_or_create(&ShedLabels { reason }));
         }
         let registry = &mut metrics.registry;
         registry.register("gateway_requests", "Requests that have ended", metrics.requests.clone());
@@ -245,6 +250,11 @@ impl Metrics {
             metrics.shed.clone(),
         );
         registry.register(
+            "gateway_stalled_clients",
+            "Clients given up because they did not read, by what they were given up for",
+            metrics.stalled.clone(),
+        );
+        registry.register(
             "gateway_accept_pauses",
             "Moments in which no connection could be accepted",
             metrics.accept_pauses.clone(),
@@ -304,6 +314,10 @@ impl Metrics {
 
     pub fn shed(&self, reason: &'static str) {
         self.shed.get_or_create(&ShedLabels { reason }).inc();
+    }
+
+    pub fn stalled(&self, why: GivenUp) {
+        self.stalled.get_or_create(&ShedLabels { reason: why.name() }).inc();
     }
 
     /// What is asked for, not counted.

@@ -345,3 +345,63 @@ async fn a_header_explains_when_it_is_asked_to() {
     let refused = world.ask_with(Client::OpenAi, "openai/sim", "Hi", false, "x-gateway-explain: perhaps\r\n").await;
     assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some("x-gateway-explain")));
 }
+
+/// What is known of a running request, once it is.
+async fn while_it_runs(addr: SocketAddr, id: &str) -> Value {
+    let began = std::time::Instant::now();
+    loop {
+        let answer = get(addr, &format!("/v1/requests/{id}")).await;
+        if answer.status == 200 && !answer.json()["running"].is_null() {
+            return answer.json();
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "never shown: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_takes_long_or_has_failed_once_is_explained_while_it_runs() {
+    // The second provider is asked, and says nothing.
+    let world = World::new(
+        "aliases: {both: {strategy: fallback, targets: ['openai/fault:status=500', 'anthropic/fault:stall']}}\n",
+    )
+    .await;
+    let addr = world.gateway.addr;
+    let ask = async |model: &str, streamed: bool, name: &str| {
+        let body = Client::OpenAi.request(model, "Please tell me a long story", streamed).to_string();
+        let mut connection = Connection::open(addr).await;
+        let headers = format!("content-type: application/json\r\nx-client-request-id: {name}\r\n");
+        connection.send(&client::request(addr, "POST", Client::OpenAi.path(), &headers, body.as_bytes())).await;
+        connection
+    };
+    // Whoever streams knows the id of the request as soon as there is content.
+    let mut streaming = ask("openai/fault:stall_after=12", true, "stream-1").await;
+    streaming.wait_for("data: ").await;
+    let head = streaming.so_far();
+    let id = head.split_once("x-request-id: ").unwrap().1.split_once("\r\n").unwrap().0.to_owned();
+    let told = while_it_runs(addr, &id).await;
+    assert_eq!(
+        (&told["running"]["waits_for"], &told["running"]["target"]),
+        (&"rest_of_the_stream".into(), &Value::Null)
+    );
+    assert_eq!((&told["outcome"], &told["status"], &told["ended"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(told["steps"][0]["target"], "openai/fault:stall_after=12", "{told}");
+    assert!(told["duration_ms"].as_f64().unwrap() >= 1000.0, "{told}");
+    let other = TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = Connection::over(other.connect(addr).await.unwrap());
+    other.send(&client::request(addr, "GET", &format!("/v1/requests/{id}"), "", b"")).await;
+    assert_eq!(other.answer_to("GET").await.status, 404, "another caller");
+    // Without an answer there is no id yet, but the client's own.
+    let _waiting = ask("both", false, "mine").await;
+    let began = std::time::Instant::now();
+    let told = while_it_runs(addr, "mine").await;
+    assert!(began.elapsed() < Duration::from_millis(900), "at the first failure, not later: {:?}", began.elapsed());
+    assert_eq!(told["running"]["waits_for"], "answer", "{told}");
+    assert_eq!(told["running"]["target"], "anthropic/fault:stall", "{told}");
+    assert_eq!((&told["steps"][0]["status"], &told["steps"][1]), (&500.into(), &Value::Null), "{told}");
+    drop(streaming);
+    world.gateway.told(&id).await;
+    let told = get(addr, &format!("/v1/requests/{id}")).await.json();
+    assert_eq!((&told["running"], &told["outcome"]), (&Value::Null, &"client_gone".into()), "{told}");
+}

@@ -40,3 +40,5 @@ mod resilience;
 mod routing;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod stalled;

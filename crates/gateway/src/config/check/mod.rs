@@ -69,6 +69,7 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
             stream_idle: seconds(timeouts.stream_idle_seconds),
             stream_silent: seconds(timeouts.stream_silent_seconds),
             stream_total: seconds(timeouts.stream_total_seconds),
+            client_stall: seconds(timeouts.client_stall_seconds),
         },
         retry: Retry {
             max_attempts: file.retry.max_attempts,

@@ -1,9 +1,10 @@
 //! Why the gateway did what it did: the latest requests that have ended, kept in memory and, where there is a Redis, put there
-//! for the other gateways.
+//! for the other gateways; and those that run for long.
 //!
 //! A request hands its [`Record`] to the thread of the log and is done; everything here happens on that thread or when
 //! somebody asks. Nothing of what was asked and answered is in a record, and no key.
 
+mod running;
 mod view;
 mod words;
 
@@ -22,6 +23,7 @@ use crate::settle::{Record, shortened};
 use crate::steps::Step;
 use crate::store::redis::{Entry, Redis};
 
+pub use running::{Running, Shown, Waiting};
 pub use view::Explanation;
 pub use words::summary;
 
@@ -40,6 +42,7 @@ struct Told {
 #[derive(Debug, Clone)]
 pub struct Explanations {
     kept: Arc<Mutex<Kept>>,
+    running: Arc<Running>,
     redis: Option<Redis>,
     /// Too large to be kept, or not taken by Redis.
     lost: Arc<AtomicU64>,
@@ -56,7 +59,7 @@ struct Kept {
 
 impl Explanations {
     pub fn new(redis: Option<Redis>) -> Self {
-        Explanations { kept: Arc::default(), redis, lost: Arc::default() }
+        Explanations { kept: Arc::default(), running: Arc::default(), redis, lost: Arc::default() }
     }
 
     pub fn keep(&self, ended: Timestamp, mut record: Box<Record>) {
@@ -87,6 +90,11 @@ impl Explanations {
         let value: Option<Vec<u8>> = self.redis.as_ref()?.get(&key(id)).await.ok()?;
         let shared: Shared = serde_json::from_slice(&value?).ok()?;
         (shared.caller == caller.to_string()).then_some(shared.explanation)
+    }
+
+    /// Those of this process.
+    pub fn running(&self) -> &Running {
+        &self.running
     }
 
     pub fn lost(&self) -> u64 {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::words;
-use crate::settle::Record;
+use crate::settle::{Outcome, Record};
 use crate::steps::{Attempt, Step, Wait, millis};
 
 /// `GET /v1/requests/{id}`: why the gateway did what it did for one request. Times are milliseconds since the request came.
@@ -16,8 +16,10 @@ pub struct Explanation {
     pub request_id: String,
     /// The whole story in sentences.
     pub summary: Vec<String>,
-    /// When the request ended: RFC 3339, in UTC.
-    pub ended: String,
+    /// What it waits for; `null` once it has ended.
+    pub running: Option<WaitView>,
+    /// When the request ended: RFC 3339, in UTC; `null` while it runs.
+    pub ended: Option<String>,
     /// Whose request it was; nobody else is told of it.
     pub caller: String,
     /// The client's own id of the request.
@@ -27,9 +29,11 @@ pub struct Explanation {
     pub dialect: &'static str,
     pub stream: bool,
     pub model_asked: Option<String>,
-    /// `ok`, `client_error`, `upstream_error`, `truncated`, `client_gone`, `drained`, `shed` or `internal_error`.
-    pub outcome: &'static str,
-    pub status: u16,
+    /// `ok`, `client_error`, `upstream_error`, `truncated`, `client_gone`, `drained`, `shed` or `internal_error`; `null` while it
+    /// runs.
+    pub outcome: Option<&'static str>,
+    /// `null` while it runs.
+    pub status: Option<u16>,
     pub error: Option<String>,
     /// `null`: the request was refused before there was one.
     pub plan: Option<PlanView>,
@@ -55,6 +59,16 @@ pub struct Explanation {
     pub approximated: Vec<String>,
     /// Fields that the provider demands and the client did not send.
     pub added: Vec<String>,
+}
+
+/// What a request that has not ended waits for.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct WaitView {
+    /// `answer`, `first_content` (of a stream), `rest_of_the_stream` or `next_attempt`.
+    pub waits_for: &'static str,
+    /// Who is asked.
+    pub target: Option<String>,
+    pub since_ms: f64,
 }
 
 /// Which targets were to be tried, in order, and which were not.
@@ -151,9 +165,24 @@ impl From<Usage> for UsageView {
 impl Explanation {
     pub fn of(ended: Timestamp, record: &Record) -> Explanation {
         Explanation {
+            ended: Some(crate::telemetry::log::stamp(ended)),
+            outcome: Some(record.outcome.name()),
+            status: Some(record.status),
+            ..Explanation::so_far(record, Some(record.outcome))
+        }
+    }
+
+    /// Of a request that has not ended.
+    pub fn of_running(record: &Record, wait: WaitView) -> Explanation {
+        Explanation { running: Some(wait), ..Explanation::so_far(record, None) }
+    }
+
+    fn so_far(record: &Record, outcome: Option<Outcome>) -> Explanation {
+        Explanation {
             request_id: record.request_id.to_string(),
-            summary: words::summary(record, Some(record.outcome)),
-            ended: crate::telemetry::log::stamp(ended),
+            summary: words::summary(record, outcome),
+            running: None,
+            ended: None,
             caller: record.caller.to_string(),
             correlation_id: record.correlation_id.clone(),
             user: record.user.clone(),
@@ -161,8 +190,8 @@ impl Explanation {
             dialect: record.dialect,
             stream: record.stream,
             model_asked: record.model_asked.clone(),
-            outcome: record.outcome.name(),
-            status: record.status,
+            outcome: None,
+            status: None,
             error: words::error(record).map(str::to_owned),
             plan: record.plan.as_deref().map(plan),
             steps: record.steps.iter().enumerate().map(|(index, one)| step(record, one, index)).collect(),

@@ -103,6 +103,11 @@ impl Connection {
         }
     }
 
+    /// What has come and was not read yet.
+    pub(crate) fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.unread).into_owned()
+    }
+
     /// Reads until `text` has come; leaves it unread.
     pub(crate) async fn wait_for(&mut self, text: &str) {
         while !contains(&self.unread, text.as_bytes()) {
