@@ -14,7 +14,7 @@ use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
 use gateway_core::target::Target;
 use gateway_core::usage::{NanoUsd, Usage};
-use gateway_policy::resilience::{Extra, ExtraPermit, Reason, hedge};
+use gateway_policy::resilience::{Circuit, Extra, ExtraPermit, Reason, hedge};
 use gateway_policy::routing::{RoutePlan, SkipReason};
 use serde_json::json;
 
@@ -444,15 +444,17 @@ impl<'a> Course<'a> {
         Some((Asked { permit, notes }, prepared, budget))
     }
 
-    /// No target can be asked. Those that rest are asked all the same as long as they have not refused often: see
-    /// [`crate::providers::permit::Rest`]. Else the one that can be soonest gets an attempt a second.
+    /// No target can be asked. Those that were only spared for the others are asked, as they would be alone; then those that
+    /// rest, as long as they have not refused often: see [`crate::providers::permit::Rest`]. Else the one that can be soonest
+    /// gets an attempt a second.
     fn last_resort(&mut self, settle: &mut Settle, now: Instant) -> Result<Permit, Failure> {
         let mut closed = std::mem::take(&mut self.closed);
         closed.sort_by_key(|(_, closed)| closed.until.unwrap_or(now + Duration::from_secs(86_400)));
+        let spared = closed.iter().filter(|(_, closed)| closed.by == ClosedBy::Circuit(Circuit::Closed));
         let rests = closed.iter().filter(|(_, closed)| matches!(closed.by, ClosedBy::Resting(_)));
         let soonest =
             closed.iter().find(|(_, closed)| matches!(closed.by, ClosedBy::Circuit(_) | ClosedBy::Resting(_)));
-        let doors = rests.map(|at| (at, Insist::OnResting)).chain(soonest.map(|at| (at, Insist::OnAll)));
+        let doors = spared.chain(rests).map(|at| (at, Insist::OnResting)).chain(soonest.map(|at| (at, Insist::OnAll)));
         for ((target, _), insist) in doors {
             if let Ok(permit) = self.enter(target, insist, now) {
                 return Ok(permit);

@@ -52,7 +52,7 @@ pub struct Rest {
 pub enum Insist {
     /// Nobody.
     Not,
-    /// Who rests, unless it has refused too often.
+    /// Who rests, unless it has refused too often, and who may be down.
     OnResting,
     /// Anybody, once a second, whatever the number of its credentials.
     OnAll,
@@ -153,7 +153,9 @@ impl Lane {
 
     /// As [`Rest::admit`].
     fn admit(&self, insist: Insist, now: Instant) -> Result<(Pass, bool), Closed> {
-        let refused = match self.breaker.enter(now) {
+        // Whoever insists has nobody else to ask.
+        let entered = if insist == Insist::Not { self.breaker.enter_beside(now) } else { self.breaker.enter(now) };
+        let refused = match entered {
             Ok(pass) => return Ok((pass, false)),
             Err(refused) => refused,
         };
@@ -172,7 +174,7 @@ pub struct Closed {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosedBy {
-    /// It failed too often.
+    /// It failed too often; or, where its circuit is closed, may be about to.
     Circuit(Circuit),
     /// Its credentials rest.
     Resting(Reason),
@@ -186,7 +188,10 @@ impl fmt::Display for ClosedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ClosedBy::Circuit(Circuit::HalfOpen) => "its circuit is half-open, and the probe that decides is under way",
-            ClosedBy::Circuit(_) => "its circuit is open after too many failures",
+            ClosedBy::Circuit(Circuit::Closed) => {
+                "it has just failed, and enough requests are on their way to it to know whether it is down"
+            }
+            ClosedBy::Circuit(Circuit::Open { .. }) => "its circuit is open after too many failures",
             ClosedBy::Resting(Reason::Quota) => "the provider asked to be left alone after a 429",
             ClosedBy::Resting(Reason::SpendCap) => "the money of its credential is spent",
             ClosedBy::Resting(Reason::Credential) => "the provider refused the gateway's credential",
