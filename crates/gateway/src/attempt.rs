@@ -384,7 +384,9 @@ async fn open_stream(
     limits: &Limits,
     writer: Writer,
 ) -> Result<Box<Relay>, Failure> {
-    let mut relay = Box::new(Relay::new(gateway.config.timeouts, call, target.clone(), headers, body, writer));
+    let prompt_tokens = call.prompt_tokens(|| gateway.catalog.estimate(target, call).input);
+    let timeouts = gateway.config.timeouts;
+    let mut relay = Box::new(Relay::new(timeouts, call, target.clone(), headers, body, writer, prompt_tokens));
     match tokio::time::timeout_at(limits.first_content.into(), relay.open()).await {
         Err(_) => Err(Failure::gateway(FailureClass::Timeout, target, "no first content in time")),
         Ok(Err(failure)) => Err(failure),

@@ -16,11 +16,12 @@ use gateway_core::target::Target;
 use gateway_core::usage::{NanoUsd, Usage};
 use gateway_policy::resilience::{Circuit, Extra, ExtraPermit, Reason, hedge};
 use gateway_policy::routing::{RoutePlan, SkipReason};
+use gateway_policy::tokens::Estimate;
 use serde_json::json;
 
 use crate::admission::Shed;
 use crate::attempt::{self, Failure, Good, Notes, Prepared};
-use crate::call::{SharedCall, Size};
+use crate::call::SharedCall;
 use crate::estimate;
 use crate::gateway::Gateway;
 use crate::providers::permit::{Closed, ClosedBy, Insist, Permit};
@@ -366,7 +367,7 @@ impl<'a> Course<'a> {
     }
 
     fn enter(&self, target: &'a Target, insist: Insist, now: Instant) -> Result<Permit, Closed> {
-        Permit::ask(self.gateway, target, self.call.size(), insist, now)
+        Permit::ask(self.gateway, target, self.call, insist, now)
     }
 
     /// Nobody else can be asked: how long to wait for the same target, where its failure and its retry tokens allow that it is
@@ -414,7 +415,7 @@ impl<'a> Course<'a> {
     fn budget(&self, target: &Target, extra: Extra) -> Option<ExtraPermit> {
         let provider = self.gateway.catalog.provider(&target.provider)?;
         let price = self.gateway.catalog.facts(provider, &target.model).price;
-        let Size { input, output } = self.call.size();
+        let Estimate { input, output } = self.gateway.catalog.estimate(target, self.call);
         let usage = Usage { input, output, ..Usage::default() };
         let cost = price.map_or(NanoUsd(0), |price| price.cost(&usage).total());
         self.gateway.process.extra.permit(extra, cost, Instant::now())
@@ -471,7 +472,7 @@ impl<'a> Course<'a> {
     async fn wait_for_place(&mut self, settle: &mut Settle) -> Option<Permit> {
         let target = self.full.take()?;
         let deadline = self.call.started + self.call.timeout.unwrap_or(self.gateway.config.timeouts.request);
-        match Permit::ask_in_turn(self.gateway, target, self.call.size(), deadline).await {
+        match Permit::ask_in_turn(self.gateway, target, self.call, deadline).await {
             Ok(permit) => Some(permit),
             Err(_) => {
                 self.gateway.process.metrics.shed(Shed::Provider.name());

@@ -492,7 +492,9 @@ impl Settle {
         let Some(permit) = self.permit.take() else { return };
         match outcome {
             Outcome::Ok => {
-                permit.succeeded(self.record.as_ref().and_then(|record| record.usage), now);
+                let usage = self.record.as_ref().and_then(|record| record.usage);
+                let told = self.record.as_ref().is_some_and(|record| !record.usage_estimated);
+                permit.succeeded(usage, told, now);
             }
             Outcome::Truncated => self.give_back(permit, FailureClass::BadAnswer, None, now),
             Outcome::ClientError

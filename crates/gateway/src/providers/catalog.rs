@@ -14,9 +14,11 @@ use gateway_policy::models::{ModelFacts, ModelTable};
 use gateway_policy::pricing::{InvalidPrice, Price, Rate, Tier};
 use gateway_policy::resilience::{BreakerSettings, Health};
 use gateway_policy::routing::{Candidate, Candidates, Planned, RoutePlan, Turns, Why};
+use gateway_policy::tokens::Estimate;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 use crate::admission::Slots;
+use crate::call::Call;
 use crate::config::{self, Alias, AliasTarget, Auth};
 use crate::providers::client::Origin;
 use crate::providers::health;
@@ -395,6 +397,13 @@ impl Catalog {
                 .with(Capability::Streaming),
             reasoning: known.is_some_and(ModelFacts::reasoning),
         }
+    }
+
+    /// How large a request probably is for `target`, by what its provider has told of others.
+    pub fn estimate(&self, target: &Target, call: &Call) -> Estimate {
+        let ruled = call.estimate();
+        self.provider(&target.provider)
+            .map_or(ruled, |provider| provider.state(&target.model).signals.estimate(ruled, call.envelope.max_tokens))
     }
 
     fn candidate(&self, provider: &Provider, model: &str) -> Candidate {

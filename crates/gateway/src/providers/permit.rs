@@ -18,7 +18,7 @@ use gateway_policy::resilience::{
 use gateway_policy::routing::signals::{FAILURE_PENALTY, Outstanding, SizeClass};
 
 use crate::admission::Slot;
-use crate::call::Size;
+use crate::call::Call;
 use crate::gateway::Gateway;
 use crate::providers::catalog::Provider;
 use crate::providers::state::TargetState;
@@ -223,7 +223,8 @@ pub struct Permit {
     own: Arc<CredentialState>,
     state: Arc<TargetState>,
     lane: Arc<Lane>,
-    size: SizeClass,
+    /// The tokens of the prompt, by the rule that knows no model.
+    ruled: u64,
     /// Counted while the attempt runs.
     outstanding: Outstanding,
     pass: Option<Pass>,
@@ -238,29 +239,35 @@ const UNKNOWN: Closed = Closed { by: ClosedBy::Unknown, until: None };
 const FULL: Closed = Closed { by: ClosedBy::Full, until: None };
 
 impl Permit {
-    /// Asks for the right to ask `target` now, for a request of about this `size`.
-    pub fn ask(gateway: &Gateway, target: &Target, size: Size, insist: Insist, now: Instant) -> Result<Permit, Closed> {
+    /// Asks for the right to ask `target` now.
+    pub fn ask(
+        gateway: &Gateway,
+        target: &Target,
+        call: &Call,
+        insist: Insist,
+        now: Instant,
+    ) -> Result<Permit, Closed> {
         let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
         let slot = provider.slots.try_acquire().ok_or(FULL)?;
-        Permit::with_slot(gateway, target, size, slot, insist, now)
+        Permit::with_slot(gateway, target, call, slot, insist, now)
     }
 
     /// The same once a place at the provider has become free, which is waited for until `deadline`, and not for long.
     pub async fn ask_in_turn(
         gateway: &Gateway,
         target: &Target,
-        size: Size,
+        call: &Call,
         deadline: Instant,
     ) -> Result<Permit, Closed> {
         let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
         let slot = provider.slots.acquire(deadline).await.map_err(|_| FULL)?;
-        Permit::with_slot(gateway, target, size, slot, Insist::Not, Instant::now())
+        Permit::with_slot(gateway, target, call, slot, Insist::Not, Instant::now())
     }
 
     fn with_slot(
         gateway: &Gateway,
         target: &Target,
-        size: Size,
+        call: &Call,
         slot: Slot,
         insist: Insist,
         now: Instant,
@@ -269,6 +276,7 @@ impl Permit {
         let provider = &gateway.catalog.providers()[index];
         let state = provider.state(&target.model);
         let insist = if insist == Insist::OnAll && !state.last_resort.is_due(now) { Insist::OnResting } else { insist };
+        let estimate = state.signals.estimate(call.estimate(), call.envelope.max_tokens);
         let mut out: Option<Closed> = None;
         let mut tried = Vec::new();
         while let Some(credential) = provider.draw(&tried) {
@@ -291,8 +299,8 @@ impl Permit {
                         own: own.clone(),
                         lane: lane.clone(),
                         state: state.clone(),
-                        size: SizeClass::of(size.input),
-                        outstanding: state.signals.begin(size.input + size.output),
+                        ruled: call.estimate().input,
+                        outstanding: state.signals.begin(estimate.input + estimate.output),
                         pass: Some(pass),
                         sent: false,
                         begun: now,
@@ -339,15 +347,16 @@ impl Permit {
     /// all of the answer is there, with so many tokens.
     pub fn answered(&mut self, whole: Option<u64>, now: Instant) -> Option<Circuit> {
         let (signals, took) = (self.outstanding.signals(), now.saturating_duration_since(self.begun));
+        let size = SizeClass::of(self.ruled);
         match whole {
-            None => signals.first_token(self.size, took, now),
+            None => signals.first_token(size, took, now),
             // When its first token was made is not known: when it usually is, or else in the time that each one took.
             Some(tokens) => {
-                let first = match signals.first_token_ms(self.size, now) {
+                let first = match signals.first_token_ms(size, now) {
                     Some(ms) => Duration::from_secs_f64(ms / 1e3),
                     None => {
                         let first = took / u32::try_from(tokens.max(1)).unwrap_or(u32::MAX);
-                        signals.first_token(self.size, first, now);
+                        signals.first_token(size, first, now);
                         first
                     }
                 };
@@ -366,10 +375,13 @@ impl Permit {
         self.pass.as_mut().and_then(|pass| pass.began(now))
     }
 
-    /// The answer is whole.
-    pub fn succeeded(mut self, usage: Option<Usage>, now: Instant) -> Option<Circuit> {
+    /// The answer is whole. `told`: its usage is the provider's own word.
+    pub fn succeeded(mut self, usage: Option<Usage>, told: bool, now: Instant) -> Option<Circuit> {
         if let Some(usage) = usage {
             let signals = self.outstanding.signals();
+            if told {
+                signals.prompt(self.ruled, usage.input);
+            }
             signals.usage(usage.input, usage.cache_read, usage.output);
             if now > self.answered {
                 signals.per_token(usage.output, now - self.answered, now);
