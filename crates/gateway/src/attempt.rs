@@ -16,7 +16,7 @@ use gateway_core::tool_names::ToolNames;
 use gateway_core::usage::Usage;
 use gateway_dialects::codec::{self, EncodeTarget, Glance};
 use gateway_policy::pricing::Price;
-use gateway_policy::resilience::hint;
+use gateway_policy::resilience::{UpstreamQuota, hint};
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 
 use crate::admission::Shed;
@@ -84,6 +84,8 @@ pub struct Notes {
     pub added: Vec<String>,
     pub price: Option<Price>,
     pub upstream_request_id: Option<String>,
+    /// What the answer says of the provider's limits.
+    pub quota: UpstreamQuota,
     /// When the provider had had its say.
     pub said: Option<Instant>,
     pub usage: Option<Usage>,
@@ -242,6 +244,7 @@ pub async fn one(
     };
     let (head, body) = response.into_parts();
     notes.upstream_request_id = upstream_id(&head.headers);
+    notes.quota = quota(&head.headers);
     if !head.status.is_success() {
         return Err(refused(call, target, head.status, &head.headers, body).await);
     }
@@ -487,6 +490,11 @@ fn passed_headers(headers: &HeaderMap, same: bool) -> HeaderMap {
         }
     }
     passed
+}
+
+fn quota(headers: &HeaderMap) -> UpstreamQuota {
+    let texts = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    UpstreamQuota::read(texts, jiff::Timestamp::now)
 }
 
 /// How long a provider wants to be left alone, in whichever header it says so.

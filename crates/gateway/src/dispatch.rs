@@ -64,6 +64,10 @@ async fn tries(
                 settle.pause(length, why).await;
                 course.again(settle)?
             }
+            Ok(Next::Await(length)) => {
+                settle.pause(length, Wait::Quota).await;
+                continue;
+            }
             Err(failure) => course.wait_for_place(settle).await.ok_or(failure)?,
         };
         if call.counts_tokens && Dialect::from(permit.target().dialect) != call.dialect {
@@ -211,6 +215,8 @@ enum Next {
     Ask(Permit),
     /// The same target is asked once more, after a wait.
     Repeat(Duration, Wait),
+    /// A target for which there will be room in its provider's limits.
+    Await(Duration),
 }
 
 /// Where a request has got to on its way through its plan.
@@ -233,6 +239,8 @@ struct Course<'a> {
     unwanted: bool,
     /// Of a repeat, while it runs.
     extra: Option<ExtraPermit>,
+    /// It has waited for room in a provider's limits.
+    waited_for_room: bool,
     /// Targets that could not be asked when their turn came.
     closed: Vec<(&'a Target, Closed)>,
     /// The first of them that had as many requests as it may, if no other could be asked either.
@@ -255,6 +263,7 @@ impl<'a> Course<'a> {
                 && plan.skipped.iter().any(|skipped| matches!(skipped.reason, SkipReason::TooLong { .. })),
             unwanted: false,
             extra: None,
+            waited_for_room: false,
             closed: Vec::new(),
             full: None,
         }
@@ -283,7 +292,7 @@ impl<'a> Course<'a> {
         let Some((target, failure)) = self.behind.take() else {
             return match self.advance(settle, now) {
                 Some(permit) => Ok(Next::Ask(permit)),
-                None => self.last_resort(settle, now).map(Next::Ask),
+                None => self.last_resort(settle, now),
             };
         };
         let class = failure.class();
@@ -445,20 +454,28 @@ impl<'a> Course<'a> {
         Some((Asked { permit, notes }, prepared, budget))
     }
 
-    /// No target can be asked. Those that were only spared for the others are asked, as they would be alone; then those that
-    /// rest, as long as they have not refused often: see [`crate::providers::permit::Rest`]. Else the one that can be soonest
-    /// gets an attempt a second.
-    fn last_resort(&mut self, settle: &mut Settle, now: Instant) -> Result<Permit, Failure> {
+    /// No target can be asked. Those that were only spared for the others are asked, as they would be alone; one that will soon
+    /// have room in its limits is waited for; then those that rest are asked, as long as they have not refused often: see
+    /// [`crate::providers::permit::Rest`]. Else the one that can be soonest gets an attempt a second.
+    fn last_resort(&mut self, settle: &mut Settle, now: Instant) -> Result<Next, Failure> {
         let mut closed = std::mem::take(&mut self.closed);
         closed.sort_by_key(|(_, closed)| closed.until.unwrap_or(now + Duration::from_secs(86_400)));
         let spared = closed.iter().filter(|(_, closed)| closed.by == ClosedBy::Circuit(Circuit::Closed));
-        let rests = closed.iter().filter(|(_, closed)| matches!(closed.by, ClosedBy::Resting(_)));
+        for (target, _) in spared {
+            if let Ok(permit) = self.enter(target, Insist::OnResting, now) {
+                return Ok(Next::Ask(permit));
+            }
+        }
+        if let Some(length) = self.room_soon(&closed, now) {
+            return Ok(Next::Await(length));
+        }
+        let rests = closed.iter().filter(|(_, closed)| matches!(closed.by, ClosedBy::Resting(_) | ClosedBy::Quota));
         let soonest =
             closed.iter().find(|(_, closed)| matches!(closed.by, ClosedBy::Circuit(_) | ClosedBy::Resting(_)));
-        let doors = spared.chain(rests).map(|at| (at, Insist::OnResting)).chain(soonest.map(|at| (at, Insist::OnAll)));
+        let doors = rests.map(|at| (at, Insist::OnResting)).chain(soonest.map(|at| (at, Insist::OnAll)));
         for ((target, _), insist) in doors {
             if let Ok(permit) = self.enter(target, insist, now) {
-                return Ok(permit);
+                return Ok(Next::Ask(permit));
             }
         }
         self.full = closed.iter().find(|(_, closed)| closed.by == ClosedBy::Full).map(|(target, _)| *target);
@@ -466,6 +483,22 @@ impl<'a> Course<'a> {
             settle.stopped(Stop::AllClosed);
         }
         Err(all_closed(&closed, now))
+    }
+
+    /// How long to wait for room in the limits of the target that has it first, where that is not long. Once for a request:
+    /// others may be faster.
+    fn room_soon(&mut self, closed: &[(&'a Target, Closed)], now: Instant) -> Option<Duration> {
+        let (target, until) = closed.iter().find_map(|(target, closed)| match closed {
+            Closed { by: ClosedBy::Quota, until: Some(until) } => Some((*target, *until)),
+            _ => None,
+        })?;
+        let length = until.saturating_duration_since(now);
+        let in_time = length <= SHORT_WAIT && self.deadline().is_none_or(|deadline| until < deadline);
+        if !in_time || std::mem::replace(&mut self.waited_for_room, true) {
+            return None;
+        }
+        self.ahead.push_back(target);
+        Some(length)
     }
 
     /// Waits for a place at the target that has as many requests as it may, where nobody else can be asked.
@@ -494,7 +527,8 @@ fn all_closed(closed: &[(&Target, Closed)], now: Instant) -> Failure {
         return Failure::Gateway { class: FailureClass::Transport, error };
     };
     let wait = soonest.until.map(|until| until.saturating_duration_since(now));
-    let quota = closed.iter().all(|(_, closed)| closed.by == ClosedBy::Resting(Reason::Quota));
+    let quota =
+        closed.iter().all(|(_, closed)| matches!(closed.by, ClosedBy::Resting(Reason::Quota) | ClosedBy::Quota));
     let (kind, class) = match quota {
         true => (ErrorKind::RateLimitExceeded, FailureClass::Quota),
         false => (ErrorKind::CircuitOpen, FailureClass::Overload),

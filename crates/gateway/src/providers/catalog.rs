@@ -24,6 +24,7 @@ use crate::providers::client::Origin;
 use crate::providers::health;
 use crate::providers::permit::CredentialState;
 use crate::providers::probe::Probed;
+use crate::providers::quota;
 use crate::providers::state::{States, TargetState};
 use crate::settle::Record;
 
@@ -283,7 +284,12 @@ impl Provider {
         let lanes = self.states.all().into_iter().flat_map(|(_, state)| state.lanes.to_vec());
         // Models that nobody has asked for say nothing of the provider.
         let circuit = health::roll_up(lanes.filter(|lane| lane.is_known()).map(|lane| lane.breaker.circuit(now)));
-        health::Health::of(&self.health.report(now), circuit, self.probed.verdict(), now)
+        health::Health::of(&self.health.report(now), circuit, self.probed.verdict(), quota::tightest(self, now), now)
+    }
+
+    /// All models that were asked for.
+    pub fn states(&self) -> Vec<(Arc<str>, Arc<TargetState>)> {
+        self.states.all()
     }
 }
 

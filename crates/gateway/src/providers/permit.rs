@@ -13,9 +13,11 @@ use gateway_core::target::Target;
 use gateway_core::usage::Usage;
 use gateway_policy::resilience::breaker::LAST_RESORT_EVERY;
 use gateway_policy::resilience::{
-    Availability, Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason, RetryTokens, Verdict, hint,
+    Availability, Breaker, BreakerSettings, Circuit, Cooldown, Headroom, Pass, Reason, RetryTokens, Sent,
+    UpstreamQuota, Verdict, hint,
 };
 use gateway_policy::routing::signals::{FAILURE_PENALTY, Outstanding, SizeClass};
+use gateway_policy::tokens::Estimate;
 
 use crate::admission::Slot;
 use crate::call::Call;
@@ -52,7 +54,7 @@ pub struct Rest {
 pub enum Insist {
     /// Nobody.
     Not,
-    /// Who rests, unless it has refused too often, and who may be down.
+    /// Who rests, unless it has refused too often; who may be down, and who would probably refuse.
     OnResting,
     /// Anybody, once a second, whatever the number of its credentials.
     OnAll,
@@ -127,8 +129,10 @@ impl CredentialState {
 #[derive(Debug)]
 pub struct Lane {
     pub breaker: Arc<Breaker>,
-    /// Providers count requests and tokens for each model.
+    /// Providers count requests and tokens for each model: whom one has refused,
     pub quota: Rest,
+    /// and whom it would refuse.
+    pub headroom: Arc<Headroom>,
     /// An answer or a hard failure has come on it.
     heard: AtomicBool,
 }
@@ -136,7 +140,7 @@ pub struct Lane {
 impl Lane {
     pub fn new(settings: BreakerSettings, now: Instant) -> Self {
         let breaker = Arc::new(Breaker::new(settings, now));
-        Lane { breaker, quota: Rest::new(now), heard: AtomicBool::new(false) }
+        Lane { breaker, quota: Rest::new(now), headroom: Arc::default(), heard: AtomicBool::new(false) }
     }
 
     /// Whether traffic has shown anything of it.
@@ -149,6 +153,19 @@ impl Lane {
         if !self.is_known() {
             self.heard.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Room in what is left of its limits. `None`: nothing is counted.
+    fn room(&self, call: &Call, size: Estimate, insist: Insist, now: Instant) -> Result<Option<Sent>, Closed> {
+        if call.counts_tokens {
+            // Providers count these apart.
+            return Ok(None);
+        }
+        match insist {
+            Insist::Not => self.headroom.ask(size, now).map(Some),
+            Insist::OnResting | Insist::OnAll => Ok(Some(self.headroom.insist(size, now))),
+        }
+        .map_err(|until| Closed { by: ClosedBy::Quota, until: Some(until) })
     }
 
     /// As [`Rest::admit`].
@@ -178,6 +195,8 @@ pub enum ClosedBy {
     Circuit(Circuit),
     /// Its credentials rest.
     Resting(Reason),
+    /// What is left of its limits would not hold the request.
+    Quota,
     /// It has as many requests as it may have at a time.
     Full,
     /// Its provider is not configured.
@@ -195,6 +214,7 @@ impl fmt::Display for ClosedBy {
             ClosedBy::Resting(Reason::Quota) => "the provider asked to be left alone after a 429",
             ClosedBy::Resting(Reason::SpendCap) => "the money of its credential is spent",
             ClosedBy::Resting(Reason::Credential) => "the provider refused the gateway's credential",
+            ClosedBy::Quota => "what is left of the provider's limits does not hold this request",
             ClosedBy::Full => "it has as many requests as it may have at a time",
             ClosedBy::Unknown => "its provider is not configured",
         })
@@ -228,6 +248,8 @@ pub struct Permit {
     /// Counted while the attempt runs.
     outstanding: Outstanding,
     pass: Option<Pass>,
+    /// In the provider's limits, until it has told what is left of them.
+    room: Option<Sent>,
     sent: bool,
     begun: Instant,
     answered: Instant,
@@ -285,13 +307,14 @@ impl Permit {
             let settings = gateway.config.circuit_breaker;
             let admitted = own.rest.admit(insist, settings, now).and_then(|key| {
                 let quota = lane.quota.admit(insist, settings, now)?;
+                let room = lane.room(call, estimate, insist, now)?;
                 let (pass, circuit) = lane.admit(insist, now)?;
-                Ok((pass, key || quota || circuit))
+                Ok((pass, room, key || quota || circuit))
             });
             match admitted {
                 // Another request was faster.
-                Ok((_, true)) if !state.last_resort.take(now) => return Err(out.unwrap_or(UNKNOWN)),
-                Ok((pass, _)) => {
+                Ok((.., true)) if !state.last_resort.take(now) => return Err(out.unwrap_or(UNKNOWN)),
+                Ok((pass, room, _)) => {
                     return Ok(Permit {
                         target: target.clone(),
                         provider: index,
@@ -302,6 +325,7 @@ impl Permit {
                         ruled: call.estimate().input,
                         outstanding: state.signals.begin(estimate.input + estimate.output),
                         pass: Some(pass),
+                        room,
                         sent: false,
                         begun: now,
                         answered: now,
@@ -331,6 +355,9 @@ impl Permit {
     /// The request is about to be sent.
     pub fn begins(&mut self) -> Instant {
         self.sent = true;
+        if let Some(room) = &mut self.room {
+            room.begins();
+        }
         self.begun = Instant::now();
         self.begun
     }
@@ -341,6 +368,13 @@ impl Permit {
 
     pub fn begun(&self) -> Instant {
         self.begun
+    }
+
+    /// What the answer says of the provider's limits.
+    pub fn told(&mut self, quota: UpstreamQuota) {
+        if let Some(room) = self.room.take() {
+            room.told(quota);
+        }
     }
 
     /// The first content is there. For a probe that is the verdict: others need not wait for the end of the answer. `whole`:
@@ -394,6 +428,11 @@ impl Permit {
     pub fn failed(mut self, class: FailureClass, wait: Option<Duration>, now: Instant) -> Option<Circuit> {
         let mut rng = fastrand::Rng::new();
         let wait = wait.map(|wait| wait.min(LONGEST_WAIT));
+        if class == FailureClass::Transport
+            && let Some(room) = self.room.take()
+        {
+            room.never_arrived();
+        }
         match class {
             FailureClass::Credential => {
                 let wait = |before: u32| (REFUSED * (1 << before.min(8))).min(LONGEST_REFUSED);
