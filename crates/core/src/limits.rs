@@ -69,6 +69,8 @@ pub const MEMORY_LIMIT_BYTES_LEAST: u64 = 16 * 1024 * 1024;
 pub const SPARE_CONNECTIONS: usize = 16;
 /// Files that are not connections: listener, log, runtime, configuration.
 pub const RESERVED_FILES: u64 = 64;
+/// Limits of one provider that its health tells of: those of which least is left.
+pub const QUOTAS_SHOWN: usize = 16;
 /// How long a provider may take to answer a probe.
 pub const PROBE_TIME: Duration = Duration::from_secs(5);
 

@@ -16,7 +16,7 @@ use gateway_core::tool_names::ToolNames;
 use gateway_core::usage::Usage;
 use gateway_dialects::codec::{self, EncodeTarget, Glance};
 use gateway_policy::pricing::Price;
-use gateway_policy::resilience::hint;
+use gateway_policy::resilience::{UpstreamQuota, hint};
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 
 use crate::admission::Shed;
@@ -84,6 +84,8 @@ pub struct Notes {
     pub added: Vec<String>,
     pub price: Option<Price>,
     pub upstream_request_id: Option<String>,
+    /// What the answer says of the provider's limits.
+    pub quota: UpstreamQuota,
     /// When the provider had had its say.
     pub said: Option<Instant>,
     pub usage: Option<Usage>,
@@ -242,6 +244,7 @@ pub async fn one(
     };
     let (head, body) = response.into_parts();
     notes.upstream_request_id = upstream_id(&head.headers);
+    notes.quota = quota(&head.headers);
     if !head.status.is_success() {
         return Err(refused(call, target, head.status, &head.headers, body).await);
     }
@@ -384,7 +387,9 @@ async fn open_stream(
     limits: &Limits,
     writer: Writer,
 ) -> Result<Box<Relay>, Failure> {
-    let mut relay = Box::new(Relay::new(gateway.config.timeouts, call, target.clone(), headers, body, writer));
+    let prompt_tokens = call.prompt_tokens(|| gateway.catalog.estimate(target, call).input);
+    let timeouts = gateway.config.timeouts;
+    let mut relay = Box::new(Relay::new(timeouts, call, target.clone(), headers, body, writer, prompt_tokens));
     match tokio::time::timeout_at(limits.first_content.into(), relay.open()).await {
         Err(_) => Err(Failure::gateway(FailureClass::Timeout, target, "no first content in time")),
         Ok(Err(failure)) => Err(failure),
@@ -485,6 +490,11 @@ fn passed_headers(headers: &HeaderMap, same: bool) -> HeaderMap {
         }
     }
     passed
+}
+
+fn quota(headers: &HeaderMap) -> UpstreamQuota {
+    let texts = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    UpstreamQuota::read(texts, jiff::Timestamp::now)
 }
 
 /// How long a provider wants to be left alone, in whichever header it says so.

@@ -56,13 +56,6 @@ impl fmt::Display for Caller {
     }
 }
 
-/// In tokens, roughly: for counting what runs, not for money.
-#[derive(Debug, Clone, Copy)]
-pub struct Size {
-    pub input: u64,
-    pub output: u64,
-}
-
 /// What a client asks, and how.
 #[derive(Debug)]
 pub struct Call {
@@ -86,6 +79,7 @@ pub struct Call {
     /// What the request and its answer hold.
     pub admitted: WithBody,
     chat: OnceLock<Result<Box<ChatRequest>, Box<GatewayError>>>,
+    estimate: OnceLock<Estimate>,
 }
 
 impl Call {
@@ -111,6 +105,7 @@ impl Call {
             admitted: WithBody::new(admitted),
             explain,
             chat: OnceLock::new(),
+            estimate: OnceLock::new(),
         };
         if dialect == Dialect::Native {
             let request = native::decode(&call.body)?;
@@ -161,24 +156,21 @@ impl Call {
         }
     }
 
-    /// How large the request is, about, without a look at its bytes.
-    pub fn size(&self) -> Size {
-        let output = tokens::expected_output(self.envelope.max_tokens, false);
-        Size { input: self.body.len() as u64 / 4, output }
-    }
-
-    /// The tokens of the prompt, by the gateway's own rule: of the conversation if it has been read, else of the bytes, whose
-    /// punctuation then counts too.
-    pub fn prompt_tokens(&self) -> u64 {
+    /// The tokens of the prompt as the gateway counts them: of the conversation if it has been read, else what its bytes come to.
+    pub fn prompt_tokens(&self, of_bytes: impl FnOnce() -> u64) -> u64 {
         match self.chat.get() {
             Some(Ok(chat)) => tokens::chat(chat),
-            _ => tokens::text(&self.body),
+            _ => of_bytes(),
         }
     }
 
-    /// How large the request probably is, from its bytes alone.
+    /// How large the request is by the rule that knows no model, from its bytes alone. For a target, ask
+    /// [`Catalog::estimate`](crate::providers::catalog::Catalog::estimate).
     pub fn estimate(&self) -> Estimate {
-        Estimate { input: tokens::text(&self.body), output: tokens::expected_output(self.envelope.max_tokens, false) }
+        *self.estimate.get_or_init(|| Estimate {
+            input: tokens::text(&self.body),
+            output: tokens::expected_output(tokens::USUAL_OUTPUT_TOKENS, self.envelope.max_tokens),
+        })
     }
 
     /// A number of input tokens above `tokens` that the request surely has, if it has. Most requests are too small for that
@@ -186,7 +178,7 @@ impl Call {
     pub fn surely_more_than(&self, tokens: u64) -> Option<u64> {
         let bytes = self.body.len() as u64;
         // No byte is more than half a token, and half of that is sure.
-        let possible = bytes.div_ceil(4) > tokens && tokens::text(&self.body).div_ceil(2) > tokens;
+        let possible = bytes.div_ceil(4) > tokens && self.estimate().input.div_ceil(2) > tokens;
         let sure = if possible { tokens::at_least(self.chat().ok()?) } else { 0 };
         (sure > tokens).then_some(sure)
     }

@@ -15,13 +15,14 @@ use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
 use gateway_core::limits::SHOWN_AFTER;
 use gateway_core::target::Target;
 use gateway_core::usage::{NanoUsd, Usage};
-use gateway_policy::resilience::{Extra, ExtraPermit, Reason, hedge};
+use gateway_policy::resilience::{Circuit, Extra, ExtraPermit, Reason, hedge};
 use gateway_policy::routing::{RoutePlan, SkipReason};
+use gateway_policy::tokens::Estimate;
 use serde_json::json;
 
 use crate::admission::Shed;
 use crate::attempt::{self, Failure, Good, Notes, Prepared};
-use crate::call::{SharedCall, Size};
+use crate::call::SharedCall;
 use crate::estimate;
 use crate::gateway::Gateway;
 use crate::providers::permit::{Closed, ClosedBy, Insist, Permit};
@@ -63,6 +64,10 @@ async fn tries(
             Ok(Next::Repeat(length, why)) => {
                 settle.pause(length, why).await;
                 course.again(settle)?
+            }
+            Ok(Next::Await(length)) => {
+                settle.pause(length, Wait::Quota).await;
+                continue;
             }
             Err(failure) => course.wait_for_place(settle).await.ok_or(failure)?,
         };
@@ -223,6 +228,8 @@ enum Next {
     Ask(Permit),
     /// The same target is asked once more, after a wait.
     Repeat(Duration, Wait),
+    /// A target for which there will be room in its provider's limits.
+    Await(Duration),
 }
 
 /// Where a request has got to on its way through its plan.
@@ -245,6 +252,8 @@ struct Course<'a> {
     unwanted: bool,
     /// Of a repeat, while it runs.
     extra: Option<ExtraPermit>,
+    /// It has waited for room in a provider's limits.
+    waited_for_room: bool,
     /// Targets that could not be asked when their turn came.
     closed: Vec<(&'a Target, Closed)>,
     /// The first of them that had as many requests as it may, if no other could be asked either.
@@ -267,6 +276,7 @@ impl<'a> Course<'a> {
                 && plan.skipped.iter().any(|skipped| matches!(skipped.reason, SkipReason::TooLong { .. })),
             unwanted: false,
             extra: None,
+            waited_for_room: false,
             closed: Vec::new(),
             full: None,
         }
@@ -295,7 +305,7 @@ impl<'a> Course<'a> {
         let Some((target, failure)) = self.behind.take() else {
             return match self.advance(settle, now) {
                 Some(permit) => Ok(Next::Ask(permit)),
-                None => self.last_resort(settle, now).map(Next::Ask),
+                None => self.last_resort(settle, now),
             };
         };
         let class = failure.class();
@@ -379,7 +389,7 @@ impl<'a> Course<'a> {
     }
 
     fn enter(&self, target: &'a Target, insist: Insist, now: Instant) -> Result<Permit, Closed> {
-        Permit::ask(self.gateway, target, self.call.size(), insist, now)
+        Permit::ask(self.gateway, target, self.call, insist, now)
     }
 
     /// Nobody else can be asked: how long to wait for the same target, where its failure and its retry tokens allow that it is
@@ -427,7 +437,7 @@ impl<'a> Course<'a> {
     fn budget(&self, target: &Target, extra: Extra) -> Option<ExtraPermit> {
         let provider = self.gateway.catalog.provider(&target.provider)?;
         let price = self.gateway.catalog.facts(provider, &target.model).price;
-        let Size { input, output } = self.call.size();
+        let Estimate { input, output } = self.gateway.catalog.estimate(target, self.call);
         let usage = Usage { input, output, ..Usage::default() };
         let cost = price.map_or(NanoUsd(0), |price| price.cost(&usage).total());
         self.gateway.process.extra.permit(extra, cost, Instant::now())
@@ -457,18 +467,28 @@ impl<'a> Course<'a> {
         Some((Asked { permit, notes }, prepared, budget))
     }
 
-    /// No target can be asked. Those that rest are asked all the same as long as they have not refused often: see
+    /// No target can be asked. Those that were only spared for the others are asked, as they would be alone; one that will soon
+    /// have room in its limits is waited for; then those that rest are asked, as long as they have not refused often: see
     /// [`crate::providers::permit::Rest`]. Else the one that can be soonest gets an attempt a second.
-    fn last_resort(&mut self, settle: &mut Settle, now: Instant) -> Result<Permit, Failure> {
+    fn last_resort(&mut self, settle: &mut Settle, now: Instant) -> Result<Next, Failure> {
         let mut closed = std::mem::take(&mut self.closed);
         closed.sort_by_key(|(_, closed)| closed.until.unwrap_or(now + Duration::from_secs(86_400)));
-        let rests = closed.iter().filter(|(_, closed)| matches!(closed.by, ClosedBy::Resting(_)));
+        let spared = closed.iter().filter(|(_, closed)| closed.by == ClosedBy::Circuit(Circuit::Closed));
+        for (target, _) in spared {
+            if let Ok(permit) = self.enter(target, Insist::OnResting, now) {
+                return Ok(Next::Ask(permit));
+            }
+        }
+        if let Some(length) = self.room_soon(&closed, now) {
+            return Ok(Next::Await(length));
+        }
+        let rests = closed.iter().filter(|(_, closed)| matches!(closed.by, ClosedBy::Resting(_) | ClosedBy::Quota));
         let soonest =
             closed.iter().find(|(_, closed)| matches!(closed.by, ClosedBy::Circuit(_) | ClosedBy::Resting(_)));
         let doors = rests.map(|at| (at, Insist::OnResting)).chain(soonest.map(|at| (at, Insist::OnAll)));
         for ((target, _), insist) in doors {
             if let Ok(permit) = self.enter(target, insist, now) {
-                return Ok(permit);
+                return Ok(Next::Ask(permit));
             }
         }
         self.full = closed.iter().find(|(_, closed)| closed.by == ClosedBy::Full).map(|(target, _)| *target);
@@ -478,11 +498,27 @@ impl<'a> Course<'a> {
         Err(all_closed(&closed, now))
     }
 
+    /// How long to wait for room in the limits of the target that has it first, where that is not long. Once for a request:
+    /// others may be faster.
+    fn room_soon(&mut self, closed: &[(&'a Target, Closed)], now: Instant) -> Option<Duration> {
+        let (target, until) = closed.iter().find_map(|(target, closed)| match closed {
+            Closed { by: ClosedBy::Quota, until: Some(until) } => Some((*target, *until)),
+            _ => None,
+        })?;
+        let length = until.saturating_duration_since(now);
+        let in_time = length <= SHORT_WAIT && self.deadline().is_none_or(|deadline| until < deadline);
+        if !in_time || std::mem::replace(&mut self.waited_for_room, true) {
+            return None;
+        }
+        self.ahead.push_back(target);
+        Some(length)
+    }
+
     /// Waits for a place at the target that has as many requests as it may, where nobody else can be asked.
     async fn wait_for_place(&mut self, settle: &mut Settle) -> Option<Permit> {
         let target = self.full.take()?;
         let deadline = self.call.started + self.call.timeout.unwrap_or(self.gateway.config.timeouts.request);
-        match Permit::ask_in_turn(self.gateway, target, self.call.size(), deadline).await {
+        match Permit::ask_in_turn(self.gateway, target, self.call, deadline).await {
             Ok(permit) => Some(permit),
             Err(_) => {
                 self.gateway.process.metrics.shed(Shed::Provider.name());
@@ -504,7 +540,8 @@ fn all_closed(closed: &[(&Target, Closed)], now: Instant) -> Failure {
         return Failure::Gateway { class: FailureClass::Transport, error };
     };
     let wait = soonest.until.map(|until| until.saturating_duration_since(now));
-    let quota = closed.iter().all(|(_, closed)| closed.by == ClosedBy::Resting(Reason::Quota));
+    let quota =
+        closed.iter().all(|(_, closed)| matches!(closed.by, ClosedBy::Resting(Reason::Quota) | ClosedBy::Quota));
     let (kind, class) = match quota {
         true => (ErrorKind::RateLimitExceeded, FailureClass::Quota),
         false => (ErrorKind::CircuitOpen, FailureClass::Overload),

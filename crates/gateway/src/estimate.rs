@@ -19,7 +19,7 @@ pub fn count_tokens(call: &Call, target: &Target, settle: &mut Settle) -> Result
     // What is no prompt has no tokens: the mistake is told as it would be for an answer.
     call.chat().map_err(|error| Failure::Gateway { class: FailureClass::ClientFault, error })?;
     settle.estimated_tokens(target);
-    let body = Bytes::from(format!("{{\"input_tokens\":{}}}", call.prompt_tokens()));
+    let body = Bytes::from(format!("{{\"input_tokens\":{}}}", call.prompt_tokens(|| call.estimate().input)));
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     Ok(Whole { target: target.clone(), headers, body: WholeBody::Same(body) })
 }
@@ -52,7 +52,7 @@ pub fn of_answer(call: &Call, response: &ChatResponse) -> Usage {
         }
     }
     let (output, reasoning) = (output.tokens(), reasoning.tokens());
-    Usage { input: call.prompt_tokens(), output, reasoning, ..Usage::default() }
+    Usage { input: call.prompt_tokens(|| call.estimate().input), output, reasoning, ..Usage::default() }
 }
 
 /// The tokens of a stream as far as it has come, counted along the way: whether its provider will tell them is known at its
@@ -91,3 +91,6 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

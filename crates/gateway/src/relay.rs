@@ -92,6 +92,7 @@ impl std::fmt::Debug for Relay {
 }
 
 impl Relay {
+    /// `prompt_tokens`: as far as they are known without the provider, which may not come to tell them.
     pub fn new(
         timeouts: Timeouts,
         call: &Call,
@@ -99,6 +100,7 @@ impl Relay {
         headers: HeaderMap,
         body: AnswerBody,
         writer: Writer,
+        prompt_tokens: u64,
     ) -> Self {
         let now = Instant::now();
         Relay {
@@ -116,7 +118,7 @@ impl Relay {
             opened: false,
             usage: None,
             usage_told: false,
-            tally: Tally::new(call.prompt_tokens()),
+            tally: Tally::new(prompt_tokens),
             finish: None,
             error: None,
             broken: None,

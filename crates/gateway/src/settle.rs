@@ -385,6 +385,7 @@ impl Settle {
         let said = notes.said.unwrap_or_else(Instant::now);
         self.upstream_done_at(said);
         self.gateway.process.metrics.attempt(&permit.target().provider, None);
+        permit.told(notes.quota);
         let whole = notes.said.map(|_| notes.usage.map_or(0, |usage| usage.output));
         let changed = permit.answered(whole, said);
         let provider = permit.provider(&self.gateway);
@@ -412,8 +413,11 @@ impl Settle {
     }
 
     /// `now`: when it failed. Of two attempts at a time, one may still have been waited for.
-    pub fn attempt_failed(&mut self, permit: Permit, notes: Notes, failure: &Failure, now: Instant) {
+    pub fn attempt_failed(&mut self, mut permit: Permit, notes: Notes, failure: &Failure, now: Instant) {
         let class = failure.class();
+        if !notes.quota.is_empty() {
+            permit.told(notes.quota);
+        }
         self.upstream_done_at(now);
         self.gateway.process.metrics.attempt(&permit.target().provider, Some(class));
         let failed = Failed { class, status: failure.status(), error: failure.text() };
@@ -537,7 +541,9 @@ impl Settle {
         let Some(permit) = self.permit.take() else { return };
         match outcome {
             Outcome::Ok => {
-                permit.succeeded(self.record.as_ref().and_then(|record| record.usage), now);
+                let usage = self.record.as_ref().and_then(|record| record.usage);
+                let told = self.record.as_ref().is_some_and(|record| !record.usage_estimated);
+                permit.succeeded(usage, told, now);
             }
             Outcome::Truncated => self.give_back(permit, FailureClass::BadAnswer, None, now),
             Outcome::ClientError

@@ -84,6 +84,8 @@ pub enum Wait {
     Backoff,
     /// The provider said how long.
     Asked,
+    /// So that there is room in the provider's limits.
+    Quota,
 }
 
 /// Why no further attempt was made after a failure.

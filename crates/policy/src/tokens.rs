@@ -3,7 +3,10 @@
 //! The rule is a rough one, made to be fast and to err on the high side: four ASCII characters are a token (the rule of thumb
 //! that vendors give for English), two characters of the scripts that take two bytes in UTF-8 (accented Latin, Greek,
 //! Cyrillic, Hebrew, Arabic, …), one of three bytes (Chinese, Japanese, Korean, Indic scripts, …); one of four bytes
-//! (emoji) is two. What is not text has a fixed size. Reservations made with it are settled to the vendor's own count.
+//! (emoji) is two. What is not text has a fixed size.
+//!
+//! The rule knows no model. What it says is corrected by what the model's provider has told of other requests
+//! ([`Signals::estimate`](crate::routing::signals::Signals::estimate)), and what was reserved by it is settled to what is told.
 
 use std::io;
 
@@ -31,16 +34,8 @@ pub struct Estimate {
     pub output: u64,
 }
 
-impl Estimate {
-    /// `reasoning`: the model thinks before it speaks.
-    pub fn of(request: &ChatRequest, reasoning: bool) -> Estimate {
-        Estimate { input: chat(request), output: expected_output(request.params.max_tokens, reasoning) }
-    }
-}
-
 /// The tokens of an answer: what is usual, or what the client allows if that is less.
-pub fn expected_output(max_tokens: Option<u64>, reasoning: bool) -> u64 {
-    let usual = if reasoning { USUAL_OUTPUT_TOKENS_REASONING } else { USUAL_OUTPUT_TOKENS };
+pub fn expected_output(usual: u64, max_tokens: Option<u64>) -> u64 {
     max_tokens.map_or(usual, |most| most.min(usual))
 }
 
@@ -233,9 +228,9 @@ mod tests {
 
     #[test]
     fn an_answer_is_as_long_as_usual_or_as_allowed() {
-        assert_eq!(expected_output(None, false), USUAL_OUTPUT_TOKENS);
-        assert_eq!(expected_output(Some(5), true), 5);
-        assert_eq!(expected_output(Some(u64::MAX), true), USUAL_OUTPUT_TOKENS_REASONING);
+        assert_eq!(expected_output(USUAL_OUTPUT_TOKENS, None), USUAL_OUTPUT_TOKENS);
+        assert_eq!(expected_output(USUAL_OUTPUT_TOKENS, Some(5)), 5);
+        assert_eq!(expected_output(7, Some(u64::MAX)), 7);
     }
 
     proptest! {

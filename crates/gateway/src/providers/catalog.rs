@@ -14,14 +14,17 @@ use gateway_policy::models::{ModelFacts, ModelTable};
 use gateway_policy::pricing::{InvalidPrice, Price, Rate, Tier};
 use gateway_policy::resilience::{BreakerSettings, Health};
 use gateway_policy::routing::{Candidate, Candidates, Planned, RoutePlan, Turns, Why};
+use gateway_policy::tokens::Estimate;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 use crate::admission::Slots;
+use crate::call::Call;
 use crate::config::{self, Alias, AliasTarget, Auth};
 use crate::providers::client::Origin;
 use crate::providers::health;
 use crate::providers::permit::CredentialState;
 use crate::providers::probe::Probed;
+use crate::providers::quota;
 use crate::providers::state::{States, TargetState};
 use crate::settle::Record;
 
@@ -281,7 +284,12 @@ impl Provider {
         let lanes = self.states.all().into_iter().flat_map(|(_, state)| state.lanes.to_vec());
         // Models that nobody has asked for say nothing of the provider.
         let circuit = health::roll_up(lanes.filter(|lane| lane.is_known()).map(|lane| lane.breaker.circuit(now)));
-        health::Health::of(&self.health.report(now), circuit, self.probed.verdict(), now)
+        health::Health::of(&self.health.report(now), circuit, self.probed.verdict(), quota::tightest(self, now), now)
+    }
+
+    /// All models that were asked for.
+    pub fn states(&self) -> Vec<(Arc<str>, Arc<TargetState>)> {
+        self.states.all()
     }
 }
 
@@ -395,6 +403,13 @@ impl Catalog {
                 .with(Capability::Streaming),
             reasoning: known.is_some_and(ModelFacts::reasoning),
         }
+    }
+
+    /// How large a request probably is for `target`, by what its provider has told of others.
+    pub fn estimate(&self, target: &Target, call: &Call) -> Estimate {
+        let ruled = call.estimate();
+        self.provider(&target.provider)
+            .map_or(ruled, |provider| provider.state(&target.model).signals.estimate(ruled, call.envelope.max_tokens))
     }
 
     fn candidate(&self, provider: &Provider, model: &str) -> Candidate {

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::providers::probe::Verdict;
+use crate::providers::quota::Quota;
 
 /// The health of one provider, as `/v1/providers/{id}/health` tells it. Latencies are milliseconds from the sending of a
 /// request to the first content of its answer.
@@ -32,11 +33,13 @@ pub struct Health {
     pub circuit: &'static str,
     /// The latest probe; `null` where there was none.
     pub probe: Option<Verdict>,
+    /// What is left of the provider's limits, as far as its answers tell; the sixteen of which least is left.
+    pub quotas: Vec<Quota>,
 }
 
 impl Health {
     /// `circuit`: of all targets of the provider, see [`roll_up`].
-    pub fn of(report: &Report, circuit: Circuit, probe: Option<Verdict>, now: Instant) -> Health {
+    pub fn of(report: &Report, circuit: Circuit, probe: Option<Verdict>, quotas: Vec<Quota>, now: Instant) -> Health {
         let ms = |duration: Option<Duration>| duration.map(|duration| (duration.as_secs_f64() * 1e6).round() / 1e3);
         let heard =
             report.last_heard.and_then(|at| Timestamp::now().checked_sub(now.saturating_duration_since(at)).ok());
@@ -53,6 +56,7 @@ impl Health {
             last_check: heard.map(crate::telemetry::log::stamp),
             circuit: circuit.name(),
             probe,
+            quotas,
         }
     }
 }

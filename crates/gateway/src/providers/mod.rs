@@ -6,4 +6,5 @@ pub mod client;
 pub mod health;
 pub mod permit;
 pub mod probe;
+pub mod quota;
 pub mod state;

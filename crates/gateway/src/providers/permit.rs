@@ -13,12 +13,14 @@ use gateway_core::target::Target;
 use gateway_core::usage::Usage;
 use gateway_policy::resilience::breaker::LAST_RESORT_EVERY;
 use gateway_policy::resilience::{
-    Availability, Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason, RetryTokens, Verdict, hint,
+    Availability, Breaker, BreakerSettings, Circuit, Cooldown, Headroom, Pass, Reason, RetryTokens, Sent,
+    UpstreamQuota, Verdict, hint,
 };
 use gateway_policy::routing::signals::{FAILURE_PENALTY, Outstanding, SizeClass};
+use gateway_policy::tokens::Estimate;
 
 use crate::admission::Slot;
-use crate::call::Size;
+use crate::call::Call;
 use crate::gateway::Gateway;
 use crate::providers::catalog::Provider;
 use crate::providers::state::TargetState;
@@ -52,7 +54,7 @@ pub struct Rest {
 pub enum Insist {
     /// Nobody.
     Not,
-    /// Who rests, unless it has refused too often.
+    /// Who rests, unless it has refused too often; who may be down, and who would probably refuse.
     OnResting,
     /// Anybody, once a second, whatever the number of its credentials.
     OnAll,
@@ -127,8 +129,10 @@ impl CredentialState {
 #[derive(Debug)]
 pub struct Lane {
     pub breaker: Arc<Breaker>,
-    /// Providers count requests and tokens for each model.
+    /// Providers count requests and tokens for each model: whom one has refused,
     pub quota: Rest,
+    /// and whom it would refuse.
+    pub headroom: Arc<Headroom>,
     /// An answer or a hard failure has come on it.
     heard: AtomicBool,
 }
@@ -136,7 +140,7 @@ pub struct Lane {
 impl Lane {
     pub fn new(settings: BreakerSettings, now: Instant) -> Self {
         let breaker = Arc::new(Breaker::new(settings, now));
-        Lane { breaker, quota: Rest::new(now), heard: AtomicBool::new(false) }
+        Lane { breaker, quota: Rest::new(now), headroom: Arc::default(), heard: AtomicBool::new(false) }
     }
 
     /// Whether traffic has shown anything of it.
@@ -151,9 +155,24 @@ impl Lane {
         }
     }
 
+    /// Room in what is left of its limits. `None`: nothing is counted.
+    fn room(&self, call: &Call, size: Estimate, insist: Insist, now: Instant) -> Result<Option<Sent>, Closed> {
+        if call.counts_tokens {
+            // Providers count these apart.
+            return Ok(None);
+        }
+        match insist {
+            Insist::Not => self.headroom.ask(size, now).map(Some),
+            Insist::OnResting | Insist::OnAll => Ok(Some(self.headroom.insist(size, now))),
+        }
+        .map_err(|until| Closed { by: ClosedBy::Quota, until: Some(until) })
+    }
+
     /// As [`Rest::admit`].
     fn admit(&self, insist: Insist, now: Instant) -> Result<(Pass, bool), Closed> {
-        let refused = match self.breaker.enter(now) {
+        // Whoever insists has nobody else to ask.
+        let entered = if insist == Insist::Not { self.breaker.enter_beside(now) } else { self.breaker.enter(now) };
+        let refused = match entered {
             Ok(pass) => return Ok((pass, false)),
             Err(refused) => refused,
         };
@@ -172,10 +191,12 @@ pub struct Closed {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosedBy {
-    /// It failed too often.
+    /// It failed too often; or, where its circuit is closed, may be about to.
     Circuit(Circuit),
     /// Its credentials rest.
     Resting(Reason),
+    /// What is left of its limits would not hold the request.
+    Quota,
     /// It has as many requests as it may have at a time.
     Full,
     /// Its provider is not configured.
@@ -186,10 +207,14 @@ impl fmt::Display for ClosedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ClosedBy::Circuit(Circuit::HalfOpen) => "its circuit is half-open, and the probe that decides is under way",
-            ClosedBy::Circuit(_) => "its circuit is open after too many failures",
+            ClosedBy::Circuit(Circuit::Closed) => {
+                "it has just failed, and enough requests are on their way to it to know whether it is down"
+            }
+            ClosedBy::Circuit(Circuit::Open { .. }) => "its circuit is open after too many failures",
             ClosedBy::Resting(Reason::Quota) => "the provider asked to be left alone after a 429",
             ClosedBy::Resting(Reason::SpendCap) => "the money of its credential is spent",
             ClosedBy::Resting(Reason::Credential) => "the provider refused the gateway's credential",
+            ClosedBy::Quota => "what is left of the provider's limits does not hold this request",
             ClosedBy::Full => "it has as many requests as it may have at a time",
             ClosedBy::Unknown => "its provider is not configured",
         })
@@ -218,10 +243,13 @@ pub struct Permit {
     own: Arc<CredentialState>,
     state: Arc<TargetState>,
     lane: Arc<Lane>,
-    size: SizeClass,
+    /// The tokens of the prompt, by the rule that knows no model.
+    ruled: u64,
     /// Counted while the attempt runs.
     outstanding: Outstanding,
     pass: Option<Pass>,
+    /// In the provider's limits, until it has told what is left of them.
+    room: Option<Sent>,
     sent: bool,
     begun: Instant,
     answered: Instant,
@@ -233,29 +261,35 @@ const UNKNOWN: Closed = Closed { by: ClosedBy::Unknown, until: None };
 const FULL: Closed = Closed { by: ClosedBy::Full, until: None };
 
 impl Permit {
-    /// Asks for the right to ask `target` now, for a request of about this `size`.
-    pub fn ask(gateway: &Gateway, target: &Target, size: Size, insist: Insist, now: Instant) -> Result<Permit, Closed> {
+    /// Asks for the right to ask `target` now.
+    pub fn ask(
+        gateway: &Gateway,
+        target: &Target,
+        call: &Call,
+        insist: Insist,
+        now: Instant,
+    ) -> Result<Permit, Closed> {
         let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
         let slot = provider.slots.try_acquire().ok_or(FULL)?;
-        Permit::with_slot(gateway, target, size, slot, insist, now)
+        Permit::with_slot(gateway, target, call, slot, insist, now)
     }
 
     /// The same once a place at the provider has become free, which is waited for until `deadline`, and not for long.
     pub async fn ask_in_turn(
         gateway: &Gateway,
         target: &Target,
-        size: Size,
+        call: &Call,
         deadline: Instant,
     ) -> Result<Permit, Closed> {
         let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
         let slot = provider.slots.acquire(deadline).await.map_err(|_| FULL)?;
-        Permit::with_slot(gateway, target, size, slot, Insist::Not, Instant::now())
+        Permit::with_slot(gateway, target, call, slot, Insist::Not, Instant::now())
     }
 
     fn with_slot(
         gateway: &Gateway,
         target: &Target,
-        size: Size,
+        call: &Call,
         slot: Slot,
         insist: Insist,
         now: Instant,
@@ -264,6 +298,7 @@ impl Permit {
         let provider = &gateway.catalog.providers()[index];
         let state = provider.state(&target.model);
         let insist = if insist == Insist::OnAll && !state.last_resort.is_due(now) { Insist::OnResting } else { insist };
+        let estimate = state.signals.estimate(call.estimate(), call.envelope.max_tokens);
         let mut out: Option<Closed> = None;
         let mut tried = Vec::new();
         while let Some(credential) = provider.draw(&tried) {
@@ -272,13 +307,14 @@ impl Permit {
             let settings = gateway.config.circuit_breaker;
             let admitted = own.rest.admit(insist, settings, now).and_then(|key| {
                 let quota = lane.quota.admit(insist, settings, now)?;
+                let room = lane.room(call, estimate, insist, now)?;
                 let (pass, circuit) = lane.admit(insist, now)?;
-                Ok((pass, key || quota || circuit))
+                Ok((pass, room, key || quota || circuit))
             });
             match admitted {
                 // Another request was faster.
-                Ok((_, true)) if !state.last_resort.take(now) => return Err(out.unwrap_or(UNKNOWN)),
-                Ok((pass, _)) => {
+                Ok((.., true)) if !state.last_resort.take(now) => return Err(out.unwrap_or(UNKNOWN)),
+                Ok((pass, room, _)) => {
                     return Ok(Permit {
                         target: target.clone(),
                         provider: index,
@@ -286,9 +322,10 @@ impl Permit {
                         own: own.clone(),
                         lane: lane.clone(),
                         state: state.clone(),
-                        size: SizeClass::of(size.input),
-                        outstanding: state.signals.begin(size.input + size.output),
+                        ruled: call.estimate().input,
+                        outstanding: state.signals.begin(estimate.input + estimate.output),
                         pass: Some(pass),
+                        room,
                         sent: false,
                         begun: now,
                         answered: now,
@@ -318,6 +355,9 @@ impl Permit {
     /// The request is about to be sent.
     pub fn begins(&mut self) -> Instant {
         self.sent = true;
+        if let Some(room) = &mut self.room {
+            room.begins();
+        }
         self.begun = Instant::now();
         self.begun
     }
@@ -330,19 +370,27 @@ impl Permit {
         self.begun
     }
 
+    /// What the answer says of the provider's limits.
+    pub fn told(&mut self, quota: UpstreamQuota) {
+        if let Some(room) = self.room.take() {
+            room.told(quota);
+        }
+    }
+
     /// The first content is there. For a probe that is the verdict: others need not wait for the end of the answer. `whole`:
     /// all of the answer is there, with so many tokens.
     pub fn answered(&mut self, whole: Option<u64>, now: Instant) -> Option<Circuit> {
         let (signals, took) = (self.outstanding.signals(), now.saturating_duration_since(self.begun));
+        let size = SizeClass::of(self.ruled);
         match whole {
-            None => signals.first_token(self.size, took, now),
+            None => signals.first_token(size, took, now),
             // When its first token was made is not known: when it usually is, or else in the time that each one took.
             Some(tokens) => {
-                let first = match signals.first_token_ms(self.size, now) {
+                let first = match signals.first_token_ms(size, now) {
                     Some(ms) => Duration::from_secs_f64(ms / 1e3),
                     None => {
                         let first = took / u32::try_from(tokens.max(1)).unwrap_or(u32::MAX);
-                        signals.first_token(self.size, first, now);
+                        signals.first_token(size, first, now);
                         first
                     }
                 };
@@ -361,10 +409,13 @@ impl Permit {
         self.pass.as_mut().and_then(|pass| pass.began(now))
     }
 
-    /// The answer is whole.
-    pub fn succeeded(mut self, usage: Option<Usage>, now: Instant) -> Option<Circuit> {
+    /// The answer is whole. `told`: its usage is the provider's own word.
+    pub fn succeeded(mut self, usage: Option<Usage>, told: bool, now: Instant) -> Option<Circuit> {
         if let Some(usage) = usage {
             let signals = self.outstanding.signals();
+            if told {
+                signals.prompt(self.ruled, usage.input);
+            }
             signals.usage(usage.input, usage.cache_read, usage.output);
             if now > self.answered {
                 signals.per_token(usage.output, now - self.answered, now);
@@ -377,6 +428,11 @@ impl Permit {
     pub fn failed(mut self, class: FailureClass, wait: Option<Duration>, now: Instant) -> Option<Circuit> {
         let mut rng = fastrand::Rng::new();
         let wait = wait.map(|wait| wait.min(LONGEST_WAIT));
+        if class == FailureClass::Transport
+            && let Some(room) = self.room.take()
+        {
+            room.never_arrived();
+        }
         match class {
             FailureClass::Credential => {
                 let wait = |before: u32| (REFUSED * (1 << before.min(8))).min(LONGEST_REFUSED);

@@ -26,7 +26,7 @@ impl TargetState {
     /// after an outage. One whose circuit waits for a probe gets its share, of which the probe is all that reaches it.
     pub fn warmth(&self, now: Instant) -> f64 {
         let lane = |lane: &Arc<Lane>| match lane.breaker.circuit(now) {
-            _ if !lane.quota.cooldown.ready(now) => 0.0,
+            _ if !lane.quota.cooldown.ready(now) || lane.headroom.is_used_up(now) => 0.0,
             Circuit::HalfOpen if lane.breaker.refuses(now).is_none() => 1.0,
             _ => lane.breaker.warmth(now),
         };

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use gateway_core::error::FailureClass;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -17,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::admission::{GivenUp, Shed};
 use crate::gateway::Gateway;
+use crate::providers::quota;
 use crate::settle::Record;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,6 +70,13 @@ struct ShedLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProviderLabels {
     provider: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QuotaLabels {
+    provider: Arc<str>,
+    /// What is limited.
+    of: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -134,6 +143,7 @@ pub struct Metrics {
     memory: Gauge,
     provider_in_flight: Family<ProviderLabels, Gauge>,
     provider_queue: Family<ProviderLabels, Gauge>,
+    provider_quota: Family<QuotaLabels, Gauge<f64, AtomicU64>>,
     explanations_lost: Counter,
     redis_failures: Counter,
     redis_up: Gauge,
@@ -170,6 +180,7 @@ impl Metrics {
             memory: Gauge::default(),
             provider_in_flight: Family::default(),
             provider_queue: Family::default(),
+            provider_quota: Family::default(),
             explanations_lost: Counter::default(),
             redis_failures: Counter::default(),
             redis_up: Gauge::default(),
@@ -277,6 +288,11 @@ impl Metrics {
             metrics.provider_queue.clone(),
         );
         registry.register(
+            "gateway_provider_quota_left",
+            "The smallest share, from 0 to 1, that is left of a limit of the provider for any model and credential",
+            metrics.provider_quota.clone(),
+        );
+        registry.register(
             "gateway_explanations_lost",
             "Explanations too large to be kept, or not taken by Redis",
             metrics.explanations_lost.clone(),
@@ -328,10 +344,19 @@ impl Metrics {
         // Without the providers of earlier configurations.
         self.provider_in_flight.clear();
         self.provider_queue.clear();
+        self.provider_quota.clear();
+        let now = Instant::now();
         for provider in gateway.catalog.providers() {
             let labels = ProviderLabels { provider: provider.name.clone() };
             self.provider_in_flight.get_or_create(&labels).set(provider.slots.in_use() as i64);
             self.provider_queue.get_or_create(&labels).set(provider.slots.waiting() as i64);
+            // The smallest comes last.
+            for quota in quota::known(provider, now).iter().rev() {
+                if let Some(share) = quota.share() {
+                    let labels = QuotaLabels { provider: provider.name.clone(), of: quota.of };
+                    self.provider_quota.get_or_create(&labels).set(share);
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | who is not asked for a while, and who finds out whether it works again | [`Breaker`] | Finagle's and linkerd's failure accrual |
 //! | which key rests until when | [`Cooldown`] | the reset headers of providers; LiteLLM's bug of keeping the first, shorter one |
+//! | who would be refused, because a provider's limits are nearly used up | [`Headroom`] | the remaining quota that OpenAI, Anthropic and others tell with every answer |
 //! | what a provider says of its limits | [`hint`] | RFC 9110, the official SDKs, what OpenAI, Anthropic, Azure, Groq and others send |
 //! | whether a failed attempt may be followed by another | [`RetryTokens`] | gRPC A6; double for timeouts as in the AWS SDKs |
 //! | what all retries and hedges together may cost | [`ExtraCost`] | Finagle's and Envoy's retry budgets, in money |
@@ -22,6 +23,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod cooldown;
 pub mod extra;
+pub mod headroom;
 pub mod health;
 pub mod hedge;
 pub mod hint;
@@ -38,8 +40,9 @@ pub use backoff::Backoff;
 pub use breaker::{Breaker, BreakerSettings, Circuit, Pass, Refused};
 pub use cooldown::{Availability, Cooldown, Reason};
 pub use extra::{Extra, ExtraCost, ExtraPermit, ExtraSettings};
+pub use headroom::{Headroom, Room, Sent};
 pub use health::{Health, Report};
-pub use hint::{Left, UpstreamQuota};
+pub use hint::{Limited, UpstreamQuota};
 pub use histogram::Histogram;
 pub use retry::RetryTokens;
 

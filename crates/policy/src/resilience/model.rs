@@ -59,6 +59,25 @@ fn a_success_beside_the_failure_that_opens_it_leaves_it_open_or_closed_and_usabl
 }
 
 #[test]
+fn of_two_who_enter_beside_others_none_makes_it_more_than_would_open_the_circuit() {
+    check(|| {
+        let (breaker, now) = breaker(3);
+        assert_eq!(breaker.enter(now).unwrap().failed(now, &mut rng()), None);
+        let under_way = breaker.enter_beside(now).unwrap();
+        let other = Arc::clone(&breaker);
+        let failing = thread::spawn(move || under_way.failed(now, &mut rng()));
+        let entering = thread::spawn(move || other.enter_beside(now).ok());
+        let here = breaker.enter_beside(now).ok();
+        let there = entering.join().unwrap();
+        assert_eq!(failing.join().unwrap(), None);
+        // None where both came while the failure was counted, and still on its way.
+        assert!(!(here.is_some() && there.is_some()));
+        drop((here, there));
+        assert!(breaker.enter_beside(now).is_ok());
+    });
+}
+
+#[test]
 fn of_two_who_enter_one_is_the_probe() {
     check(|| {
         let (breaker, now) = half_open();

@@ -92,7 +92,7 @@ fn expected(entry: &Entry, usual_pace: f64, size: SizeClass, scene: &Scene<'_, '
     let now = scene.ask.now;
     let first_token_ms = signals.first_token_ms(size, now)?;
     let per_token_ms = signals.per_token_ms(now).unwrap_or(usual_pace);
-    let output_tokens = scene.output(&entry.candidate);
+    let output_tokens = scene.estimate_at(&entry.candidate).output;
     let penalty_ms = signals.penalty_ms(now);
     let crowd = 1.0 + signals.outstanding_tokens() as f64 / CROWD_TOKENS;
     let expected_ms = first_token_ms * crowd + per_token_ms * output_tokens as f64 + penalty_ms;

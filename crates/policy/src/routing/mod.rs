@@ -88,6 +88,7 @@ pub struct Ask<'a> {
     pub turns: &'a Turns,
     /// The longest answer that the client allows, in tokens.
     pub max_tokens: Option<u64>,
+    /// How large the request is, by the rule of [`crate::tokens`].
     pub estimate: &'a dyn Fn() -> Estimate,
     /// A number of input tokens that is above the given one and that the request surely has; `None` if it may have fewer.
     pub surely_more_than: &'a dyn Fn(u64) -> Option<u64>,
@@ -189,12 +190,9 @@ impl Scene<'_, '_> {
         *self.key.get_or_init(self.ask.affinity_key)
     }
 
-    /// The tokens of an answer of this candidate: what it has usually given, or what is usual; no more than the client allows.
-    fn output(&self, candidate: &Candidate) -> u64 {
-        match candidate.signals.usual_output() {
-            Some(usual) => self.ask.max_tokens.map_or(usual, |most| most.min(usual)),
-            None => self.estimate().output,
-        }
+    /// The same as far as this candidate is concerned.
+    fn estimate_at(&self, candidate: &Candidate) -> Estimate {
+        candidate.signals.estimate(self.estimate(), self.ask.max_tokens)
     }
 }
 

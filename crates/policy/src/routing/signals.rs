@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::tokens::{Estimate, expected_output};
+
 /// A figure that came as a surprise loses its weight in this time: to a third, then to a ninth.
 const SURPRISE_FADES: Duration = Duration::from_secs(15);
 /// A sample after so long a silence counts for two thirds of the average; the one before it is old news.
@@ -23,8 +25,13 @@ const PENALTY_FADES: Duration = Duration::from_secs(10);
 const LARGEST_PENALTY: Duration = Duration::from_secs(60);
 /// Samples after which the usual output of a target is believed more than a guess.
 const BELIEVED_SAMPLES: u32 = 5;
-/// Of the usual output and the cached share: a sample counts for at least a twentieth.
+/// Of the usual output, the cached share and the size of prompts: a sample counts for at least a twentieth.
 const USAGE_SHARE: f32 = 0.05;
+/// A prompt that was told to be more than so many times what was expected, or less than that part, counts no more than that: it
+/// had a picture, or the provider read half the web for it.
+const FURTHEST_SAMPLE: f32 = 4.0;
+/// What is expected of a prompt is at most so many times what the rule says, and at least that part.
+const FURTHEST_RATIO: f32 = 8.0;
 
 /// Prompts of similar length: the time to the first token depends on it. By estimated input tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +70,8 @@ pub struct Signals {
     penalty: Stamped,
     /// Tokens, and how many samples.
     output: AtomicU64,
+    /// Tokens of prompts for each that the rule of [`crate::tokens`] gave them, by size class.
+    prompt: [Ratio; SizeClass::ALL.len()],
     /// Tokens read from the provider's prompt cache, and tokens of all prompts; older ones count less.
     cached: AtomicU64,
     /// When the target was last tried to learn about it, in milliseconds after `start`, plus one; 0 is never.
@@ -80,6 +89,7 @@ impl Signals {
             per_token: Peak::default(),
             penalty: Stamped::default(),
             output: AtomicU64::new(0),
+            prompt: Default::default(),
             cached: AtomicU64::new(0),
             explored: AtomicU64::new(0),
         }
@@ -129,6 +139,19 @@ impl Signals {
                 u64::from(read.to_bits()) << 32 | u64::from(all.to_bits())
             });
         }
+    }
+
+    /// The provider told `told` tokens of a prompt that the rule had given `ruled`.
+    pub fn prompt(&self, ruled: u64, told: u64) {
+        self.prompt[SizeClass::of(ruled) as usize].note(ruled, told);
+    }
+
+    /// How large a request probably is here that has this size by the rule of [`crate::tokens`]: the prompt as the provider has
+    /// counted others like it, the answer as long as it usually is, or as allowed.
+    pub fn estimate(&self, ruled: Estimate, max_tokens: Option<u64>) -> Estimate {
+        let input = self.prompt[SizeClass::of(ruled.input) as usize].apply(ruled.input);
+        let output = self.usual_output().map_or(ruled.output, |usual| expected_output(usual, max_tokens));
+        Estimate { input, output }
     }
 
     /// Estimated tokens of the requests that run.
@@ -289,6 +312,34 @@ impl Peak {
     fn expected(&self, ticks: u32) -> Option<f32> {
         let average = self.average.read()?.value;
         Some(average + self.surprise.read().map_or(0.0, |surprise| surprise.faded(ticks, SURPRISE_FADES)))
+    }
+}
+
+/// An average of ratios: of their logarithms, so that half and twice are equally far away. One, as if it had been seen once,
+/// until more is known.
+#[derive(Debug, Default)]
+struct Ratio(AtomicU64);
+
+impl Ratio {
+    fn note(&self, ruled: u64, told: u64) {
+        if ruled == 0 || told == 0 {
+            return;
+        }
+        let seen = (told as f32 / ruled as f32).ln();
+        update(&self.0, |packed| {
+            let (mean, count) = unpack(packed);
+            let share = (1.0 / (count as f32 + 2.0)).max(USAGE_SHARE);
+            let surprise = (seen - mean).clamp(-FURTHEST_SAMPLE.ln(), FURTHEST_SAMPLE.ln());
+            let most = FURTHEST_RATIO.ln();
+            pack((mean + surprise * share).clamp(-most, most), count.saturating_add(1))
+        });
+    }
+
+    fn apply(&self, ruled: u64) -> u64 {
+        match self.0.load(Relaxed) {
+            0 => ruled,
+            packed => (ruled as f64 * f64::from(unpack(packed).0).exp()).round() as u64,
+        }
     }
 }
 

@@ -139,7 +139,7 @@ pub enum StepView {
     /// A pause before the next attempt.
     Waited {
         ms: f64,
-        /// `backoff`, or `asked`: by the provider.
+        /// `backoff`; `asked`, by the provider; or `quota`, for room in its limits.
         why: &'static str,
     },
     /// No further attempt was made after a failure.
@@ -276,6 +276,7 @@ fn step(record: &Record, step: &Step, index: usize) -> StepView {
             why: match why {
                 Wait::Backoff => "backoff",
                 Wait::Asked => "asked",
+                Wait::Quota => "quota",
             },
         },
         Step::Stopped(why) => StepView::Stopped { why: words::stopped(*why) },

@@ -35,6 +35,9 @@ pub fn summary(record: &Record, outcome: Option<Outcome>) -> Vec<String> {
                 let what = if later { "was passed over at first" } else { "was not tried" };
                 said.push(format!("{target} {what}: {why}{}.", until.unwrap_or_default()));
             }
+            Step::Waited { length, why: Wait::Quota } => {
+                said.push(format!("The request waited {} for room in the provider's limits.", time(*length)));
+            }
             // Part of what is said of the attempt before.
             Step::Waited { .. } | Step::Stopped(_) => {}
         }
@@ -92,6 +95,7 @@ pub fn decision(failed: &Attempt, after: &[Step], outcome: Option<Outcome>) -> S
             let why = match why {
                 Wait::Backoff => "",
                 Wait::Asked => ", as it had asked for",
+                Wait::Quota => ", when there would be room in the provider's limits",
             };
             format!("the same target was asked again after {}{why}", time(*length))
         }

@@ -54,6 +54,28 @@ async fn five_failures_open_a_circuit_and_clients_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_crowd_does_not_find_out_one_by_one_that_a_provider_is_down() {
+    let slow = Say::error(500, "x").after(Duration::from_millis(200));
+    let (down, good) = (Scripted::saying(slow).await, Scripted::saying(Say::good()).await);
+    let providers = [down.provider("p"), good.provider("q")].concat();
+    let aliases = "aliases: {both: {targets: [p/m, q/m]}}\ncircuit_breaker: {recovery_timeout_seconds: 60}\n";
+    let gateway = Gateway::start(&format!("providers:\n{providers}{aliases}")).await;
+    // One that failed is enough to be careful.
+    assert_eq!(ask(&gateway, "both", false).await.status, 200);
+    let answers = futures_util::future::join_all((0..40).map(|_| ask(&gateway, "both", false))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!(down.asked(), 5);
+    assert_eq!(health(&gateway, "p").await["circuit"], "open");
+
+    // Alone it is asked by everybody, as far as its circuit lets them.
+    let alone = Scripted::saying(Say::error(500, "x").after(Duration::from_millis(200))).await;
+    let gateway = Gateway::start(&format!("providers:\n{}{LONG}", alone.provider("p"))).await;
+    fail(&gateway, "p/m", 1).await;
+    futures_util::future::join_all((0..20).map(|_| ask(&gateway, "p/m", false))).await;
+    assert_eq!(alone.asked(), 21);
+}
+
+#[tokio::test]
 async fn of_all_that_is_closed_one_target_gets_one_attempt_a_second() {
     let (first, second) = (Scripted::saying(Say::error(500, "x")).await, Scripted::saying(Say::error(500, "x")).await);
     let keys = keyed("q", second.addr, &["sk-key-a-5", "sk-key-b-5", "sk-key-c-5"]);

@@ -5,6 +5,7 @@ mod circuits;
 mod hedging;
 mod keys;
 mod others;
+mod quotas;
 mod traffic;
 
 use std::net::SocketAddr;

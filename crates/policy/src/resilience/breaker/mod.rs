@@ -19,10 +19,15 @@
 //! **Verdicts carry a generation**, which changes whenever the circuit opens or closes. A request that began before the outage
 //! and fails after the recovery says nothing about the recovered provider.
 //!
+//! **Who has failed and may be down is not asked by more than it takes to know it**, where others can be asked instead
+//! ([`Breaker::enter_beside`]): what has failed in a row and what is on its way are together no more than the failures that open
+//! the circuit. Otherwise all requests that arrive in the time of one answer would find out for themselves. One success, and
+//! all may enter again.
+//!
 //! **After recovery** the window starts empty and [`Breaker::warmth`] rises from 0 to 1 over ten seconds. A circuit that opens
 //! again before it is warm goes on doubling: a provider that flaps is not probed every five seconds.
 //!
-//! Where all is well, entering is one load and one count of references, and a success two loads and one exchange.
+//! Where all is well, entering is two loads, one addition and one count of references, and a success two loads and two exchanges.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,6 +115,9 @@ pub struct Breaker {
     word: AtomicU64,
     /// Hard failures since the latest success.
     run: AtomicU32,
+    /// Attempts of a closed circuit that have no verdict yet, beside the generation (its lower half) that they are counted in:
+    /// those of before an outage say nothing about the recovered provider.
+    on_their_way: AtomicU64,
     /// When the circuit closed, in nanoseconds since `origin`, plus one; 0: it has never been open.
     recovered: AtomicU64,
     window: Window,
@@ -147,6 +155,7 @@ impl Breaker {
             origin: now,
             word: AtomicU64::new(0),
             run: AtomicU32::new(0),
+            on_their_way: AtomicU64::new(0),
             recovered: AtomicU64::new(0),
             window: Window::new(),
             state: Mutex::new(State { settings, tripped: None, trips: 0, next_lease: 0 }),
@@ -161,31 +170,46 @@ impl Breaker {
 
     /// May an attempt be made now? The answer is the attempt's to keep until it knows how it went.
     pub fn enter(self: &Arc<Self>, now: Instant) -> Result<Pass, Refused> {
-        self.admit(now, false)
+        self.admit(now, Manner::Plainly)
+    }
+
+    /// As [`Breaker::enter`], where others can be asked instead: refused, by a closed circuit, while the attempts that are on
+    /// their way would open it if they failed as the latest did.
+    pub fn enter_beside(self: &Arc<Self>, now: Instant) -> Result<Pass, Refused> {
+        self.admit(now, Manner::Beside)
     }
 
     /// As [`Breaker::enter`], for the target whose circuit closes first when those of all targets are open: once a second an
     /// attempt is let through all the same. If it goes well the circuit closes; if not, nothing changes.
     pub fn enter_last(self: &Arc<Self>, now: Instant) -> Result<Pass, Refused> {
-        self.admit(now, true)
+        self.admit(now, Manner::Last)
     }
 
-    fn admit(self: &Arc<Self>, now: Instant, last: bool) -> Result<Pass, Refused> {
+    fn admit(self: &Arc<Self>, now: Instant, manner: Manner) -> Result<Pass, Refused> {
         let pass = |generation, kind| Pass { breaker: Arc::clone(self), generation, kind };
         let word = self.word.load(Ordering::Acquire);
-        if word & TRIPPED == 0 {
-            return Ok(pass(word >> 1, Kind::Normal));
+        if word & TRIPPED == 0 && (manner != Manner::Beside || self.run.load(Ordering::Relaxed) == 0) {
+            return Ok(pass(word >> 1, Kind::Normal(self.sets_out().0)));
         }
         let mut state = lock(&self.state);
         let generation = self.word.load(Ordering::Relaxed) >> 1;
         let State { settings, tripped, next_lease, .. } = &mut *state;
-        let Some(tripped) = tripped else { return Ok(pass(generation, Kind::Normal)) };
+        let Some(tripped) = tripped else {
+            // A failure is counted, behind the lock, before it ceases to be on its way: the sum is never too small.
+            let (counted_in, before) = self.sets_out();
+            let run = self.run.load(Ordering::Relaxed);
+            if manner == Manner::Beside && run != 0 && before.saturating_add(run) >= settings.failure_threshold.max(1) {
+                self.arrived(counted_in);
+                return Err(Refused { retry_at: now, circuit: Circuit::Closed });
+            }
+            return Ok(pass(generation, Kind::Normal(counted_in)));
+        };
         tripped.leases.retain(|lease| now < lease.deadline);
         let free = tripped.leases.len() < settings.half_open_requests.max(1) as usize;
         let open = now < tripped.until;
         let circuit = if open { Circuit::Open { until: tripped.until } } else { Circuit::HalfOpen };
         let due = tripped.last_resort.map_or(now, |latest| latest + LAST_RESORT_EVERY);
-        if !free || open && !(last && due <= now) {
+        if !free || open && !(manner == Manner::Last && due <= now) {
             let ends = tripped.leases.iter().map(|lease| lease.deadline).min();
             let retry_at = match open {
                 true => tripped.until,
@@ -251,6 +275,19 @@ impl Breaker {
         now.saturating_duration_since(self.origin)
     }
 
+    /// An attempt is on its way: in which generation it is counted, and how many there were before it.
+    fn sets_out(&self) -> (u32, u32) {
+        let before = self.on_their_way.fetch_add(1, Ordering::Relaxed);
+        ((before >> 32) as u32, before as u32)
+    }
+
+    /// It has its verdict, or will have none.
+    fn arrived(&self, counted_in: u32) {
+        let _ = self.on_their_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            ((count >> 32) as u32 == counted_in).then(|| count - 1)
+        });
+    }
+
     fn succeeded(&self, generation: u64, now: Instant) {
         // The circuit may open between this look and the counts. Then one success too many is counted, in a window that will
         // be cleared before anybody reads it again, or just has been.
@@ -304,6 +341,7 @@ impl Breaker {
         }
         state.tripped = None;
         self.run.store(0, Ordering::Relaxed);
+        self.on_their_way.store((generation + 1) << 32, Ordering::Relaxed);
         self.window.clear();
         self.recovered.store(self.since(now).as_nanos() as u64 + 1, Ordering::Relaxed);
         self.word.store((generation + 1) << 1, Ordering::Release);
@@ -337,9 +375,20 @@ pub struct Pass {
     kind: Kind,
 }
 
+/// How somebody wants to enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Plainly,
+    /// There are others.
+    Beside,
+    /// There is nobody whose circuit would let anybody through.
+    Last,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Normal,
+    /// On its way, and counted in this generation.
+    Normal(u32),
     Probe(Lease),
     /// Let through before the time of an open circuit was over.
     LastResort(Lease),
@@ -351,7 +400,7 @@ impl Pass {
     /// When a probe loses its slot; `None`: this is no probe.
     pub fn deadline(&self) -> Option<Instant> {
         match self.kind {
-            Kind::Normal | Kind::Begun => None,
+            Kind::Normal(_) | Kind::Begun => None,
             Kind::Probe(lease) | Kind::LastResort(lease) => Some(lease.deadline),
         }
     }
@@ -364,7 +413,10 @@ impl Pass {
     pub fn began(&mut self, now: Instant) -> Option<Circuit> {
         let changed = match self.kind {
             Kind::Begun => return None,
-            Kind::Normal => None,
+            Kind::Normal(counted_in) => {
+                self.breaker.arrived(counted_in);
+                None
+            }
             Kind::Probe(lease) | Kind::LastResort(lease) => match self.breaker.recovered(self.generation, now) {
                 Some(generation) => {
                     self.generation = generation;
@@ -389,7 +441,7 @@ impl Pass {
     /// A hard failure. See [`Verdict::of`] for which they are.
     pub fn failed(self, now: Instant, rng: &mut fastrand::Rng) -> Option<Circuit> {
         match self.kind {
-            Kind::Normal | Kind::Begun => self.breaker.failed(self.generation, now, rng),
+            Kind::Normal(_) | Kind::Begun => self.breaker.failed(self.generation, now, rng),
             Kind::Probe(_) => self.breaker.probe_failed(self.generation, now, rng),
             // That an open circuit's target does not work is known.
             Kind::LastResort(_) => None,
@@ -410,8 +462,10 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if let Kind::Probe(lease) | Kind::LastResort(lease) = self.kind {
-            self.breaker.release(lease);
+        match self.kind {
+            Kind::Normal(counted_in) => self.breaker.arrived(counted_in),
+            Kind::Probe(lease) | Kind::LastResort(lease) => self.breaker.release(lease),
+            Kind::Begun => {}
         }
     }
 }

@@ -317,10 +317,82 @@ fn threads_that_do_everything_at_once_leave_a_breaker_that_works() {
     assert_eq!(breaker.circuit(now), Circuit::Closed);
 }
 
+#[test]
+fn what_has_failed_and_what_is_on_its_way_are_no_more_than_open_it_where_there_are_others() {
+    let (breaker, now, mut rng) = breaker();
+    // As many as there are, while nothing has failed.
+    let mut crowd: Vec<Pass> = (0..9).map(|_| breaker.enter_beside(now).unwrap()).collect();
+    assert_eq!(crowd.pop().unwrap().failed(now, &mut rng), None);
+    let refused = breaker.enter_beside(now).unwrap_err();
+    assert_eq!(refused, Refused { retry_at: now, circuit: Circuit::Closed });
+    // Alone it is asked as before; who has begun to answer is not on its way, and resets the run.
+    drop(breaker.enter(now).unwrap());
+    assert_eq!(crowd.last_mut().unwrap().began(now), None);
+    assert!(breaker.enter_beside(now).is_ok());
+
+    // One failed: four may be on their way. One of them leaves without a verdict, and another takes its place.
+    crowd.clear();
+    fail(&breaker, now, &mut rng);
+    let mut four: Vec<Pass> = (0..4).map(|_| breaker.enter_beside(now).unwrap()).collect();
+    assert!(breaker.enter_beside(now).is_err());
+    drop(four.pop());
+    four.push(breaker.enter_beside(now).unwrap());
+    assert!(breaker.enter_beside(now).is_err());
+    assert_eq!(four.pop().unwrap().failed(now, &mut rng), None);
+    assert!(breaker.enter_beside(now).is_err(), "two failed, three are on their way");
+}
+
+#[test]
+fn attempts_that_hang_since_before_an_outage_keep_nobody_from_the_recovered_provider() {
+    let (breaker, now, mut rng) = breaker();
+    let hang: Vec<Pass> = (0..9).map(|_| breaker.enter_beside(now).unwrap()).collect();
+    let until = trip(&breaker, now, &mut rng);
+    assert_eq!(breaker.enter_beside(until).unwrap().succeeded(until), Some(Circuit::Closed));
+    fail(&breaker, until, &mut rng);
+    let one = breaker.enter_beside(until).unwrap();
+    // Nor do they make room when they end.
+    drop(hang);
+    let three: Vec<Pass> = (0..3).map(|_| breaker.enter_beside(until).unwrap()).collect();
+    assert!(breaker.enter_beside(until).is_err());
+    drop((one, three));
+}
+
+proptest! {
+    /// Whatever was on its way when the first one failed, and however the others arrive and end.
+    #[test]
+    fn a_provider_that_is_down_fails_no_more_than_it_must(
+        under_way in 1..12usize,
+        steps in prop::collection::vec(any::<(bool, prop::sample::Index)>(), 0..200),
+        threshold in 1..8u32,
+    ) {
+        let now = Instant::now();
+        let settings = BreakerSettings { failure_threshold: threshold, ..BreakerSettings::default() };
+        let breaker = Arc::new(Breaker::new(settings, now));
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut held: Vec<Pass> = (0..under_way).map(|_| breaker.enter_beside(now).unwrap()).collect();
+        let mut failed = 1;
+        held.remove(0).failed(now, &mut rng);
+        for (enters, which) in steps {
+            if enters {
+                held.extend(breaker.enter_beside(now));
+            } else if !held.is_empty() {
+                failed += 1;
+                held.remove(which.index(held.len())).failed(now, &mut rng);
+            }
+        }
+        failed += held.len();
+        prop_assert!(failed <= under_way.max(threshold as usize), "{} failed", failed);
+        held.into_iter().for_each(|pass| { pass.failed(now, &mut rng); });
+        // And the next one can always enter until it is known.
+        prop_assert_eq!(breaker.enter_beside(now).is_ok(), breaker.circuit(now) == Circuit::Closed);
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Wait(u64),
     Enter { last: bool },
+    EnterBeside,
     Began(usize),
     Ends(usize, Ending),
 }
@@ -339,6 +411,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..130_000u64).prop_map(Step::Wait),
         8 => Just(Step::Enter { last: false }),
         2 => Just(Step::Enter { last: true }),
+        4 => Just(Step::EnterBeside),
         1 => (0..4usize).prop_map(Step::Began),
         8 => (0..4usize, ending).prop_map(|(which, ending)| Step::Ends(which, ending)),
     ]
@@ -443,9 +516,22 @@ proptest! {
             let id = id as u64;
             match step {
                 Step::Wait(millis) => model.now += Duration::from_millis(millis),
-                Step::Enter { last } => {
-                    let got = if last { breaker.enter_last(model.now) } else { breaker.enter(model.now) };
-                    let expected = model.enter(last, id);
+                Step::Enter { .. } | Step::EnterBeside => {
+                    let got = match step {
+                        Step::Enter { last: true } => breaker.enter_last(model.now),
+                        Step::EnterBeside => breaker.enter_beside(model.now),
+                        _ => breaker.enter(model.now),
+                    };
+                    let counts = |(_, _, generation, right): &&(Pass, u64, u64, Right)| {
+                        *right == Right::Normal && *generation == model.generation
+                    };
+                    let on_their_way = held.iter().filter(counts).count();
+                    let enough = model.run > 0 && on_their_way + model.run as usize >= 5;
+                    if matches!(step, Step::EnterBeside) && model.open.is_none() && enough {
+                        prop_assert_eq!(got.unwrap_err().circuit, Circuit::Closed);
+                        continue;
+                    }
+                    let expected = model.enter(matches!(step, Step::Enter { last: true }), id);
                     prop_assert_eq!(got.is_ok(), expected.is_some(), "{:?}", got);
                     match (got, expected) {
                         (Ok(pass), Some((generation, right))) => {

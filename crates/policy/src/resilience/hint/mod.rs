@@ -34,67 +34,68 @@ pub fn wait<'h>(headers: impl Fn(&str) -> Option<&'h str>, now: Timestamp) -> Op
 
 /// The headers of one limit. An empty name: the vendor has no such header.
 struct Row {
-    what: What,
+    /// `None`: one of several, the vendor does not say which.
+    what: Option<Limited>,
     limit: &'static str,
     remaining: &'static str,
     reset: &'static str,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    Requests,
-    Tokens,
-    /// Neither: one of several limits, the vendor does not say which.
-    Any,
-}
+const REQUESTS: Option<Limited> = Some(Limited::Requests);
+const TOKENS: Option<Limited> = Some(Limited::Tokens);
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 11] = [
     // OpenAI, and most who speak its dialect.
-    row(What::Requests, "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
-    row(What::Tokens, "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    row(REQUESTS, "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+    row(TOKENS, "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
     // Cerebras.
     row(
-        What::Requests,
+        REQUESTS,
         "x-ratelimit-limit-requests-day",
         "x-ratelimit-remaining-requests-day",
         "x-ratelimit-reset-requests-day",
     ),
+    // Cerebras, Mistral; Hugging Face without a limit.
     row(
-        What::Tokens,
+        TOKENS,
         "x-ratelimit-limit-tokens-minute",
         "x-ratelimit-remaining-tokens-minute",
         "x-ratelimit-reset-tokens-minute",
     ),
+    // Mistral.
+    row(REQUESTS, "x-ratelimit-limit-req-minute", "x-ratelimit-remaining-req-minute", ""),
+    // Hugging Face.
+    row(REQUESTS, "", "x-ratelimit-remaining-requests-minute", ""),
     // Anthropic.
     row(
-        What::Requests,
+        REQUESTS,
         "anthropic-ratelimit-requests-limit",
         "anthropic-ratelimit-requests-remaining",
         "anthropic-ratelimit-requests-reset",
     ),
     row(
-        What::Tokens,
+        TOKENS,
         "anthropic-ratelimit-tokens-limit",
         "anthropic-ratelimit-tokens-remaining",
         "anthropic-ratelimit-tokens-reset",
     ),
     row(
-        What::Tokens,
+        Some(Limited::InputTokens),
         "anthropic-ratelimit-input-tokens-limit",
         "anthropic-ratelimit-input-tokens-remaining",
         "anthropic-ratelimit-input-tokens-reset",
     ),
     row(
-        What::Tokens,
+        Some(Limited::OutputTokens),
         "anthropic-ratelimit-output-tokens-limit",
         "anthropic-ratelimit-output-tokens-remaining",
         "anthropic-ratelimit-output-tokens-reset",
     ),
     // OpenRouter, and many proxies.
-    row(What::Any, "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
+    row(None, "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
 ];
 
-const fn row(what: What, limit: &'static str, remaining: &'static str, reset: &'static str) -> Row {
+const fn row(what: Option<Limited>, limit: &'static str, remaining: &'static str, reset: &'static str) -> Row {
     Row { what, limit, remaining, reset }
 }
 
@@ -185,17 +186,40 @@ fn units(mut text: &str) -> Option<f64> {
     Some(seconds)
 }
 
-/// What is left of a key's limits, as its latest answer said.
+/// What is left of the limits that a request stood under, as its answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct UpstreamQuota {
-    pub requests: Option<Left>,
-    /// Of several limits of tokens (all, input, output), the one with the smallest share left.
-    pub tokens: Option<Left>,
+    left: [Option<Left>; Limited::ALL.len()],
+}
+
+/// What a provider limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    Requests,
+    /// Of prompts and answers.
+    Tokens,
+    InputTokens,
+    OutputTokens,
+}
+
+impl Limited {
+    pub const ALL: [Limited; 4] = [Limited::Requests, Limited::Tokens, Limited::InputTokens, Limited::OutputTokens];
+
+    /// For metrics and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Limited::Requests => "requests",
+            Limited::Tokens => "tokens",
+            Limited::InputTokens => "input_tokens",
+            Limited::OutputTokens => "output_tokens",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Left {
     pub remaining: u64,
+    /// Where it is known, it is no less than what remains.
     pub limit: Option<u64>,
     /// From the answer until it is full again, at most a day.
     pub reset: Option<Duration>,
@@ -206,33 +230,73 @@ impl Left {
     pub fn share(&self) -> f64 {
         match (self.remaining, self.limit) {
             (0, _) => 0.0,
-            (remaining, Some(limit)) if limit > 0 => (remaining as f64 / limit as f64).min(1.0),
+            (remaining, Some(limit)) => remaining as f64 / limit as f64,
             _ => 1.0,
         }
+    }
+
+    fn read(limit: Option<&str>, remaining: Option<&str>, wait: Option<&str>, now: Timestamp) -> Option<Left> {
+        // Azure's -1 is not a number of requests.
+        let count = |text: Option<&str>| text.and_then(|count| count.parse::<u64>().ok());
+        let (remaining, limit) = (count(remaining)?, count(limit));
+        let reset = wait.and_then(|value| reset(value, now));
+        // Nor is a 0 of its that belongs to no limit and is never made good.
+        let meant =
+            limit.is_none_or(|limit| limit > 0 && remaining <= limit) && (remaining, limit, reset) != (0, None, None);
+        meant.then_some(Left { remaining, limit, reset })
     }
 }
 
 impl UpstreamQuota {
-    /// `None` for what the headers do not say. `headers` as for [`wait`].
-    pub fn read<'h>(headers: impl Fn(&str) -> Option<&'h str>, now: Timestamp) -> UpstreamQuota {
-        let text = |name: &str| headers(name).map(str::trim);
+    /// `headers`: all names, in lower case, and values of an answer. Of several limits of the same kind, as of a minute and of a
+    /// day, the one with the smallest share left. The clock is not asked where there is nothing to read.
+    pub fn read<'h>(headers: impl Iterator<Item = (&'h str, &'h str)>, now: impl Fn() -> Timestamp) -> UpstreamQuota {
+        let mut said = [[None; 3]; ROWS.len()];
         let mut quota = UpstreamQuota::default();
-        for row in &ROWS {
-            let slot = match row.what {
-                What::Requests => &mut quota.requests,
-                What::Tokens => &mut quota.tokens,
-                What::Any => continue,
-            };
-            // Azure's -1 is not a number of requests.
-            let count = |name| text(name).and_then(|count| count.parse::<u64>().ok());
-            let Some(remaining) = count(row.remaining) else { continue };
-            let reset = text(row.reset).and_then(|value| reset(value, now));
-            let left = Left { remaining, limit: count(row.limit), reset };
-            if slot.is_none_or(|tightest| left.share() < tightest.share()) {
+        let mut any = false;
+        for (name, value) in headers {
+            if !(name.starts_with("x-ratelimit-") || name.starts_with("anthropic-ratelimit-")) {
+                continue;
+            }
+            for (row, said) in ROWS.iter().zip(&mut said) {
+                if let Some(place) = [row.limit, row.remaining, row.reset].iter().position(|known| *known == name) {
+                    said[place] = Some(value.trim());
+                    any = true;
+                }
+            }
+        }
+        if !any {
+            return quota;
+        }
+        let now = now();
+        for (row, [limit, remaining, reset]) in ROWS.iter().zip(said) {
+            let Some(what) = row.what else { continue };
+            let slot = &mut quota.left[what as usize];
+            if let Some(left) = Left::read(limit, remaining, reset, now)
+                && slot.is_none_or(|tightest| left.share() < tightest.share())
+            {
                 *slot = Some(left);
             }
         }
         quota
+    }
+
+    /// `None`: the answer does not say.
+    pub fn of(&self, what: Limited) -> Option<Left> {
+        self.left[what as usize]
+    }
+
+    /// Another word for each limit; `None`: no word.
+    pub fn map(&self, mut change: impl FnMut(Limited, Left) -> Option<Left>) -> UpstreamQuota {
+        let mut changed = UpstreamQuota::default();
+        for what in Limited::ALL {
+            changed.left[what as usize] = self.of(what).and_then(|left| change(what, left));
+        }
+        changed
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.left.iter().all(Option::is_none)
     }
 }
 

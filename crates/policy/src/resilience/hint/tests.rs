@@ -11,7 +11,7 @@ fn wait_of(headers: &[(&str, &str)]) -> Option<f64> {
 }
 
 fn quota_of(headers: &[(&str, &str)]) -> UpstreamQuota {
-    UpstreamQuota::read(|name| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value), NOW)
+    UpstreamQuota::read(headers.iter().copied(), || NOW)
 }
 
 #[test]
@@ -116,17 +116,27 @@ fn only_the_limit_that_is_used_up_counts() {
 }
 
 #[test]
-fn the_quota_of_an_answer_is_its_tightest() {
+fn the_quota_of_an_answer_is_its_tightest_of_each_kind() {
     let openai = quota_of(&[
         ("x-ratelimit-limit-requests", "10000"),
         ("x-ratelimit-remaining-requests", "9999"),
         ("x-ratelimit-reset-requests", "6ms"),
         ("x-ratelimit-remaining-tokens", "0"),
+        ("x-ratelimit-reset-tokens", "3s"),
     ]);
-    let requests = openai.requests.unwrap();
+    let requests = openai.of(Limited::Requests).unwrap();
     assert_eq!((requests.remaining, requests.limit), (9999, Some(10_000)));
     assert_eq!(requests.reset, Some(Duration::from_millis(6)));
-    assert_eq!(openai.tokens.map(|left| left.share()), Some(0.0));
+    assert_eq!(openai.of(Limited::Tokens).map(|left| left.share()), Some(0.0));
+
+    let cerebras = quota_of(&[
+        ("x-ratelimit-limit-requests", "10"),
+        ("x-ratelimit-remaining-requests", "9"),
+        ("x-ratelimit-limit-requests-day", "1000"),
+        ("x-ratelimit-remaining-requests-day", "10"),
+    ]);
+    assert_eq!(cerebras.of(Limited::Requests).map(|left| left.limit), Some(Some(1_000)));
+
     let anthropic = quota_of(&[
         ("anthropic-ratelimit-tokens-limit", "1000"),
         ("anthropic-ratelimit-tokens-remaining", "900"),
@@ -134,11 +144,29 @@ fn the_quota_of_an_answer_is_its_tightest() {
         ("anthropic-ratelimit-output-tokens-remaining", "10"),
         ("anthropic-ratelimit-output-tokens-reset", "2015-10-21T07:29:00Z"),
     ]);
-    let tokens = anthropic.tokens.unwrap();
-    assert_eq!((tokens.share(), tokens.reset), (0.1, Some(Duration::from_secs(60))));
-    assert_eq!(anthropic.requests, None);
-    let azure = quota_of(&[("x-ratelimit-remaining-requests", "-1"), ("x-ratelimit-limit-requests", "-1")]);
-    assert_eq!(azure, UpstreamQuota::default());
+    assert_eq!(anthropic.of(Limited::Tokens).map(|left| left.share()), Some(0.9));
+    let output = anthropic.of(Limited::OutputTokens).unwrap();
+    assert_eq!((output.share(), output.reset), (0.1, Some(Duration::from_secs(60))));
+    assert_eq!((anthropic.of(Limited::Requests), anthropic.of(Limited::InputTokens)), (None, None));
+}
+
+#[test]
+fn a_quota_that_cannot_be_meant_says_nothing() {
+    for azure in [
+        [("x-ratelimit-remaining-requests", "-1"), ("x-ratelimit-limit-requests", "-1")],
+        [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "0")],
+        [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-limit-requests", "0")],
+        [("x-ratelimit-remaining-requests", "7"), ("x-ratelimit-limit-requests", "5")],
+        [("x-ratelimit-remaining-requests", "some"), ("x-ratelimit-limit-requests", "5")],
+        [("x-ratelimit-remaining", "7"), ("x-ratelimit-limit", "50")],
+    ] {
+        assert!(quota_of(&azure).is_empty(), "{azure:?}");
+    }
+    let counted = quota_of(&[("x-ratelimit-remaining-requests", "249"), ("x-ratelimit-reset-requests", "0")]);
+    assert_eq!(counted.of(Limited::Requests), Some(Left { remaining: 249, limit: None, reset: None }));
+    // Nobody looks at a clock for an answer without limits.
+    let other = [("content-type", "text/plain"), ("x-ratelimit-abusepenalty-active", "False")];
+    assert!(UpstreamQuota::read(other.into_iter(), || panic!("a clock")).is_empty());
 }
 
 /// Values near to what providers send, and far from it.
@@ -170,8 +198,9 @@ proptest! {
         if let Some(wait) = wait(find, now) {
             prop_assert!(!wait.is_zero() && wait <= LONGEST_REST);
         }
-        let quota = UpstreamQuota::read(find, now);
-        for left in [quota.requests, quota.tokens].into_iter().flatten() {
+        let headers = names.iter().zip(&values).filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        let quota = UpstreamQuota::read(headers, || now);
+        for left in Limited::ALL.into_iter().filter_map(|what| quota.of(what)) {
             prop_assert!((0.0..=1.0).contains(&left.share()));
             prop_assert!(left.reset.is_none_or(|reset| !reset.is_zero() && reset.as_secs() <= 86_400));
         }

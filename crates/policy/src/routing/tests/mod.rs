@@ -1,3 +1,4 @@
+mod estimates;
 mod groups;
 mod strategies;
 

@@ -109,7 +109,9 @@ fn cost_goes_by_usual_answers_and_by_what_is_found_in_the_cache() {
     }
     assert_eq!(question.first(&[terse.clone(), wordy.clone()]), "terse");
     question.max_tokens = Some(50);
-    assert_eq!(question.first(&[terse, wordy]), "wordy", "both may say 50 tokens");
+    assert_eq!(question.first(&[terse.clone(), wordy.clone()]), "wordy", "both may say 50 tokens");
+    (0..20).for_each(|_| wordy.signals.prompt(1_000, 2_000));
+    assert_eq!(question.first(&[terse, wordy]), "terse", "of the same prompt the other makes twice as many tokens");
 
     let cached = |provider: &str| {
         let tier = crate::pricing::Tier {
