@@ -220,6 +220,8 @@ async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<Accepted>) {
         // A moment for the last words of streams.
         () = async { let _ = phase.wait_for(|phase| *phase == Phase::Closing).await; tokio::time::sleep(Duration::from_millis(500)).await } => {}
     }
+    // Not later than the runtime on which they stand.
+    client::sweep_idle(|_| false);
 }
 
 /// The two ends of a connection.
