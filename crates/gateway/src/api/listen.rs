@@ -211,6 +211,8 @@ async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<Accepted>) {
         // A moment for the last words of streams.
         () = async { let _ = phase.wait_for(|phase| *phase == Phase::Closing).await; tokio::time::sleep(Duration::from_millis(500)).await } => {}
     }
+    // Not later than the runtime on which they stand.
+    client::sweep_idle(|_| false);
 }
 
 /// A connection that is open: counted until it is dropped, also by a panic.

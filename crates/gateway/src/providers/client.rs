@@ -1,10 +1,10 @@
 //! The way out: HTTP/1.1 over TCP and TLS to the origins that the operator configured, and to nowhere else.
 //!
-//! Connections are kept in a pool per worker thread, above hyper's connection API: no lock, no background task, no retry
-//! that the caller does not know of. No redirects are followed and no proxy environment is read.
+//! Connections are kept in a pool per worker thread, above hyper's connection API: no lock, no task in the background (see
+//! [`crate::providers::line`]), no retry that the caller does not know of. No redirects are followed and no proxy environment is read.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +17,13 @@ use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
 use crate::admission::Admitted;
+use crate::providers::line::{Connection, Line};
 
 /// Where a provider lives: scheme, host and port.
 #[derive(Debug)]
@@ -118,13 +119,14 @@ impl std::fmt::Debug for Client {
     }
 }
 
-struct Idle {
-    sender: SendRequest<Payload>,
-    since: Instant,
+thread_local! {
+    /// Connections that wait for a request, by the id of their origin. There are few origins, so that it is a list.
+    static IDLE: RefCell<Vec<(u64, Vec<Idle>)>> = const { RefCell::new(Vec::new()) };
 }
 
-thread_local! {
-    static IDLE: RefCell<HashMap<u64, Vec<Idle>>> = RefCell::new(HashMap::new());
+struct Idle {
+    connection: Connection,
+    since: Instant,
 }
 
 impl Client {
@@ -152,12 +154,12 @@ impl Client {
         origin: &Arc<Origin>,
         request: impl Fn() -> Request<Payload>,
     ) -> Result<Response<AnswerBody>, SendError> {
-        while let Some(mut sender) = take_idle(origin.id) {
-            if sender.ready().await.is_err() {
+        while let Some(mut connection) = take_idle(origin.id) {
+            if connection.ready().await.is_err() {
                 continue;
             }
-            match sender.send_request(request()).await {
-                Ok(response) => return Ok(AnswerBody::of(response, sender, origin)),
+            match connection.exchange(request()).await {
+                Ok(response) => return Ok(AnswerBody::of(response, connection, origin)),
                 Err(error)
                     if error.is_canceled()
                         || error.is_incomplete_message()
@@ -169,28 +171,25 @@ impl Client {
                 Err(error) => return Err(send_error(&error)),
             }
         }
-        let mut sender = self.connect(origin).await?;
-        match sender.send_request(request()).await {
-            Ok(response) => Ok(AnswerBody::of(response, sender, origin)),
+        // Rare, and large.
+        let mut connection = Box::pin(self.connect(origin)).await?;
+        match connection.exchange(request()).await {
+            Ok(response) => Ok(AnswerBody::of(response, connection, origin)),
             Err(error) => Err(send_error(&error)),
         }
     }
 
-    async fn connect(&self, origin: &Origin) -> Result<SendRequest<Payload>, SendError> {
+    async fn connect(&self, origin: &Origin) -> Result<Connection, SendError> {
         let connecting = async {
             let io = self.connector.clone().call(origin.uri.clone()).await.map_err(|error| {
                 if is_out_of_files(&*error) { SendError::NoFiles } else { SendError::Connect(chain(&*error)) }
             })?;
-            let (sender, connection) = http1::Builder::new()
+            let (sender, driver) = http1::Builder::new()
                 .max_buf_size(READ_BUFFER_BYTES)
                 .handshake(io)
                 .await
                 .map_err(|error| SendError::Connect(chain(&error)))?;
-            tokio::spawn(async move {
-                // How it ended is told to whoever waits for an answer on it.
-                let _ = connection.await;
-            });
-            Ok(sender)
+            Ok(Connection { sender, line: Line::new(driver) })
         };
         tokio::time::timeout(self.connect_timeout, connecting)
             .await
@@ -201,40 +200,45 @@ impl Client {
 /// Also the bound of an answer's head.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
-fn take_idle(origin: u64) -> Option<SendRequest<Payload>> {
+fn take_idle(origin: u64) -> Option<Connection> {
     IDLE.with_borrow_mut(|idle| {
-        let connections = idle.get_mut(&origin)?;
-        while let Some(Idle { sender, since }) = connections.pop() {
-            if !sender.is_closed() && since.elapsed() < IDLE_CONNECTION_TIME {
-                return Some(sender);
+        let (_, connections) = idle.iter_mut().find(|(id, _)| *id == origin)?;
+        let now = Instant::now();
+        while let Some(Idle { connection, since }) = connections.pop() {
+            if !connection.line.is_over() && now - since < IDLE_CONNECTION_TIME {
+                return Some(connection);
             }
         }
         None
     })
 }
 
-/// Closes this worker's idle connections that have waited for too long, or whose origin is not among those in use.
+/// Closes this worker's idle connections that have waited for too long, that the provider has closed, or whose origin is not
+/// among those in use.
 pub fn sweep_idle(is_in_use: impl Fn(u64) -> bool) {
     IDLE.with_borrow_mut(|idle| {
-        idle.retain(|origin, connections| {
-            if !is_in_use(*origin) {
-                return false;
-            }
-            connections.retain(|kept| !kept.sender.is_closed() && kept.since.elapsed() < IDLE_CONNECTION_TIME);
-            true
+        idle.retain_mut(|(origin, connections)| {
+            connections
+                .retain_mut(|kept| kept.since.elapsed() < IDLE_CONNECTION_TIME && kept.connection.line.is_open());
+            is_in_use(*origin)
         });
     });
 }
 
-fn keep_idle(origin: u64, sender: SendRequest<Payload>) {
+fn keep_idle(origin: u64, connection: Connection) {
+    let now = Instant::now();
     IDLE.with_borrow_mut(|idle| {
-        let connections = idle.entry(origin).or_default();
-        if connections.first().is_some_and(|oldest| oldest.since.elapsed() > IDLE_CONNECTION_TIME)
+        let at = idle.iter().position(|(id, _)| *id == origin).unwrap_or_else(|| {
+            idle.push((origin, Vec::new()));
+            idle.len() - 1
+        });
+        let (_, connections) = &mut idle[at];
+        if connections.first().is_some_and(|oldest| now - oldest.since > IDLE_CONNECTION_TIME)
             || connections.len() >= IDLE_CONNECTIONS_PER_ORIGIN_AND_WORKER
         {
             connections.remove(0);
         }
-        connections.push(Idle { sender, since: Instant::now() });
+        connections.push(Idle { connection, since: now });
     });
 }
 
@@ -277,12 +281,13 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 #[derive(Debug)]
 pub struct AnswerBody {
     body: Incoming,
-    connection: Option<(u64, SendRequest<Payload>)>,
+    /// `None` once the body has ended.
+    connection: Option<(u64, Connection)>,
 }
 
 impl AnswerBody {
-    fn of(response: Response<Incoming>, sender: SendRequest<Payload>, origin: &Origin) -> Response<AnswerBody> {
-        let mut response = response.map(|body| AnswerBody { body, connection: Some((origin.id, sender)) });
+    fn of(response: Response<Incoming>, connection: Connection, origin: &Origin) -> Response<AnswerBody> {
+        let mut response = response.map(|body| AnswerBody { body, connection: Some((origin.id, connection)) });
         if response.body().body.is_end_stream() {
             response.body_mut().keep();
         }
@@ -290,15 +295,18 @@ impl AnswerBody {
     }
 
     fn keep(&mut self) {
-        if let Some((origin, sender)) = self.connection.take() {
-            keep_idle(origin, sender);
+        if let Some((origin, mut connection)) = self.connection.take()
+            && connection.line.rests()
+        {
+            keep_idle(origin, connection);
         }
     }
 
     /// The next bytes; `None` at the proper end of the body.
     pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let Some((_, connection)) = &mut self.connection else { return Poll::Ready(None) };
+            match ready!(connection.line.poll(cx, |cx| Pin::new(&mut self.body).poll_frame(cx))) {
                 None => {
                     self.keep();
                     return Poll::Ready(None);
