@@ -224,6 +224,7 @@ fn is_good(end: &End) -> bool {
 }
 
 /// What is done next.
+#[expect(clippy::large_enum_variant, reason = "taken apart at once, where it is made")]
 enum Next {
     Ask(Permit),
     /// The same target is asked once more, after a wait.
