@@ -37,6 +37,39 @@ pub struct Scope {
     pub routes: Option<Vec<String>>,
 }
 
+impl Scope {
+    pub const EVERYTHING: Scope = Scope { models: None, providers: None, routes: None };
+
+    /// May a request that asks for the model `asked` go to this model of this provider? An alias in the list stands for all
+    /// that it leads to.
+    pub fn allows_target(&self, asked: Option<&str>, provider: &str, model: &str) -> bool {
+        let names = |listed: &String| {
+            let is_target =
+                listed.split_once('/').is_some_and(|(of, name)| of == provider && (name == "*" || name == model));
+            is_target || Some(listed.as_str()) == asked
+        };
+        self.allows_provider(provider) && self.models.as_ref().is_none_or(|models| models.iter().any(names))
+    }
+
+    pub fn allows_provider(&self, provider: &str) -> bool {
+        self.providers.as_ref().is_none_or(|providers| providers.iter().any(|listed| listed == provider))
+    }
+
+    pub fn allows_route(&self, path: &str) -> bool {
+        self.routes.is_none() || self.names_route(path)
+    }
+
+    /// Is this route among those that the scope lists? One that allows every route names none.
+    pub fn names_route(&self, path: &str) -> bool {
+        self.routes.as_ref().is_some_and(|routes| routes.iter().any(|listed| listed == path))
+    }
+
+    /// Whether it allows every target and every name.
+    pub fn is_of_all_models(&self) -> bool {
+        self.models.is_none() && self.providers.is_none()
+    }
+}
+
 /// Several keys that share limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Team {
@@ -72,4 +105,44 @@ pub struct VirtualKey {
     pub cache: bool,
     /// Seconds since 1970; from then on the key is refused.
     pub expires: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Scope;
+
+    fn list(names: &[&str]) -> Option<Vec<String>> {
+        Some(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_scope_of_everything_allows_everything_and_an_empty_list_nothing() {
+        let nothing = Scope { models: list(&[]), providers: list(&[]), routes: list(&[]) };
+        assert!(
+            Scope::EVERYTHING.allows_target(Some("fast"), "openai", "gpt-5") && Scope::EVERYTHING.allows_route("/x")
+        );
+        assert!(!nothing.allows_target(Some("fast"), "openai", "gpt-5") && !nothing.allows_route("/x"));
+        assert!(!Scope::EVERYTHING.names_route("/x"));
+    }
+
+    #[test]
+    fn models_are_aliases_and_models_of_providers_and_all_of_a_provider() {
+        let scope = Scope { models: list(&["fast", "openai/gpt-5", "local/*"]), ..Scope::EVERYTHING };
+        for (asked, provider, model, allowed) in [
+            (Some("fast"), "anthropic", "haiku", true),
+            (Some("smart"), "anthropic", "haiku", false),
+            (Some("smart"), "openai", "gpt-5", true),
+            (None, "openai", "gpt-5", true),
+            (None, "openai", "gpt-5-mini", false),
+            (Some("openai/gpt-5"), "openai", "gpt-5", true),
+            (Some("gpt-5"), "openai", "gpt-5", true),
+            (None, "local", "org/model", true),
+            (None, "local2", "model", false),
+            (Some("*"), "openai", "o", false),
+        ] {
+            assert_eq!(scope.allows_target(asked, provider, model), allowed, "{asked:?} {provider}/{model}");
+        }
+        let narrow = Scope { providers: list(&["openai"]), ..scope };
+        assert!(!narrow.allows_target(Some("fast"), "anthropic", "haiku"), "both must allow it");
+    }
 }

@@ -67,7 +67,9 @@ pub const REPLY_PIECE_BYTES: usize = 64 * 1024;
 pub const MEMORY_LIMIT_BYTES_LEAST: u64 = 16 * 1024 * 1024;
 /// Connections beyond the limit that are served once, so that health can be asked for and refusals can be told.
 pub const SPARE_CONNECTIONS: usize = 16;
-/// Files that are not connections: listener, log, runtime, configuration.
+/// To the operator's own listener, whatever the other one has to do; they come out of [`RESERVED_FILES`].
+pub const ADMIN_CONNECTIONS: usize = 16;
+/// Files that are not connections of clients: listener, log, runtime, configuration.
 pub const RESERVED_FILES: u64 = 64;
 /// Limits of one provider that its health tells of: those of which least is left.
 pub const QUOTAS_SHOWN: usize = 16;

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gateway_core::access::VirtualKey;
+use gateway_core::access::{Scope, VirtualKey};
 use gateway_core::chat::ChatRequest;
 use gateway_core::dialect::Dialect;
 use gateway_core::error::GatewayError;
@@ -25,13 +25,26 @@ use crate::api::ingress::Inbound;
 
 /// Who asks: what the gateway keeps of a request is told to the same caller alone.
 #[derive(Debug, Clone)]
-#[allow(dead_code, reason = "keys are being built")]
 pub enum Caller {
     /// Without a key: whoever calls from this address.
     Address(IpAddr),
     Key(Arc<VirtualKey>),
     /// The operator, by the admin key.
     Admin,
+}
+
+impl Caller {
+    pub fn scope(&self) -> &Scope {
+        match self {
+            Caller::Key(key) => &key.scope,
+            Caller::Address(_) | Caller::Admin => &Scope::EVERYTHING,
+        }
+    }
+
+    /// May what was told of a request of `other` be told to this one?
+    pub fn may_see(&self, other: &Caller) -> bool {
+        *self == Caller::Admin || self == other
+    }
 }
 
 impl PartialEq for Caller {
@@ -60,6 +73,7 @@ impl fmt::Display for Caller {
 #[derive(Debug)]
 pub struct Call {
     pub request_id: Arc<str>,
+    pub caller: Caller,
     pub dialect: Dialect,
     pub started: Instant,
     pub body: Bytes,
@@ -91,6 +105,7 @@ impl Call {
         let envelope = Envelope::read(&body)?;
         let mut call = Call {
             request_id: arrival.request_id,
+            caller: arrival.caller,
             dialect,
             started: arrival.started,
             forwarded: forwarded(&headers, dialect),

@@ -12,6 +12,7 @@ use gateway_policy::resilience::{ExtraCost, ExtraSettings};
 use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::access::Guard;
 use crate::admission::{self, Admission, Rank, Shed};
 use crate::api::listen;
 use crate::config::Config;
@@ -120,6 +121,7 @@ fn raise_open_files() -> u64 {
 pub struct Gateway {
     pub process: Arc<Process>,
     pub config: Config,
+    pub guard: Guard,
     pub catalog: Catalog,
     pub client: Client,
     /// For connections to come.
@@ -149,7 +151,15 @@ impl Gateway {
             config.circuit_breaker,
             previous.map(|previous| &previous.catalog),
         )?;
-        Ok(Gateway { process, config, catalog, client, tls, loaded_at: Timestamp::now() })
+        let server = &config.server;
+        let guard = Guard::new(
+            server.admin_key.as_ref(),
+            // The listener is made at the start, and stays.
+            previous.map_or(server.admin_addr.is_some(), |previous| previous.guard.has_admin_door()),
+            server.admin_hosts.clone(),
+            server.allow_anonymous,
+        );
+        Ok(Gateway { process, config, guard, catalog, client, tls, loaded_at: Timestamp::now() })
     }
 
     /// From now on the limits of this configuration hold.

@@ -3,6 +3,7 @@
 // A program exports nothing: `pub` here means "to the rest of the program".
 #![allow(unreachable_pub)]
 
+mod access;
 mod admission;
 mod api;
 mod attempt;

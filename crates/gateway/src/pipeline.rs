@@ -12,6 +12,7 @@ use gateway_dialects::codec::{self, Answer};
 use gateway_policy::routing::{self, Ask, Hints, NoRoute, RoutePlan};
 use http::header;
 
+use crate::access;
 use crate::api::body::{Opening, StreamBody};
 use crate::api::egress::{self, Reply};
 use crate::api::explain;
@@ -68,13 +69,21 @@ async fn go(
 /// Which targets are tried, in which order.
 pub fn plan(gateway: &Gateway, call: &Call) -> Result<Arc<RoutePlan>, GatewayError> {
     let without_hints = call.hints == Hints::default();
-    if without_hints && let Some(plan) = call.model().and_then(|model| gateway.catalog.alone(model)) {
+    let scope = call.caller.scope();
+    let may_have = |target: &Target| scope.allows_target(call.model(), &target.provider, &target.model);
+    if without_hints
+        && let Some(plan) = call.model().and_then(|model| gateway.catalog.alone(model))
+        && plan.targets.iter().all(|planned| may_have(&planned.target))
+    {
         return Ok(plan);
     }
     call.hints
         .check(gateway.catalog.providers().iter().map(|provider| &*provider.name))
         .map_err(|unknown| GatewayError::invalid(egress::hint_field(call.dialect, &unknown), unknown.to_string()))?;
-    let mut resolved = gateway.catalog.resolve(call.model())?;
+    let mut resolved = gateway.catalog.resolve(call.model()).map_err(|error| access::within(scope, error))?;
+    for candidate in resolved.candidates.all_mut() {
+        candidate.allowed = may_have(&candidate.target);
+    }
     gateway.catalog.feel(&mut resolved.candidates, call.started);
     let mut hints = call.hints.clone();
     hints.required = call::needed(call);
@@ -91,14 +100,17 @@ pub fn plan(gateway: &Gateway, call: &Call) -> Result<Arc<RoutePlan>, GatewayErr
         now: call.started,
     };
     let plan = routing::plan(resolved.candidates, &ask, &mut fastrand::Rng::new());
-    let plan = Arc::new(plan.map_err(|no_route| unroutable(&no_route))?);
+    let plan = Arc::new(plan.map_err(|no_route| unroutable(&no_route, call))?);
     if without_hints && let Some(model) = call.model() {
         gateway.catalog.keep_alone(model, &plan);
     }
     Ok(plan)
 }
 
-fn unroutable(no_route: &NoRoute) -> GatewayError {
+fn unroutable(no_route: &NoRoute, call: &Call) -> GatewayError {
+    if no_route.is_forbidden() {
+        return access::not_for_this_key(call.caller.scope(), call.model());
+    }
     let kind = if no_route.is_by_request() { ErrorKind::InvalidRequest } else { ErrorKind::NoProvider };
     let skipped = serde_json::to_value(&no_route.skipped).unwrap_or_default();
     GatewayError::new(kind, no_route.to_string()).detail("skipped", skipped)

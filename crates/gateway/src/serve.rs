@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::access::Door;
 use crate::api::Arrival;
 use crate::api::ingress::Inbound;
 use crate::api::listen::{self, Phase, Workers};
@@ -104,15 +105,27 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
     let process = gateway.process.clone();
     let listener = TcpListener::bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?;
     let addr = listener.local_addr().map_err(|error| error.to_string())?;
+    let admin = match gateway.config.server.admin_addr {
+        Some(addr) => Some(TcpListener::bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?),
+        None => None,
+    };
+    let admin_addr = admin.as_ref().and_then(|listener| listener.local_addr().ok());
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
 
     let (phase, phases) = watch::channel(Phase::Serving);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers =
-        Workers::start(cores, &process, &current, &phases).map_err(|error| format!("cannot start workers: {error}"))?;
-    greet(&gateway, addr);
+    let start = |door, count| {
+        Workers::start(door, count, &process, &current, &phases)
+            .map_err(|error| format!("cannot start workers: {error}"))
+    };
+    let workers = start(Door::Public, cores)?;
+    let admin = match admin {
+        Some(listener) => Some((listener, start(Door::Admin, 1)?)),
+        None => None,
+    };
+    greet(&gateway, addr, admin_addr);
     // Simulated providers have nothing that could be read anew.
     let reloader = match gateway.config.sandbox {
         true => None,
@@ -129,6 +142,14 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
         std::future::pending::<()>().await;
     };
 
+    let accept = async || {
+        let admin = async {
+            if let Some((listener, workers)) = &admin {
+                listen::accept(listener, workers, phases.clone(), &current).await;
+            }
+        };
+        tokio::join!(listen::accept(&listener, &workers, phases.clone(), &current), admin);
+    };
     let signalled = async {
         tokio::select! {
             _ = terminate.recv() => LAME_DUCK,
@@ -136,7 +157,7 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
         }
     };
     let lame_duck = tokio::select! {
-        () = listen::accept(&listener, &workers, phases.clone(), &current) => Duration::ZERO,
+        () = accept() => Duration::ZERO,
         () = reload => Duration::ZERO,
         () = probe::run(&current) => Duration::ZERO,
         lame_duck = signalled => lame_duck,
@@ -152,11 +173,11 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
         }
     };
     let drain = async {
-        let duck = listen::accept(&listener, &workers, phases.clone(), &current);
-        let _ = tokio::time::timeout(lame_duck, duck).await;
+        let _ = tokio::time::timeout(lame_duck, accept()).await;
         let _ = phase.send(Phase::Draining);
         let deadline = Instant::now() + drain_timeout;
-        while workers.open() > 0 && Instant::now() < deadline {
+        let open = || workers.open() + admin.as_ref().map_or(0, |(_, workers)| workers.open());
+        while open() > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -169,6 +190,9 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
     process.close();
     let _ = phase.send(Phase::Closing);
     workers.join();
+    if let Some((_, workers)) = admin {
+        workers.join();
+    }
     if let Some(simulator) = simulator {
         simulator.stop().await;
     }
@@ -178,7 +202,7 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
 }
 
 /// Says where the gateway listens, what it has, and what to try next.
-fn greet(gateway: &Gateway, addr: SocketAddr) {
+fn greet(gateway: &Gateway, addr: SocketAddr, admin: Option<SocketAddr>) {
     let scheme = if gateway.tls.is_some() { "https" } else { "http" };
     let shown = if addr.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port())) } else { addr };
     let providers: Vec<&str> = gateway.catalog.providers().iter().map(|provider| &*provider.name).collect();
@@ -187,6 +211,7 @@ fn greet(gateway: &Gateway, addr: SocketAddr) {
         "listening",
         [
             ("address", addr.to_string().into()),
+            ("admin_address", admin.map(|addr| addr.to_string()).into()),
             ("version", VERSION.into()),
             ("providers", json!(providers)),
             ("sandbox", gateway.config.sandbox.into()),
@@ -196,11 +221,12 @@ fn greet(gateway: &Gateway, addr: SocketAddr) {
     for warning in &gateway.config.warnings {
         gateway.process.log.event(Level::Warn, warning.clone(), []);
     }
+    let admin = admin.map(|addr| format!("for the operator: {scheme}://{addr}\n")).unwrap_or_default();
     let mode = if gateway.config.sandbox { " (sandbox: simulated, no key needed)" } else { "" };
     cli::complain(&format!(
         "\nllm-gateway {VERSION} listens on {scheme}://{shown}\nproviders: {}{mode}\ntry: curl -s {scheme}://{shown}/v1/completions \
          -H 'content-type: application/json' \\\n       -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of France?\"}}]}}'\n\
-         docs: {scheme}://{shown}/docs\n\n",
+         docs: {scheme}://{shown}/docs\n{admin}\n",
         providers.join(", ")
     ));
 }

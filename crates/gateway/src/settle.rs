@@ -77,6 +77,18 @@ fn maybe_rounded<S: Serializer>(ms: &Option<f64>, serializer: S) -> Result<S::Ok
     rounded(&ms.unwrap_or_default(), serializer)
 }
 
+fn is_address(caller: &Caller) -> bool {
+    matches!(caller, Caller::Address(_))
+}
+
+fn key_of<S: Serializer>(caller: &Caller, serializer: S) -> Result<S::Ok, S::Error> {
+    match caller {
+        Caller::Address(_) => serializer.serialize_none(),
+        Caller::Key(key) => serializer.serialize_str(&key.id),
+        Caller::Admin => serializer.serialize_str("admin"),
+    }
+}
+
 #[allow(clippy::ptr_arg, reason = "the shape that serde calls")]
 fn tried<S: Serializer>(steps: &Vec<Step>, serializer: S) -> Result<S::Ok, S::Error> {
     steps::tried(steps, serializer)
@@ -112,7 +124,8 @@ pub struct Record {
     /// `None`: the request was refused before there was one.
     #[serde(skip)]
     pub plan: Option<Arc<RoutePlan>>,
-    #[serde(skip)]
+    /// Addresses are nobody's business but the limits'.
+    #[serde(rename = "key", serialize_with = "key_of", skip_serializing_if = "is_address")]
     pub caller: Caller,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_request_id: Option<String>,

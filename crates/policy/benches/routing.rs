@@ -36,6 +36,7 @@ fn candidates(count: usize, now: Instant) -> Candidates {
             weight: 1 + n as u32 % 5,
             priority: 0,
             canary: None,
+            allowed: true,
             available: Ok(()),
             warmth: 1.0,
             signals: Arc::new(signals),

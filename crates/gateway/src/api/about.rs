@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gateway_core::access::Scope;
 use gateway_core::error::{ErrorKind, GatewayError};
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -48,8 +49,10 @@ pub struct GatewayHealth {
     pub status: &'static str,
     pub version: &'static str,
     pub timestamp: String,
+    /// Empty, and without `configuration`, for who may not know how the gateway is run.
     pub providers: BTreeMap<String, Health>,
-    pub configuration: ConfigurationView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigurationView>,
     pub cache_enabled: bool,
     pub rate_limiting_enabled: bool,
 }
@@ -74,9 +77,10 @@ pub struct CacheStats {
     pub evictions: u64,
 }
 
-fn view(gateway: &Gateway, provider: &Provider) -> ProviderView {
+fn view(gateway: &Gateway, provider: &Provider, scope: &Scope) -> ProviderView {
     let health = provider.health();
-    let supported_models = gateway.catalog.models(provider);
+    let mut supported_models = gateway.catalog.models(provider);
+    supported_models.retain(|model| scope.allows_target(None, &provider.name, model));
     let pricing = supported_models.iter().filter_map(|model| {
         let price = gateway.catalog.facts(provider, model).price?;
         let tier = price.tier(0);
@@ -89,7 +93,7 @@ fn view(gateway: &Gateway, provider: &Provider) -> ProviderView {
         name: provider.name.to_string(),
         display_name: provider.config.display_name.clone(),
         is_available: health.is_healthy,
-        default_model: provider.config.default_model.clone(),
+        default_model: provider.config.default_model.clone().filter(|model| supported_models.contains(model)),
         capabilities: provider.config.capabilities.iter().map(gateway_core::target::Capability::name).collect(),
         pricing: pricing.collect(),
         supported_models,
@@ -97,15 +101,19 @@ fn view(gateway: &Gateway, provider: &Provider) -> ProviderView {
     }
 }
 
-pub fn providers(gateway: &Gateway) -> Reply {
-    let providers: Vec<ProviderView> =
-        gateway.catalog.providers().iter().map(|provider| view(gateway, provider)).collect();
+/// The providers that a caller of this scope may use.
+fn allowed<'a>(gateway: &'a Gateway, scope: &'a Scope) -> impl Iterator<Item = &'a Provider> {
+    gateway.catalog.providers().iter().filter(|provider| scope.allows_provider(&provider.name))
+}
+
+pub fn providers(gateway: &Gateway, scope: &Scope) -> Reply {
+    let providers: Vec<ProviderView> = allowed(gateway, scope).map(|provider| view(gateway, provider, scope)).collect();
     Reply::json(&Providers { total: providers.len(), providers })
 }
 
-pub fn provider_health(gateway: &Gateway, name: &str) -> Result<Reply, GatewayError> {
-    let provider = gateway.catalog.provider(name).ok_or_else(|| {
-        let known: Vec<&str> = gateway.catalog.providers().iter().map(|provider| &*provider.name).collect();
+pub fn provider_health(gateway: &Gateway, name: &str, scope: &Scope) -> Result<Reply, GatewayError> {
+    let provider = allowed(gateway, scope).find(|provider| *provider.name == *name).ok_or_else(|| {
+        let known: Vec<&str> = allowed(gateway, scope).map(|provider| &*provider.name).collect();
         let shown: String = name.chars().take(100).collect();
         GatewayError::new(
             ErrorKind::NotFound,
@@ -115,7 +123,8 @@ pub fn provider_health(gateway: &Gateway, name: &str) -> Result<Reply, GatewayEr
     Ok(Reply::json(&provider.health()))
 }
 
-pub fn health(gateway: &Gateway) -> Reply {
+/// `details`: more than the outline.
+pub fn health(gateway: &Gateway, details: bool) -> Reply {
     let providers: BTreeMap<String, Health> =
         gateway.catalog.providers().iter().map(|provider| (provider.name.to_string(), provider.health())).collect();
     let well = providers.values().filter(|health| health.is_healthy).count();
@@ -128,11 +137,11 @@ pub fn health(gateway: &Gateway) -> Reply {
         status,
         version: VERSION,
         timestamp: crate::telemetry::log::stamp(jiff::Timestamp::now()),
-        providers,
-        configuration: ConfigurationView {
+        providers: if details { providers } else { BTreeMap::new() },
+        configuration: details.then(|| ConfigurationView {
             loaded_at: crate::telemetry::log::stamp(gateway.loaded_at),
             refused_at: gateway.process.configuration_refused_at().map(crate::telemetry::log::stamp),
-        },
+        }),
         // Neither is built yet, whatever the configuration wishes.
         cache_enabled: false,
         rate_limiting_enabled: false,

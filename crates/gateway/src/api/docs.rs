@@ -13,6 +13,7 @@ use http::{HeaderValue, StatusCode, header};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
+use crate::access::Right;
 use crate::api::about::{CacheStats, GatewayHealth, Providers};
 use crate::api::egress::Reply;
 use crate::api::routes::{Action, ROUTES, Row};
@@ -147,17 +148,24 @@ fn document() -> Value {
         "openapi": "3.1.0",
         "info": {"title": "llm-gateway", "version": VERSION, "summary": "One address for many LLM providers", "description": ABOUT},
         "servers": [{"url": "/"}],
-        // Empty on purpose: nothing is asked for. See the description.
-        "security": [],
         "tags": TAGS.iter().map(|(name, about)| json!({"name": name, "description": about})).collect::<Value>(),
         "paths": paths,
-        "components": {"schemas": schemas, "parameters": parameters, "headers": headers},
+        "components": {
+            "schemas": schemas,
+            "parameters": parameters,
+            "headers": headers,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+        },
     })
 }
 
-const ABOUT: &str = "**No key is needed.** The gateway has no keys of its own yet: it takes any request that reaches it, ignores what \
-a client sends as `Authorization`, `x-api-key` or the like, and never passes it on. On a loopback address it refuses requests \
-whose `Host` or `Origin` is another machine's.\n\nRoutes marked \"not built yet\" answer 404 and say so.";
+const ABOUT: &str = "**Keys.** While the gateway has no keys of its own, callers need none: what they send as one is ignored. Where it has \
+some, callers show theirs as `Authorization: Bearer KEY`, or as `x-api-key`, `api-key` or `x-goog-api-key`, and the first of these \
+counts. It is never passed on. What concerns the operator wants the admin key, except what only tells, and is asked from the \
+gateway's own machine. On a loopback address requests are refused whose `Host` or `Origin` is another machine's.\n\nRoutes marked \"not built yet\" answer 404 and say so.";
 
 const TAGS: [(&str, &str); 5] = [
     ("Native API", "The gateway's own API: any provider, one shape."),
@@ -201,27 +209,28 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
     if let Some(prefix) = prefix(row.path) {
         operation["servers"] = json!([{"url": "/"}, {"url": prefix}]);
     }
+    operation["security"] = security(row.right);
+    let dialect = crate::api::routes::dialect_of(row.path);
+    let mut kinds = refusals(row.right).to_vec();
     match row.action {
         Action::Complete { dialect, .. } => {
             operation["requestBody"] = request_body(dialect);
             if let Some(url) = official(dialect) {
                 operation["externalDocs"] = json!({"url": url});
             }
-            errors(&mut operation, dialect, MADE);
+            kinds.extend(MADE);
             operation["responses"]["default"] =
                 error_response(dialect, "A provider's error, with the provider's status.");
         }
         Action::CountTokens => {
             operation["requestBody"] = request_body(Dialect::AnthropicMessages);
             operation["externalDocs"] = json!({"url": "https://docs.anthropic.com/en/api/messages-count-tokens"});
-            errors(&mut operation, Dialect::AnthropicMessages, MADE);
+            kinds.extend(MADE);
             operation["responses"]["default"] =
                 error_response(Dialect::AnthropicMessages, "A provider's error, with the provider's status.");
         }
-        Action::ShowModel => errors(&mut operation, Dialect::OpenAiChat, &[ErrorKind::ModelNotFound]),
-        Action::ProviderHealth | Action::ExplainRequest => {
-            errors(&mut operation, Dialect::Native, &[ErrorKind::NotFound])
-        }
+        Action::ShowModel => kinds.push(ErrorKind::ModelNotFound),
+        Action::ProviderHealth | Action::ExplainRequest => kinds.push(ErrorKind::NotFound),
         Action::Health => {
             operation["responses"]["503"] = success(row.action, generator);
             operation["responses"]["503"]["description"] = "No provider is well.".into();
@@ -232,17 +241,35 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
         Action::CacheFeedback | Action::NotBuilt { .. } => {
             operation["responses"] = json!({});
             operation["x-not-built"] = true.into();
-            errors(&mut operation, crate::api::routes::dialect_of(row.path), &[ErrorKind::NotFound]);
+            kinds.push(ErrorKind::NotFound);
         }
         _ => {}
     }
+    errors(&mut operation, dialect, &kinds);
     operation
+}
+
+/// Ways to show a key, of which the empty one is none.
+fn security(right: Right) -> Value {
+    match right {
+        Right::Open => json!([]),
+        Right::Outline | Right::Use | Right::Observe => json!([{"bearer": []}, {"x-api-key": []}, {}]),
+        Right::Administer => json!([{"bearer": []}, {"x-api-key": []}]),
+    }
+}
+
+/// What somebody who may not is told.
+fn refusals(right: Right) -> &'static [ErrorKind] {
+    match right {
+        Right::Open | Right::Outline => &[],
+        Right::Use | Right::Observe => &[ErrorKind::Unauthorized, ErrorKind::Forbidden],
+        Right::Administer => &[ErrorKind::Unauthorized, ErrorKind::Forbidden, ErrorKind::NotFound],
+    }
 }
 
 /// The kinds of error that answers to a conversation may have. The others wait for what they are about.
 const MADE: &[ErrorKind] = &[
     ErrorKind::InvalidRequest,
-    ErrorKind::Forbidden,
     ErrorKind::ModelNotFound,
     ErrorKind::PayloadTooLarge,
     ErrorKind::Internal,

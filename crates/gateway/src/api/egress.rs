@@ -120,6 +120,9 @@ pub fn error(error: &GatewayError, dialect: Dialect, request_id: &str) -> Reply 
     if let Some(allow) = allow.and_then(|methods| HeaderValue::from_str(methods).ok()) {
         reply.headers.insert(header::ALLOW, allow);
     }
+    if row.status == 401 {
+        reply.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     let wait = error.retry_after.or(matches!(row.status, 429 | 503).then_some(Duration::from_secs(1)));
     if let Some(wait) = wait {
         retry_after(&mut reply, wait);

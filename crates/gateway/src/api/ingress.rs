@@ -1,13 +1,12 @@
 //! What comes in: a request, its body within its limits, and who it says it is.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::{REQUEST_BODY_BYTES_PER_SECOND, REQUEST_BODY_GRACE, REQUEST_HEADER_BYTES, REQUEST_HEADERS};
-use http::{HeaderMap, HeaderName, Request, header};
+use http::{HeaderMap, HeaderName, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -26,47 +25,15 @@ pub struct Inbound {
     pub admitted: Arc<Admitted>,
 }
 
-/// Refuses what no honest client of this address sends: too many or too long headers; on a loopback address, a `Host` or an
-/// `Origin` from elsewhere, which is a web page that had its own name resolve to this machine.
-pub fn check_head(request: &Request<Incoming>, local: SocketAddr) -> Result<(), GatewayError> {
-    let headers = request.headers();
+/// Refuses more or longer headers than any honest client sends.
+pub fn check_size(headers: &HeaderMap) -> Result<(), GatewayError> {
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if size > REQUEST_HEADER_BYTES || headers.len() > REQUEST_HEADERS {
         let message =
             format!("the headers are larger than {REQUEST_HEADER_BYTES} bytes or more than {REQUEST_HEADERS}");
         return Err(GatewayError::new(ErrorKind::InvalidRequest, message));
     }
-    if !local.ip().is_loopback() {
-        return Ok(());
-    }
-    let host = headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok())
-        .or(request.uri().authority().map(|a| a.as_str()));
-    if host.is_none_or(|host| !is_loopback_name(host)) {
-        let message =
-            "this gateway listens on a loopback address: the Host header must name one, as localhost or 127.0.0.1";
-        return Err(GatewayError::new(ErrorKind::Forbidden, message));
-    }
-    if let Some(origin) = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()) {
-        let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
-        if !is_loopback_name(authority) {
-            return Err(GatewayError::new(ErrorKind::Forbidden, "web pages of other hosts may not call this gateway"));
-        }
-    }
     Ok(())
-}
-
-/// Is `host`, with or without a port, a name of this machine for itself?
-fn is_loopback_name(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => &host[..memchr::memchr(b':', host.as_bytes()).unwrap_or(host.len())],
-    };
-    // The usual names need no parser of addresses.
-    name == "127.0.0.1"
-        || name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The id by which the client knows its own request.
@@ -153,19 +120,4 @@ fn check_type(headers: &HeaderMap) -> Result<(), GatewayError> {
         "content-type",
         format!("the body must be JSON (content-type: application/json), got {kind:?}"),
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_loopback_name;
-
-    #[test]
-    fn names_of_this_machine() {
-        for host in ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.8.9.1:80", "[::1]:8000", "[::1]"] {
-            assert!(is_loopback_name(host), "{host}");
-        }
-        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "", "10.0.0.1", "[::2]"] {
-            assert!(!is_loopback_name(host), "{host}");
-        }
-    }
 }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use gateway_core::limits::{REQUEST_HEADER_BYTES, REQUEST_HEADERS, REQUEST_HEADERS_TIME, SPARE_CONNECTIONS};
+use gateway_core::limits::{
+    ADMIN_CONNECTIONS, REQUEST_HEADER_BYTES, REQUEST_HEADERS, REQUEST_HEADERS_TIME, SPARE_CONNECTIONS,
+};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -22,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
+use crate::access::Door;
 use crate::api::body::ReplyBody;
 use crate::api::pace::{Busy, Guarded, Pace};
 use crate::api::streams::Streams;
@@ -59,20 +62,22 @@ struct Worker {
     open: Arc<AtomicUsize>,
 }
 
-/// The threads that serve connections.
+/// The threads that serve connections to one listener.
 pub struct Workers {
+    door: Door,
     workers: Vec<Worker>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Workers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Workers").field("count", &self.workers.len()).finish_non_exhaustive()
+        f.debug_struct("Workers").field("door", &self.door).field("count", &self.workers.len()).finish_non_exhaustive()
     }
 }
 
 impl Workers {
     pub fn start(
+        door: Door,
         count: usize,
         process: &Arc<Process>,
         current: &Arc<Current>,
@@ -83,13 +88,13 @@ impl Workers {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (connections, inbox) = mpsc::channel(BACKLOG);
             let open = Arc::new(AtomicUsize::new(0));
-            let shared =
-                Shared { process: process.clone(), current: current.clone(), phase: phase.clone(), open: open.clone() };
+            let (process, current, phase) = (process.clone(), current.clone(), phase.clone());
+            let shared = Shared { door, process, current, phase, open: open.clone() };
             workers.push(Worker { connections, open });
             let work = move || runtime.block_on(serve_inbox(shared, inbox));
-            threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
+            threads.push(std::thread::Builder::new().name(format!("{}-{index}", door.name())).spawn(work)?);
         }
-        Ok(Workers { workers, threads })
+        Ok(Workers { door, workers, threads })
     }
 
     fn give(&self, accepted: Accepted) {
@@ -99,6 +104,17 @@ impl Workers {
             // A worker with a full inbox is overwhelmed: the connection is closed, which is what its client can act upon.
             if worker.connections.try_send(accepted).is_err() {
                 worker.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Connections that may be open at a time.
+    fn limit(&self, current: &Current) -> usize {
+        match self.door {
+            Door::Admin => ADMIN_CONNECTIONS,
+            Door::Public => {
+                let gateway = current.get();
+                gateway.config.server.max_connections.unwrap_or_else(|| gateway.process.connections())
             }
         }
     }
@@ -121,7 +137,7 @@ pub async fn accept(listener: &TcpListener, workers: &Workers, mut phase: watch:
     let process = current.get().process.clone();
     let mut told = None;
     loop {
-        let limit = current.get().config.server.max_connections.unwrap_or_else(|| process.connections());
+        let limit = workers.limit(current);
         if workers.open() >= limit + SPARE_CONNECTIONS {
             // The rest waits with the kernel; a client that leaves, or is idle for too long, makes room.
             pause(&process, &mut told, "as many connections are open as may be", limit).await;
@@ -131,7 +147,9 @@ pub async fn accept(listener: &TcpListener, workers: &Workers, mut phase: watch:
             continue;
         }
         let is_spare = workers.open() >= limit;
-        process.set_crowded(workers.open() > limit / 4 * 3);
+        if workers.door == Door::Public {
+            process.set_crowded(workers.open() > limit / 4 * 3);
+        }
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
@@ -165,6 +183,7 @@ fn is_connection_error(error: &io::Error) -> bool {
 
 #[derive(Clone)]
 struct Shared {
+    door: Door,
     process: Arc<Process>,
     current: Arc<Current>,
     phase: watch::Receiver<Phase>,
@@ -235,6 +254,7 @@ impl Drop for Open {
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Ends {
+    pub door: Door,
     pub local: SocketAddr,
     pub peer: SocketAddr,
 }
@@ -242,7 +262,7 @@ pub struct Ends {
 async fn serve(shared: &Shared, accepted: Accepted) -> io::Result<()> {
     let Accepted { stream, is_spare } = accepted;
     stream.set_nodelay(true)?;
-    let ends = Ends { local: stream.local_addr()?, peer: stream.peer_addr()? };
+    let ends = Ends { door: shared.door, local: stream.local_addr()?, peer: stream.peer_addr()? };
     let stream = TcpStream::from_std(stream)?;
     let pace = Arc::new(Pace::new(is_spare, shared.process.clone()));
     let guarded = Guarded::new(stream, pace.clone());

@@ -25,6 +25,7 @@ use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
+use crate::access::{self, Approach, Granted, browser};
 use crate::admission::Shed;
 use crate::api::body::ReplyBody;
 use crate::api::egress::Reply;
@@ -44,17 +45,19 @@ pub async fn respond(
     ends: Ends,
     mut busy: Busy,
 ) -> Response<ReplyBody> {
-    let arrival = Arrival {
+    let approach = Approach::new(ends, request.headers(), &gateway.config.server.trusted_proxies);
+    let mut arrival = Arrival {
         started: Instant::now(),
         request_id: request_id(),
         correlation_id: ingress::correlation_id(request.headers()),
         dialect: routes::dialect_of(request.uri().path()),
-        caller: Caller::Address(ends.peer.ip().to_canonical()),
+        caller: Caller::Address(approach.address),
     };
     let mut route = "none";
     // A request whose handling panics fails alone.
-    let handled =
-        AssertUnwindSafe(dispatch(&gateway, request, ends, &arrival, &mut busy, &mut route)).catch_unwind().await;
+    let handled = AssertUnwindSafe(dispatch(&gateway, request, approach, &mut arrival, &mut busy, &mut route))
+        .catch_unwind()
+        .await;
     let result = handled.unwrap_or_else(|_| {
         Err(GatewayError::new(ErrorKind::Internal, "the gateway failed at this request; its log says why"))
     });
@@ -95,19 +98,25 @@ fn request_id() -> Arc<str> {
 async fn dispatch(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
-    ends: Ends,
-    arrival: &Arrival,
+    approach: Approach,
+    arrival: &mut Arrival,
     busy: &mut Busy,
     route: &mut &'static str,
 ) -> Result<Reply, GatewayError> {
-    ingress::check_head(&request, ends.local)?;
+    ingress::check_size(request.headers())?;
     let (head, body) = request.into_parts();
+    if approach.to_loopback {
+        browser::check_loopback(&head)?;
+    }
     let (row, family, parameter): (&'static Row, Family, &str) = match routes::find(&head.method, head.uri.path()) {
         Found::Row { row, family, parameter } => (row, family, parameter),
         Found::WrongMethod(allow) => return Err(egress::wrong_method(head.uri.path(), allow)),
         Found::Nothing => return Err(egress::not_found(head.uri.path())),
     };
     *route = row.name;
+    let Granted { caller, details } = gateway.guard.authorize(row, &head, approach, &access::NoKeys)?;
+    arrival.caller = caller;
+    let scope = arrival.caller.scope();
     match row.action {
         Action::Complete { .. } | Action::CountTokens => {
             let process = &gateway.process;
@@ -141,15 +150,16 @@ async fn dispatch(
             Ok(reply)
         }
         Action::ListModels => {
-            models::list(gateway, models::is_anthropic(family, &head.headers), head.uri.query().unwrap_or_default())
+            let anthropic = models::is_anthropic(family, &head.headers);
+            models::list(gateway, anthropic, head.uri.query().unwrap_or_default(), scope)
         }
-        Action::ShowModel => models::show(gateway, models::is_anthropic(family, &head.headers), parameter),
-        Action::ListProviders => Ok(about::providers(gateway)),
-        Action::ProviderHealth => about::provider_health(gateway, parameter),
+        Action::ShowModel => models::show(gateway, models::is_anthropic(family, &head.headers), parameter, scope),
+        Action::ListProviders => Ok(about::providers(gateway, scope)),
+        Action::ProviderHealth => about::provider_health(gateway, parameter, scope),
         Action::CacheStats => Ok(about::cache_stats()),
         Action::CacheClear => Ok(about::cache_clear()),
         Action::CacheFeedback => Err(about::no_cache_hit()),
-        Action::Health => Ok(about::health(gateway)),
+        Action::Health => Ok(about::health(gateway, details)),
         Action::Live => Ok(about::live()),
         Action::Ready => Ok(about::ready(gateway)),
         Action::Metrics => Ok(about::metrics(gateway)),

@@ -1,9 +1,11 @@
 //! Lists of models, in the shape that the client's SDK expects.
 
-use gateway_core::error::{ErrorKind, GatewayError};
+use gateway_core::access::Scope;
+use gateway_core::error::GatewayError;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::access;
 use crate::api::egress::Reply;
 use crate::api::routes::Family;
 use crate::gateway::Gateway;
@@ -17,8 +19,8 @@ pub fn is_anthropic(family: Family, headers: &HeaderMap) -> bool {
 }
 
 /// Query parameters of Anthropic's list: `limit`, `after_id`, `before_id`.
-pub fn list(gateway: &Gateway, anthropic: bool, query: &str) -> Result<Reply, GatewayError> {
-    let names = gateway.catalog.names();
+pub fn list(gateway: &Gateway, anthropic: bool, query: &str, scope: &Scope) -> Result<Reply, GatewayError> {
+    let names = gateway.catalog.names(scope);
     if !anthropic {
         let data: Vec<Value> = names.iter().map(|name| openai(name)).collect();
         return Ok(Reply::json(&json!({"object": "list", "data": data})));
@@ -50,14 +52,15 @@ pub fn list(gateway: &Gateway, anthropic: bool, query: &str) -> Result<Reply, Ga
     })))
 }
 
-pub fn show(gateway: &Gateway, anthropic: bool, name: &str) -> Result<Reply, GatewayError> {
+pub fn show(gateway: &Gateway, anthropic: bool, name: &str, scope: &Scope) -> Result<Reply, GatewayError> {
     let name = decode(name);
-    if !gateway.catalog.names().contains(&name) {
+    if !gateway.catalog.names(scope).contains(&name) {
         // A name that is not listed may still be one that a provider knows.
-        gateway
-            .catalog
-            .resolve(Some(&name))
-            .map_err(|error| GatewayError { kind: ErrorKind::ModelNotFound, ..error })?;
+        let resolved = gateway.catalog.resolve(Some(&name)).map_err(|error| access::within(scope, error))?;
+        let mut targets = resolved.candidates.targets.iter().map(|candidate| &candidate.target);
+        if !targets.any(|target| scope.allows_target(Some(&name), &target.provider, &target.model)) {
+            return Err(access::not_for_this_key(scope, Some(&name)));
+        }
     }
     Ok(Reply::json(&if anthropic { anthropic_model(&name) } else { openai(&name) }))
 }

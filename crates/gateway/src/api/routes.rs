@@ -3,6 +3,7 @@
 use gateway_core::dialect::Dialect;
 use http::Method;
 
+use crate::access::Right;
 use crate::api::docs::{self, Asset};
 
 /// What a route does.
@@ -43,14 +44,23 @@ pub struct Row {
     /// `{id}` stands for one segment, `{model}` for the rest of the path.
     pub path: &'static str,
     pub action: Action,
+    /// What it asks of its caller; there is no row without.
+    pub right: Right,
     pub summary: &'static str,
     /// For logs and metrics: `METHOD path`.
     pub name: &'static str,
 }
 
 macro_rules! routes {
-    ($($method:ident $path:literal $action:expr, $summary:literal;)*) => {
-        &[$(Row { method: Method::$method, path: $path, action: $action, summary: $summary, name: concat!(stringify!($method), " ", $path) }),*]
+    ($($method:ident $path:literal $right:ident $action:expr, $summary:literal;)*) => {
+        &[$(Row {
+            method: Method::$method,
+            path: $path,
+            action: $action,
+            right: Right::$right,
+            summary: $summary,
+            name: concat!(stringify!($method), " ", $path),
+        }),*]
     };
 }
 
@@ -60,32 +70,32 @@ const CHAT: Action = Action::Complete { dialect: Dialect::OpenAiChat, streamed: 
 const MESSAGES: Action = Action::Complete { dialect: Dialect::AnthropicMessages, streamed: false };
 
 pub static ROUTES: &[Row] = routes! {
-    POST "/v1/completions" NATIVE, "Create a completion";
-    POST "/v1/completions/stream" NATIVE_STREAM, "Create a completion as server-sent events";
-    POST "/v1/chat/completions" CHAT, "OpenAI chat completions";
-    POST "/v1/messages" MESSAGES, "Anthropic messages";
-    POST "/v1/messages/count_tokens" Action::CountTokens, "Count the tokens of a prompt";
-    POST "/v1/responses" Action::NotBuilt { what: "the OpenAI Responses API" }, "OpenAI responses (not built yet)";
-    POST "/v1/embeddings" Action::NotBuilt { what: "embeddings" }, "OpenAI embeddings (not built yet)";
-    GET "/v1/models" Action::ListModels, "List models";
-    GET "/v1/models/{model}" Action::ShowModel, "Show one model";
-    GET "/v1/providers" Action::ListProviders, "List providers";
-    GET "/v1/providers/{id}/health" Action::ProviderHealth, "Health of one provider";
-    GET "/v1/cache/stats" Action::CacheStats, "Cache statistics";
-    DELETE "/v1/cache" Action::CacheClear, "Clear the caller's part of the cache";
-    POST "/v1/cache/feedback" Action::CacheFeedback, "Report a wrong cache hit";
-    GET "/v1/requests/{id}" Action::ExplainRequest, "Why the gateway did what it did for one request";
-    GET "/health" Action::Health, "Health of the gateway and its providers";
-    GET "/health/live" Action::Live, "Is the process alive?";
-    GET "/livez" Action::Live, "Is the process alive?";
-    GET "/health/ready" Action::Ready, "Does the gateway take requests?";
-    GET "/readyz" Action::Ready, "Does the gateway take requests?";
-    GET "/metrics" Action::Metrics, "Prometheus metrics";
-    GET "/" Action::Root, "Name and version";
-    GET "/docs" Action::Asset(&docs::PAGE), "Interactive documentation";
-    GET "/docs/page.js" Action::Asset(&docs::SCRIPT), "Its script";
-    GET "/docs/page.css" Action::Asset(&docs::STYLE), "Its style";
-    GET "/openapi.json" Action::OpenApi, "This interface as OpenAPI 3.1";
+    POST "/v1/completions" Use NATIVE, "Create a completion";
+    POST "/v1/completions/stream" Use NATIVE_STREAM, "Create a completion as server-sent events";
+    POST "/v1/chat/completions" Use CHAT, "OpenAI chat completions";
+    POST "/v1/messages" Use MESSAGES, "Anthropic messages";
+    POST "/v1/messages/count_tokens" Use Action::CountTokens, "Count the tokens of a prompt";
+    POST "/v1/responses" Use Action::NotBuilt { what: "the OpenAI Responses API" }, "OpenAI responses (not built yet)";
+    POST "/v1/embeddings" Use Action::NotBuilt { what: "embeddings" }, "OpenAI embeddings (not built yet)";
+    GET "/v1/models" Use Action::ListModels, "List models";
+    GET "/v1/models/{model}" Use Action::ShowModel, "Show one model";
+    GET "/v1/providers" Use Action::ListProviders, "List providers";
+    GET "/v1/providers/{id}/health" Use Action::ProviderHealth, "Health of one provider";
+    GET "/v1/cache/stats" Use Action::CacheStats, "Cache statistics";
+    DELETE "/v1/cache" Use Action::CacheClear, "Clear the caller's part of the cache";
+    POST "/v1/cache/feedback" Use Action::CacheFeedback, "Report a wrong cache hit";
+    GET "/v1/requests/{id}" Use Action::ExplainRequest, "Why the gateway did what it did for one request";
+    GET "/health" Outline Action::Health, "Health of the gateway and its providers";
+    GET "/health/live" Open Action::Live, "Is the process alive?";
+    GET "/livez" Open Action::Live, "Is the process alive?";
+    GET "/health/ready" Open Action::Ready, "Does the gateway take requests?";
+    GET "/readyz" Open Action::Ready, "Does the gateway take requests?";
+    GET "/metrics" Observe Action::Metrics, "Prometheus metrics";
+    GET "/" Open Action::Root, "Name and version";
+    GET "/docs" Open Action::Asset(&docs::PAGE), "Interactive documentation";
+    GET "/docs/page.js" Open Action::Asset(&docs::SCRIPT), "Its script";
+    GET "/docs/page.css" Open Action::Asset(&docs::STYLE), "Its style";
+    GET "/openapi.json" Open Action::OpenApi, "This interface as OpenAPI 3.1";
 };
 
 /// A base path under which an SDK of that vendor finds everything where it expects it.

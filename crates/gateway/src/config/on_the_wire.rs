@@ -190,7 +190,7 @@ fn the_table_of_models_is_asked_by_the_vendors_name() {
     assert!(asked("command-a").unwrap()[0].price.is_some(), "a vendor without a row, by the provider's name");
     let unknown = asked("gtp-5.4-mini").unwrap_err().message;
     assert!(unknown.contains("did you mean main/gpt-5.4-mini"), "{unknown}");
-    let names = catalog.names();
+    let names = catalog.names(&gateway_core::access::Scope::EVERYTHING);
     assert!(names.contains(&"main/gpt-5.4-mini".to_owned()) && names.iter().all(|name| !name.contains("whisper")));
 }
 
@@ -198,7 +198,7 @@ fn the_table_of_models_is_asked_by_the_vendors_name() {
 fn deployments_are_known_by_the_names_that_the_operator_lists() {
     let azure = "azure: {base_url: 'http://h', api_key: k, models: [ours, gpt-5.4-mini]}";
     let gateway = gateway("", azure);
-    assert_eq!(gateway.catalog.names(), ["azure/ours", "azure/gpt-5.4-mini"]);
+    assert_eq!(gateway.catalog.names(&gateway_core::access::Scope::EVERYTHING), ["azure/ours", "azure/gpt-5.4-mini"]);
     let price = |model: &str| gateway.catalog.resolve(Some(model)).unwrap().candidates.targets[0].price.is_some();
     assert!(price("gpt-5.4-mini") && !price("ours"), "a price by the name of the model, if the deployment has it");
     assert!(gateway.catalog.resolve(Some("gpt-5.2")).is_err(), "nobody has deployed it");

@@ -61,7 +61,6 @@ pub struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Networks (`10.0.0.0/8`) or addresses of proxies whose forwarded client addresses are believed.
-    #[schemars(extend("x-in-effect" = false))]
     pub trusted_proxies: Vec<String>,
     /// Longest request body, in MiB.
     #[schemars(range(min = 1, max = 1024))]
@@ -85,12 +84,13 @@ pub struct Server {
     pub allow_anonymous: bool,
     /// Key of the admin API, 16 characters or more; without one there is no admin API.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-in-effect" = false))]
     pub admin_key: Option<Hidden>,
-    /// A listener of its own (`127.0.0.1:9000`) for `/admin` and `/metrics`.
+    /// A listener of its own (`127.0.0.1:9000`) for the operator: `/admin` and `/metrics` are then there alone, and the admin
+    /// key is good nowhere else.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-in-effect" = false))]
     pub admin_addr: Option<String>,
+    /// Names by which the admin API may be called (the `Host` header), besides `localhost` and addresses.
+    pub admin_hosts: Vec<String>,
 }
 
 impl Default for Server {
@@ -108,6 +108,7 @@ impl Default for Server {
             allow_anonymous: false,
             admin_key: None,
             admin_addr: None,
+            admin_hosts: Vec::new(),
         }
     }
 }

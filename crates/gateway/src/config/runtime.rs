@@ -49,7 +49,6 @@ pub struct Server {
     /// 0 takes any free port.
     pub port: u16,
     pub tls: Option<Tls>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub trusted_proxies: Vec<IpNet>,
     pub body_limit_bytes: usize,
     pub max_concurrent_requests: usize,
@@ -60,10 +59,9 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Serve callers without a key on an address that is not loopback. On loopback nobody needs one.
     pub allow_anonymous: bool,
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub admin_key: Option<Secret>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub admin_addr: Option<SocketAddr>,
+    pub admin_hosts: Vec<String>,
 }
 
 impl Server {

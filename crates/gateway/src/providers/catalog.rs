@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use gateway_core::access::Scope;
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::{KEPT_MODEL_NAME_BYTES, TARGET_STATES_PER_PROVIDER, TARGETS_PER_PLAN};
 use gateway_core::target::{Capabilities, Capability, Strategy, Target};
@@ -426,6 +427,7 @@ impl Catalog {
             weight: 1,
             priority: 0,
             canary: None,
+            allowed: true,
             available: Ok(()),
             warmth: 1.0,
             signals: provider.state(model).signals.clone(),
@@ -556,13 +558,19 @@ impl Catalog {
         names
     }
 
-    /// Everything that a client may ask for by name: aliases, then `provider/model`.
-    pub fn names(&self) -> Vec<String> {
-        let aliases = self.aliases.iter().map(|alias| alias.name.clone());
-        let models = self.providers.iter().flat_map(|provider| {
-            self.models(provider).into_iter().map(move |model| format!("{}/{model}", provider.name))
+    /// Everything that a client of this scope may ask for by name: aliases, then `provider/model`.
+    pub fn names(&self, scope: &Scope) -> Vec<String> {
+        let aliases = self.aliases.iter().filter(|alias| {
+            let mut targets = alias.candidates.targets.iter().map(|candidate| &candidate.target);
+            targets.any(|target| scope.allows_target(Some(&alias.name), &target.provider, &target.model))
         });
-        aliases.chain(models).collect()
+        let models = self
+            .providers
+            .iter()
+            .flat_map(|provider| self.models(provider).into_iter().map(move |model| (&*provider.name, model)));
+        let models = models.filter(|(provider, model)| scope.allows_target(None, provider, model));
+        let models = models.map(|(provider, model)| format!("{provider}/{model}"));
+        aliases.map(|alias| alias.name.clone()).chain(models).collect()
     }
 
     /// The metric label of a request's model: the name by which the configuration or the model table knows it, else `other`.

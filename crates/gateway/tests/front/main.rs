@@ -1,6 +1,8 @@
 //! The program as its users meet it: the real binary, real sockets, simulated providers.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod blocked_log;
 #[cfg(test)]
 mod broken_streams;

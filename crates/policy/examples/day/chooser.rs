@@ -251,6 +251,7 @@ fn candidates(providers: &[Provider], states: &[State], now: Instant) -> Candida
         weight: provider.weight,
         priority: 0,
         canary: None,
+        allowed: true,
         available: Ok(()),
         warmth: state.warmth(now),
         signals: state.signals.clone(),

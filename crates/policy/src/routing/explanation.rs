@@ -203,6 +203,8 @@ pub struct Skipped {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", content = "detail", rename_all = "snake_case")]
 pub enum SkipReason {
+    /// The caller's key is not for it.
+    NotAllowed,
     Excluded,
     Lacks(Vec<Capability>),
     Unavailable(String),
@@ -221,6 +223,7 @@ pub enum SkipReason {
 impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            SkipReason::NotAllowed => f.write_str("this key may not use it"),
             SkipReason::Excluded => f.write_str("excluded by the request"),
             SkipReason::Lacks(missing) => {
                 let names: Vec<&str> = missing.iter().map(|capability| capability.name()).collect();
@@ -252,8 +255,20 @@ pub struct NoRoute {
 impl NoRoute {
     /// True when the request itself rules out every candidate: to ask again later would not help.
     pub fn is_by_request(&self) -> bool {
-        let by_request = |skip: &Skipped| matches!(skip.reason, SkipReason::Excluded | SkipReason::Lacks(_));
-        !self.skipped.is_empty() && self.skipped.iter().all(by_request)
+        let by_request = |reason: &SkipReason| {
+            matches!(reason, SkipReason::NotAllowed | SkipReason::Excluded | SkipReason::Lacks(_))
+        };
+        self.all(by_request)
+    }
+
+    /// True when the caller may have none of the candidates.
+    pub fn is_forbidden(&self) -> bool {
+        self.all(|reason| *reason == SkipReason::NotAllowed)
+    }
+
+    /// False also where there was no candidate.
+    fn all(&self, is_so: impl Fn(&SkipReason) -> bool) -> bool {
+        !self.skipped.is_empty() && self.skipped.iter().all(|skip| is_so(&skip.reason))
     }
 }
 

@@ -49,6 +49,9 @@ impl Hints {
     }
 
     pub(super) fn objection(&self, candidate: &Candidate) -> Option<SkipReason> {
+        if !candidate.allowed {
+            return Some(SkipReason::NotAllowed);
+        }
         if self.excluded.iter().any(|name| **name == *candidate.target.provider) {
             return Some(SkipReason::Excluded);
         }

@@ -56,6 +56,8 @@ pub struct Candidate {
     pub priority: u32,
     /// The percentage of requests that try this target first; the others try it last.
     pub canary: Option<f64>,
+    /// Whether the caller may have it at all.
+    pub allowed: bool,
     /// Or why it cannot be tried now, for people to read: `circuit open for 12 s more`.
     pub available: Result<(), String>,
     /// From 0 to 1; below 1 after an outage. Less than its share is then sent there first, by so much.
@@ -71,6 +73,12 @@ pub struct Candidates {
     pub on_context_overflow: Vec<Candidate>,
     /// For requests that `targets` refuse for what they are about.
     pub on_content_filter: Vec<Candidate>,
+}
+
+impl Candidates {
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Candidate> {
+        self.targets.iter_mut().chain(&mut self.on_context_overflow).chain(&mut self.on_content_filter)
+    }
 }
 
 /// What a plan goes by, beside the candidates. The functions are asked only where something depends on the answer: they take

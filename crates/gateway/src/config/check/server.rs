@@ -42,6 +42,12 @@ impl Checker<'_, '_> {
         if let Some(key) = &server.admin_key {
             self.admin_key(&key.0);
         }
+        for (index, host) in server.admin_hosts.iter().enumerate() {
+            if host.is_empty() || host.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.') {
+                let path = ["server", "admin_hosts", &index.to_string()];
+                self.problem(&path, &format!("{host:?} is not the name of a host"), "write it without scheme and port");
+            }
+        }
         Server {
             host,
             port: server.port,
@@ -55,6 +61,7 @@ impl Checker<'_, '_> {
             allow_anonymous: server.allow_anonymous,
             admin_key: secret(&server.admin_key),
             admin_addr,
+            admin_hosts: server.admin_hosts.clone(),
         }
     }
 

@@ -22,6 +22,7 @@ fn candidate(provider: &str, model: &str) -> Candidate {
         weight: 1,
         priority: 0,
         canary: None,
+        allowed: true,
         available: Ok(()),
         warmth: 1.0,
         signals: Arc::new(Signals::new(Instant::now())),
