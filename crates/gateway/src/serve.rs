@@ -11,7 +11,6 @@ use gateway_core::target::Target;
 use http::HeaderMap;
 use serde_json::json;
 use simulator::Simulator;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -102,7 +101,8 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
     let current = Arc::new(Current::new(assemble(config)?));
     let gateway = current.get();
     let process = gateway.process.clone();
-    let listener = TcpListener::bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+    let shared = gateway.config.server.reuse_port;
+    let listener = listen::bind(addr, shared).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
     let addr = listener.local_addr().map_err(|error| error.to_string())?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
@@ -154,6 +154,8 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
     let drain = async {
         let duck = listen::accept(&listener, &workers, phases.clone(), &current);
         let _ = tokio::time::timeout(lame_duck, duck).await;
+        // What nobody accepts must not be sent here: another process may listen at the same address.
+        listen::close(listener, &workers);
         let _ = phase.send(Phase::Draining);
         let deadline = Instant::now() + drain_timeout;
         while workers.open() > 0 && Instant::now() < deadline {
@@ -165,7 +167,6 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
         // Asked twice, the gateway does not wait.
         () = again => {}
     }
-    drop(listener);
     process.close();
     let _ = phase.send(Phase::Closing);
     workers.join();

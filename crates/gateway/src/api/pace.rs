@@ -40,6 +40,11 @@ impl Pace {
         Pace { began: Instant::now(), busy, idle_since_ms, is_spare, reader: Reader::new(), process }
     }
 
+    /// No request has come yet.
+    pub fn is_fresh(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) == 0 && self.idle_since_ms.load(Ordering::Relaxed) == 0
+    }
+
     /// Until when the next request must have come; `None` while one is being answered.
     fn deadline(&self) -> Option<Instant> {
         if self.busy.load(Ordering::Relaxed) > 0 {

@@ -48,6 +48,7 @@ pub struct Server {
     pub host: IpAddr,
     /// 0 takes any free port.
     pub port: u16,
+    pub reuse_port: bool,
     pub tls: Option<Tls>,
     #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub trusted_proxies: Vec<IpNet>,

@@ -17,6 +17,8 @@ mod failover;
 #[cfg(test)]
 mod fidelity;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile_providers;
@@ -36,6 +38,8 @@ mod redis;
 mod reload;
 #[cfg(test)]
 mod resilience;
+#[cfg(test)]
+mod restarts;
 #[cfg(test)]
 mod routing;
 #[cfg(test)]
