@@ -67,15 +67,28 @@ impl Memory {
 pub fn half_of_this_machine() -> u64 {
     let number = |path: &Path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     // A group within others has the least of their limits. Seen from within a container its own is the root.
-    let folders = Path::new(own).ancestors().map(|group| Path::new("/sys/fs/cgroup").join(group));
-    let limits = folders.filter_map(|folder| number(&folder.join("memory.max")));
-    let older = number(Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    let limits = |root: &'static str, file: &'static str, own: &str| {
+        let own = Path::new(own.trim_start_matches('/')).to_owned();
+        let folders: Vec<_> = own.ancestors().map(|group| Path::new(root).join(group).join(file)).collect();
+        folders.into_iter().filter_map(|path| number(&path)).min()
+    };
+    // `0::PATH` is of version 2 of the interface, `4:memory:PATH` of version 1.
+    let limits: Vec<u64> = groups
+        .lines()
+        .filter_map(|line| {
+            let (_, group) = line.split_once(':')?;
+            match group.split_once(':')? {
+                ("", own) => limits("/sys/fs/cgroup", "memory.max", own),
+                ("memory", own) => limits("/sys/fs/cgroup/memory", "memory.limit_in_bytes", own),
+                _ => None,
+            }
+        })
+        .collect();
     let machine = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total =
         machine.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
-    let least = limits.chain(older).chain(total.map(|kib: u64| kib.saturating_mul(1024))).min();
+    let least = limits.into_iter().chain(total.map(|kib: u64| kib.saturating_mul(1024))).min();
     (least.unwrap_or_default() / 2).max(MEMORY_LIMIT_BYTES_LEAST)
 }
 
