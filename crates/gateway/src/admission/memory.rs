@@ -48,6 +48,12 @@ impl Memory {
         self.used().saturating_add(bytes) <= self.share(rank)
     }
 
+    /// What would have to be released first; `None`: it would not fit even then.
+    pub fn shortage(&self, bytes: u64, rank: Rank) -> Option<u64> {
+        let share = self.share(rank);
+        (bytes <= share).then(|| self.used().saturating_add(bytes).saturating_sub(share))
+    }
+
     /// False, and nothing is charged, where there is no room.
     pub fn charge(&self, bytes: u64, rank: Rank) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
@@ -103,6 +109,8 @@ mod tests {
         assert!(!memory.charge(1, Rank::New) && memory.used() == 300);
         assert!(memory.has_room(100, Rank::Begun) && !memory.has_room(101, Rank::Begun));
         assert!(memory.charge(100, Rank::Begun) && !memory.charge(1, Rank::Begun));
+        assert_eq!((memory.shortage(10, Rank::New), memory.shortage(10, Rank::Begun)), (Some(110), Some(10)));
+        assert_eq!(memory.shortage(301, Rank::New), None);
         memory.release(400);
         assert_eq!(memory.used(), 0);
         assert!(!memory.charge(u64::MAX, Rank::New) && memory.used() == 0);

@@ -18,7 +18,8 @@ use crate::gateway::Process;
 
 /// Between two requests on one connection; longer than the pools of common clients keep theirs.
 const IDLE_TIME: Duration = Duration::from_secs(90);
-/// The same while more than three quarters of the connections that may be open are. Looked at as often as this.
+/// The same while more than three quarters of the connections that may be open are, or of the memory is in use. Looked at as
+/// often as this.
 const IDLE_TIME_CROWDED: Duration = Duration::from_secs(5);
 /// What goes on on a connection, for its clocks.
 #[derive(Debug)]
