@@ -65,6 +65,11 @@ pub const ROOM_LOOK_TIME: Duration = Duration::from_millis(2);
 pub const REPLY_PIECE_BYTES: usize = 64 * 1024;
 /// With less nothing of use could be done.
 pub const MEMORY_LIMIT_BYTES_LEAST: u64 = 16 * 1024 * 1024;
+/// Frames of an HTTP/2 client that carry nothing of a request: so many at once, so many a second, and one more for so many bytes
+/// that are written to it (the answer to a ping has 17).
+pub const CONTROL_FRAMES_AT_ONCE: u64 = 10_000;
+pub const CONTROL_FRAMES_PER_SECOND: u64 = 1_000;
+pub const WRITTEN_BYTES_PER_CONTROL_FRAME: u64 = 32;
 /// Connections beyond the limit that are served once, so that health can be asked for and refusals can be told.
 pub const SPARE_CONNECTIONS: usize = 16;
 /// To the operator's own listener, whatever the other one has to do; they come out of [`RESERVED_FILES`].

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,6 +49,8 @@ struct Said {
     lines: Vec<Line>,
     address: Option<SocketAddr>,
     reloads: usize,
+    /// Nothing more will come.
+    is_over: bool,
     /// What is no JSON, or has a word in it that must not be there.
     unfit: Vec<String>,
     stderr: String,
@@ -63,6 +65,16 @@ pub(crate) struct Gateway {
     folder: TempDir,
 }
 
+/// What a gateway finds around it.
+#[derive(Debug, Default)]
+pub(crate) struct Surroundings {
+    /// 0: any.
+    pub(crate) port: u16,
+    pub(crate) env: Vec<(&'static str, String)>,
+    /// The folder of a control group with a limit of memory.
+    pub(crate) memory_group: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Resources {
     pub(crate) resident_kib: u64,
@@ -74,13 +86,32 @@ impl Gateway {
     /// Starts `program` with this configuration file and waits until it listens. No line of its log may contain one of
     /// `canaries`.
     pub(crate) async fn start(program: &Path, yaml: &str, canaries: &'static [&'static str]) -> Result<Self, AnyError> {
+        Self::start_in(program, yaml, canaries, &Surroundings::default()).await
+    }
+
+    pub(crate) async fn start_in(
+        program: &Path,
+        yaml: &str,
+        canaries: &'static [&'static str],
+        surroundings: &Surroundings,
+    ) -> Result<Self, AnyError> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("gateway.yaml"), yaml)?;
         let program = fs::canonicalize(program).map_err(|error| {
             format!("{}: {error}; build it with: cargo build --package llm-gateway", program.display())
         })?;
-        let mut command = Command::new(program);
-        command.current_dir(folder.path()).env_clear().env("PORT", "0").env("LOG_FORMAT", "json");
+        let mut command = match &surroundings.memory_group {
+            None => Command::new(program),
+            Some(group) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", "echo $$ > \"$1/cgroup.procs\" && exec \"$0\""]).arg(program).arg(group);
+                shell
+            }
+        };
+        command.current_dir(folder.path()).env_clear().env("LOG_FORMAT", "json");
+        command
+            .env("PORT", surroundings.port.to_string())
+            .envs(surroundings.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let said = Arc::new(Mutex::new(Said::default()));
@@ -142,6 +173,14 @@ impl Gateway {
     pub(crate) fn signal(&self, name: &str) -> Result<(), AnyError> {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status()?;
         if status.success() { Ok(()) } else { Err(format!("kill -{name} failed").into()) }
+    }
+
+    /// The request lines until the end of the log of a process that has ended.
+    pub(crate) async fn last_lines(&self) -> Vec<Line> {
+        while !self.said().is_over {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.take_lines()
     }
 
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
@@ -214,6 +253,7 @@ fn listen(out: ChildStdout, err: ChildStderr, said: &Arc<Mutex<Said>>, canaries:
                 Read::Unfit => said.unfit.push(text),
             }
         }
+        to_lines.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
     });
     std::thread::spawn(move || {
         for text in BufReader::new(err).lines().map_while(Result::ok) {

@@ -207,7 +207,7 @@ impl Current {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::config::{self, System};
     use crate::telemetry::explain::Explanations;
@@ -221,7 +221,12 @@ mod tests {
     }
 
     fn first() -> Gateway {
-        let log = Log::start(Format::Json, Level::Error, Explanations::new(None), std::io::sink()).unwrap();
+        writing_to(std::io::sink())
+    }
+
+    /// A gateway of its own, with an address where nobody is.
+    pub(crate) fn writing_to(output: impl std::io::Write + Send + 'static) -> Gateway {
+        let log = Log::start(Format::Json, Level::Error, Explanations::new(None), output).unwrap();
         Gateway::new(Arc::new(Process::new(log).unwrap()), config("127.0.0.1:1"), None).unwrap()
     }
 

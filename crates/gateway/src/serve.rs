@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use gateway_core::dialect::Dialect;
 use gateway_core::target::Target;
 use http::HeaderMap;
@@ -103,28 +104,27 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
     let current = Arc::new(Current::new(assemble(config)?));
     let gateway = current.get();
     let process = gateway.process.clone();
-    let listener = TcpListener::bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-    let addr = listener.local_addr().map_err(|error| error.to_string())?;
-    let admin = match gateway.config.server.admin_addr {
-        Some(addr) => Some(TcpListener::bind(addr).await.map_err(|error| format!("cannot listen on {addr}: {error}"))?),
-        None => None,
-    };
-    let admin_addr = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let shared = gateway.config.server.reuse_port;
+    let bind = |addr| listen::bind(addr, shared).map_err(|error| format!("cannot listen on {addr}: {error}"));
+    let mut listeners = vec![bind(addr)?];
+    let addr = listeners[0].local_addr().map_err(|error| error.to_string())?;
+    let mut admin_addr = None;
+    if let Some(addr) = gateway.config.server.admin_addr {
+        let listener = bind(addr)?;
+        admin_addr = listener.local_addr().ok();
+        listeners.push(listener);
+    }
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
 
     let (phase, phases) = watch::channel(Phase::Serving);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let start = |door, count| {
-        Workers::start(door, count, &process, &current, &phases)
-            .map_err(|error| format!("cannot start workers: {error}"))
-    };
-    let workers = start(Door::Public, cores)?;
-    let admin = match admin {
-        Some(listener) => Some((listener, start(Door::Admin, 1)?)),
-        None => None,
-    };
+    // In the order of their listeners.
+    let doors = [(Door::Public, cores), (Door::Admin, 1)];
+    let start = |(door, count)| Workers::start(door, count, &process, &current, &phases);
+    let workers: Result<Vec<Workers>, _> = doors.into_iter().take(listeners.len()).map(start).collect();
+    let workers = workers.map_err(|error| format!("cannot start workers: {error}"))?;
     greet(&gateway, addr, admin_addr);
     // Simulated providers have nothing that could be read anew.
     let reloader = match gateway.config.sandbox {
@@ -142,14 +142,6 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
         std::future::pending::<()>().await;
     };
 
-    let accept = async || {
-        let admin = async {
-            if let Some((listener, workers)) = &admin {
-                listen::accept(listener, workers, phases.clone(), &current).await;
-            }
-        };
-        tokio::join!(listen::accept(&listener, &workers, phases.clone(), &current), admin);
-    };
     let signalled = async {
         tokio::select! {
             _ = terminate.recv() => LAME_DUCK,
@@ -157,7 +149,7 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
         }
     };
     let lame_duck = tokio::select! {
-        () = accept() => Duration::ZERO,
+        () = accept(&listeners, &workers, &phases, &current) => Duration::ZERO,
         () = reload => Duration::ZERO,
         () = probe::run(&current) => Duration::ZERO,
         lame_duck = signalled => lame_duck,
@@ -165,7 +157,11 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
     drop(reloader);
     process.drain();
     let drain_timeout = current.get().config.server.drain_timeout;
-    process.log.event(Level::Info, "draining", [("open_connections", workers.open().into())]);
+    process.log.event(
+        Level::Info,
+        "draining",
+        [("open_connections", workers.iter().map(Workers::open).sum::<usize>().into())],
+    );
     let again = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -173,10 +169,14 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
         }
     };
     let drain = async {
-        let _ = tokio::time::timeout(lame_duck, accept()).await;
+        let _ = tokio::time::timeout(lame_duck, accept(&listeners, &workers, &phases, &current)).await;
+        // What nobody accepts must not be sent here: another process may listen at the same address.
+        for (listener, workers) in listeners.into_iter().zip(&workers) {
+            listen::close(listener, workers);
+        }
         let _ = phase.send(Phase::Draining);
         let deadline = Instant::now() + drain_timeout;
-        let open = || workers.open() + admin.as_ref().map_or(0, |(_, workers)| workers.open());
+        let open = || workers.iter().map(Workers::open).sum::<usize>();
         while open() > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -186,19 +186,21 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
         // Asked twice, the gateway does not wait.
         () = again => {}
     }
-    drop(listener);
     process.close();
     let _ = phase.send(Phase::Closing);
-    workers.join();
-    if let Some((_, workers)) = admin {
-        workers.join();
-    }
+    workers.into_iter().for_each(Workers::join);
     if let Some(simulator) = simulator {
         simulator.stop().await;
     }
     process.log.event(Level::Info, "stopped", []);
     process.log.flush();
     Ok(())
+}
+
+/// Accepts connections at every address until the drain begins.
+async fn accept(listeners: &[TcpListener], workers: &[Workers], phases: &watch::Receiver<Phase>, current: &Current) {
+    let doors = listeners.iter().zip(workers);
+    join_all(doors.map(|(listener, workers)| listen::accept(listener, workers, phases.clone(), current))).await;
 }
 
 /// Says where the gateway listens, what it has, and what to try next.

@@ -3,6 +3,7 @@
 mod attackers;
 mod availability;
 mod overload;
+mod process;
 mod streams;
 
 use std::fmt;
@@ -61,6 +62,16 @@ pub(crate) enum Name {
     Overload,
     /// Thousands of clients that send next to nothing.
     Slowloris,
+    /// One process after the other at the same address.
+    Restarts,
+    /// New configurations under load.
+    Reload,
+    /// The process is killed.
+    Kill,
+    /// The clock on the wall jumps.
+    Clock,
+    /// A limit of memory from outside.
+    Memory,
 }
 
 type Measured<'a> = Pin<Box<dyn Future<Output = Result<Vec<Figure>, AnyError>> + 'a>>;
@@ -78,6 +89,11 @@ impl Name {
             Name::Drain => Box::pin(streams::drain(program)),
             Name::Overload => Box::pin(overload::overload(program)),
             Name::Slowloris => Box::pin(attackers::slowloris(program)),
+            Name::Restarts => Box::pin(process::restarts(program)),
+            Name::Reload => Box::pin(process::reload(program)),
+            Name::Kill => Box::pin(process::kill(program)),
+            Name::Clock => Box::pin(process::clock(program)),
+            Name::Memory => Box::pin(process::memory(program)),
         }
     }
 }
@@ -112,10 +128,13 @@ async fn simulator(config: Config) -> Result<Simulator, AnyError> {
 
 /// A gateway with these providers of OpenAI's API, and more lines of configuration. Its settings are the default ones.
 async fn gateway(program: &Path, providers: &[(&str, SocketAddr)], more: &str) -> Result<Gateway, AnyError> {
+    Gateway::start(program, &configuration(providers, more), &[]).await
+}
+
+fn configuration(providers: &[(&str, SocketAddr)], more: &str) -> String {
     let rows: String = providers.iter().map(|(name, address)| Api::OpenAi.provider(name, *address)).collect();
     // Rate limits and caches would answer instead of what is measured.
-    let yaml = format!("limits: {{enabled: false}}\ncache: {{enabled: false}}\nproviders:\n{rows}{more}");
-    Gateway::start(program, &yaml, &[]).await
+    format!("limits: {{enabled: false}}\ncache: {{enabled: false}}\nproviders:\n{rows}{more}")
 }
 
 fn percent(part: usize, of: usize) -> f64 {

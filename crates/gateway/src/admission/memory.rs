@@ -48,6 +48,12 @@ impl Memory {
         self.used().saturating_add(bytes) <= self.share(rank)
     }
 
+    /// What would have to be released first; `None`: it would not fit even then.
+    pub fn shortage(&self, bytes: u64, rank: Rank) -> Option<u64> {
+        let share = self.share(rank);
+        (bytes <= share).then(|| self.used().saturating_add(bytes).saturating_sub(share))
+    }
+
     /// False, and nothing is charged, where there is no room.
     pub fn charge(&self, bytes: u64, rank: Rank) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
@@ -67,15 +73,28 @@ impl Memory {
 pub fn half_of_this_machine() -> u64 {
     let number = |path: &Path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     // A group within others has the least of their limits. Seen from within a container its own is the root.
-    let folders = Path::new(own).ancestors().map(|group| Path::new("/sys/fs/cgroup").join(group));
-    let limits = folders.filter_map(|folder| number(&folder.join("memory.max")));
-    let older = number(Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    let limits = |root: &'static str, file: &'static str, own: &str| {
+        let own = Path::new(own.trim_start_matches('/')).to_owned();
+        let folders: Vec<_> = own.ancestors().map(|group| Path::new(root).join(group).join(file)).collect();
+        folders.into_iter().filter_map(|path| number(&path)).min()
+    };
+    // `0::PATH` is of version 2 of the interface, `4:memory:PATH` of version 1.
+    let limits: Vec<u64> = groups
+        .lines()
+        .filter_map(|line| {
+            let (_, group) = line.split_once(':')?;
+            match group.split_once(':')? {
+                ("", own) => limits("/sys/fs/cgroup", "memory.max", own),
+                ("memory", own) => limits("/sys/fs/cgroup/memory", "memory.limit_in_bytes", own),
+                _ => None,
+            }
+        })
+        .collect();
     let machine = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total =
         machine.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
-    let least = limits.chain(older).chain(total.map(|kib: u64| kib.saturating_mul(1024))).min();
+    let least = limits.into_iter().chain(total.map(|kib: u64| kib.saturating_mul(1024))).min();
     (least.unwrap_or_default() / 2).max(MEMORY_LIMIT_BYTES_LEAST)
 }
 
@@ -90,6 +109,8 @@ mod tests {
         assert!(!memory.charge(1, Rank::New) && memory.used() == 300);
         assert!(memory.has_room(100, Rank::Begun) && !memory.has_room(101, Rank::Begun));
         assert!(memory.charge(100, Rank::Begun) && !memory.charge(1, Rank::Begun));
+        assert_eq!((memory.shortage(10, Rank::New), memory.shortage(10, Rank::Begun)), (Some(110), Some(10)));
+        assert_eq!(memory.shortage(301, Rank::New), None);
         memory.release(400);
         assert_eq!(memory.used(), 0);
         assert!(!memory.charge(u64::MAX, Rank::New) && memory.used() == 0);

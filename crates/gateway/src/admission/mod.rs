@@ -118,7 +118,8 @@ impl Admission {
     /// Gives up clients that do not read, those first that hold most, and waits for a moment for what they held. True: now so
     /// much would fit.
     async fn make_room(&self, bytes: u64, rank: Rank) -> bool {
-        if self.stalled.give_up(bytes) == 0 {
+        let Some(shortage) = self.memory.shortage(bytes, rank) else { return false };
+        if shortage > 0 && self.stalled.give_up(shortage) == 0 {
             return false;
         }
         let until = Instant::now() + ROOM_TIME;

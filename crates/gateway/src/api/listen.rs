@@ -20,12 +20,13 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::access::Door;
 use crate::api::body::ReplyBody;
+use crate::api::frames::Counted;
 use crate::api::pace::{Busy, Guarded, Pace};
 use crate::api::streams::Streams;
 use crate::config::Tls;
@@ -39,6 +40,11 @@ const BUFFER_BYTES: usize = 128 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections waiting for one worker.
 const BACKLOG: usize = 1024;
+/// Connections that wait to be accepted.
+const LISTEN_BACKLOG: u32 = 1024;
+/// How long a connection without a request yet is kept when the drain begins, and how often it is looked at.
+const FRESH_TIME: Duration = Duration::from_secs(1);
+const FRESH_LOOK_TIME: Duration = Duration::from_millis(5);
 
 /// How far a shutdown has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +134,28 @@ impl Workers {
         drop(self.workers);
         for thread in self.threads {
             let _ = thread.join();
+        }
+    }
+}
+
+/// `shared`: other processes of the same user may listen there as well, and the kernel spreads connections among them.
+pub fn bind(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // The port of a process that has just ended is free.
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(shared)?;
+    socket.bind(addr)?;
+    socket.listen(LISTEN_BACKLOG)
+}
+
+/// Closes the listener. Connections that wait to be accepted were made before, and are served.
+pub fn close(listener: TcpListener, workers: &Workers) {
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..LISTEN_BACKLOG {
+        let Ok((stream, _)) = listener.accept() else { return };
+        // What an accepted connection inherits from its listener differs from system to system.
+        if stream.set_nonblocking(true).is_ok() {
+            workers.give(Accepted { stream, is_spare: false });
         }
     }
 }
@@ -286,7 +314,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let is_spare = pace.is_spare;
-    let service = Front { current: shared.current.clone(), pace, ends };
+    let service = Front { current: shared.current.clone(), pace: pace.clone(), ends };
     let mut builder = auto::Builder::new(Streams::new(shared.phase.clone(), shared.process.clone()));
     builder
         .http1()
@@ -300,7 +328,7 @@ where
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .max_concurrent_streams(256)
         .max_header_list_size(REQUEST_HEADER_BYTES as u32);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(Counted::new(stream)), service);
     tokio::pin!(connection);
     let mut phase = shared.phase.clone();
     loop {
@@ -314,6 +342,17 @@ where
         }
         // Polled again after this, the connection lets its open streams see that the gateway is closing.
         if *phase.borrow_and_update() == Phase::Draining {
+            // The request of a client that has just connected is on its way, and cannot go elsewhere.
+            let begun = async {
+                while pace.is_fresh() {
+                    tokio::time::sleep(FRESH_LOOK_TIME).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => return ended.map_err(io::Error::other),
+                _ = tokio::time::timeout(FRESH_TIME, begun) => {}
+            }
             connection.as_mut().graceful_shutdown();
         }
     }

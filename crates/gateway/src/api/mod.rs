@@ -6,6 +6,7 @@ pub mod body;
 pub mod docs;
 pub mod egress;
 pub mod explain;
+pub mod frames;
 pub mod ingress;
 pub mod listen;
 pub mod models;
@@ -54,13 +55,7 @@ pub async fn respond(
         caller: Caller::Address(approach.address),
     };
     let mut route = "none";
-    // A request whose handling panics fails alone.
-    let handled = AssertUnwindSafe(dispatch(&gateway, request, approach, &mut arrival, &mut busy, &mut route))
-        .catch_unwind()
-        .await;
-    let result = handled.unwrap_or_else(|_| {
-        Err(GatewayError::new(ErrorKind::Internal, "the gateway failed at this request; its log says why"))
-    });
+    let result = failing_alone(dispatch(&gateway, request, approach, &mut arrival, &mut busy, &mut route)).await;
     let mut reply = result.unwrap_or_else(|error| {
         let reply = egress::error(&error, arrival.dialect, &arrival.request_id);
         let settle = Settle::open(gateway.clone(), arrival.started, Record::new(&arrival, route, arrival.dialect));
@@ -68,7 +63,18 @@ pub async fn respond(
         reply
     });
     egress::identify(&mut reply, &gateway, &arrival);
+    if gateway.is_draining() {
+        // The next request of this client is for another gateway, and not for a connection that is about to be closed.
+        reply.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     reply.into_response(busy)
+}
+
+/// A request whose handling panics fails alone.
+async fn failing_alone<T>(handling: impl Future<Output = Result<T, GatewayError>>) -> Result<T, GatewayError> {
+    AssertUnwindSafe(handling).catch_unwind().await.unwrap_or_else(|_| {
+        Err(GatewayError::new(ErrorKind::Internal, "the gateway failed at this request; its log says why"))
+    })
 }
 
 /// What is known of a request before anything of it has been understood.
@@ -171,5 +177,64 @@ async fn dispatch(
             ErrorKind::NotFound,
             format!("{what} is not built yet: {} will answer in a later version", row.name),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::Ipv4Addr;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::admission::Reader;
+    use crate::gateway::tests::writing_to;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_fails_alone_is_told_once_and_leaves_nothing_behind() {
+        let lines = Lines::default();
+        let gateway = Arc::new(writing_to(lines.clone()));
+        let admission = &gateway.process.admission;
+        let arrival = Arrival {
+            started: Instant::now(),
+            request_id: request_id(),
+            correlation_id: None,
+            dialect: Dialect::OpenAiChat,
+            caller: Caller::Address(Ipv4Addr::LOCALHOST.into()),
+        };
+        let handling = async {
+            let admitted = admission.admit(0, Reader::new(), Instant::now).await.map_err(Shed::error)?;
+            admitted.charge_body(1_000_000).await.map_err(Shed::error)?;
+            assert!(admission.memory.used() > 1_000_000 && admission.requests.in_use() == 1);
+            let settle =
+                Settle::open(gateway.clone(), arrival.started, Record::new(&arrival, "POST /", arrival.dialect));
+            tokio::task::yield_now().await;
+            assert!(settle.record().is_none(), "a bug, on purpose");
+            Ok(())
+        };
+        let error = failing_alone(handling).await.unwrap_err();
+        let reply = egress::error(&error, arrival.dialect, &arrival.request_id);
+        assert_eq!(reply.status, 500);
+        assert_eq!((admission.memory.used(), admission.requests.in_use()), (0, 0));
+        assert_eq!(gateway.process.metrics.in_flight.get(), 0);
+        gateway.process.log.flush();
+        let said = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let told: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(told.len(), 1, "{said}");
+        assert_eq!((&told[0]["outcome"], &told[0]["status"]), (&"internal_error".into(), &500.into()), "{said}");
+        assert!(failing_alone(async { Ok(()) }).await.is_ok(), "the next one is served");
     }
 }

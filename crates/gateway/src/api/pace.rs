@@ -18,7 +18,8 @@ use crate::gateway::Process;
 
 /// Between two requests on one connection; longer than the pools of common clients keep theirs.
 const IDLE_TIME: Duration = Duration::from_secs(90);
-/// The same while more than three quarters of the connections that may be open are. Looked at as often as this.
+/// The same while more than three quarters of the connections that may be open are, or of the memory is in use. Looked at as
+/// often as this.
 const IDLE_TIME_CROWDED: Duration = Duration::from_secs(5);
 /// What goes on on a connection, for its clocks.
 #[derive(Debug)]
@@ -38,6 +39,11 @@ impl Pace {
     pub fn new(is_spare: bool, process: Arc<Process>) -> Self {
         let (busy, idle_since_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
         Pace { began: Instant::now(), busy, idle_since_ms, is_spare, reader: Reader::new(), process }
+    }
+
+    /// No request has come yet.
+    pub fn is_fresh(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) == 0 && self.idle_since_ms.load(Ordering::Relaxed) == 0
     }
 
     /// Until when the next request must have come; `None` while one is being answered.

@@ -57,6 +57,8 @@ pub struct Server {
     pub host: String,
     /// TCP port; 0 takes any free one.
     pub port: u16,
+    /// Let other processes of the same user listen at the same address: the next version starts before this one is stopped.
+    pub reuse_port: bool,
     /// Serve HTTPS with this certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -98,6 +100,7 @@ impl Default for Server {
         Server {
             host: "127.0.0.1".into(),
             port: 8000,
+            reuse_port: false,
             tls: None,
             trusted_proxies: Vec::new(),
             body_limit_mib: limits::REQUEST_BODY_MIB_DEFAULT,

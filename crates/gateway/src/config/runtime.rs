@@ -48,6 +48,7 @@ pub struct Server {
     pub host: IpAddr,
     /// 0 takes any free port.
     pub port: u16,
+    pub reuse_port: bool,
     pub tls: Option<Tls>,
     pub trusted_proxies: Vec<IpNet>,
     pub body_limit_bytes: usize,

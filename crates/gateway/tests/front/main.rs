@@ -19,6 +19,8 @@ mod failover;
 #[cfg(test)]
 mod fidelity;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile_providers;
@@ -38,6 +40,8 @@ mod redis;
 mod reload;
 #[cfg(test)]
 mod resilience;
+#[cfg(test)]
+mod restarts;
 #[cfg(test)]
 mod routing;
 #[cfg(test)]

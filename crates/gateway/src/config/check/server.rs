@@ -51,6 +51,7 @@ impl Checker<'_, '_> {
         Server {
             host,
             port: server.port,
+            reuse_port: server.reuse_port,
             tls: server.tls.as_ref().and_then(|tls| self.tls(tls)),
             trusted_proxies: self.trusted_proxies(&server.trusted_proxies),
             body_limit_bytes: usize::try_from(server.body_limit_mib * 1024 * 1024).unwrap_or(usize::MAX),
