@@ -13,6 +13,8 @@ mod conversation;
 mod dispatch;
 mod estimate;
 mod gateway;
+#[allow(dead_code, reason = "being built")]
+mod limits;
 mod pipeline;
 mod providers;
 mod relay;

@@ -1,19 +1,19 @@
-//! The locks and atomics of this module: the standard library's, or loom's while `make model-check` tries every order.
+//! The locks and atomics of what threads share: the standard library's, or loom's while `make model-check` tries every order.
 
 #[cfg(all(test, loom))]
-pub(super) use loom::sync::{
+pub(crate) use loom::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU32, AtomicU64},
 };
 #[cfg(not(all(test, loom)))]
-pub(super) use std::sync::{
+pub(crate) use std::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU32, AtomicU64},
 };
 
-pub(super) use std::sync::atomic::Ordering;
+pub(crate) use std::sync::atomic::Ordering;
 
 /// Nothing panics while it holds one of our locks; should it ever, the numbers behind it are still numbers.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
