@@ -88,3 +88,5 @@ pub const LEVELS_PER_REQUEST: usize = 4;
 pub const ADDRESS_USERS: u64 = 10;
 /// Callers without a key whose use is kept apart; those that come when so many have used something lately share one limit.
 pub const ANONYMOUS_HOLDERS: usize = 65_536;
+/// A provider that tells of more tokens for one request is not believed: no model reads and writes so many.
+pub const TOKENS_PER_REQUEST_MOST: u64 = 4_000_000;

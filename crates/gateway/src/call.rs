@@ -63,6 +63,9 @@ pub struct Size {
     pub output: u64,
 }
 
+/// A picture in a smaller body is not worth the look.
+const MEDIA_BYTES_LEAST: usize = 4096;
+
 /// What a client asks, and how.
 #[derive(Debug)]
 pub struct Call {
@@ -181,6 +184,16 @@ impl Call {
         Estimate { input: tokens::text(&self.body), output: tokens::expected_output(self.envelope.max_tokens, false) }
     }
 
+    /// The tokens of the prompt, for what is to be paid for it. What a body carries besides text has few tokens for its bytes:
+    /// then the prompt is read.
+    pub fn input_tokens(&self) -> u64 {
+        let has_media = |mark: &[u8]| memchr::memmem::find(&self.body, mark).is_some();
+        if self.body.len() > MEDIA_BYTES_LEAST && (has_media(b"base64") || has_media(b"input_audio")) {
+            let _ = self.chat();
+        }
+        self.prompt_tokens()
+    }
+
     /// A number of input tokens above `tokens` that the request surely has, if it has. Most requests are too small for that
     /// by the length of their bodies, and are not read for it.
     pub fn surely_more_than(&self, tokens: u64) -> Option<u64> {
@@ -219,7 +232,7 @@ impl Asked {
         Ok(Asked {
             hints: header_hints(headers)?,
             timeout: timeout_header(headers)?,
-            user: text_header(headers, "x-gateway-user"),
+            user: user_of(headers),
             explain: explain_header(headers)?,
         })
     }
@@ -248,6 +261,11 @@ fn header_hints(headers: &HeaderMap) -> Result<Hints, GatewayError> {
 /// The deadline that a client sets, where it is one.
 pub fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
     timeout_header(headers).ok().flatten()
+}
+
+/// The user that a client names in a header, which in the native dialect its body may say otherwise.
+pub fn user_of(headers: &HeaderMap) -> Option<String> {
+    text_header(headers, "x-gateway-user")
 }
 
 fn timeout_header(headers: &HeaderMap) -> Result<Option<Duration>, GatewayError> {

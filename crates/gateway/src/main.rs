@@ -13,7 +13,6 @@ mod conversation;
 mod dispatch;
 mod estimate;
 mod gateway;
-#[allow(dead_code, reason = "being built")]
 mod limits;
 mod pipeline;
 mod providers;

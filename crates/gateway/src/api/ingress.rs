@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::{REQUEST_BODY_BYTES_PER_SECOND, REQUEST_BODY_GRACE, REQUEST_HEADER_BYTES, REQUEST_HEADERS};
+use gateway_policy::limits::Standing;
 use http::{HeaderMap, HeaderName, Request, header};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -24,6 +25,8 @@ pub struct Inbound {
     /// Or why it has not come.
     pub body: Result<Bytes, GatewayError>,
     pub admitted: Arc<Admitted>,
+    /// How its caller stood when it came.
+    pub standing: Standing,
 }
 
 /// Refuses what no honest client of this address sends: too many or too long headers; on a loopback address, a `Host` or an

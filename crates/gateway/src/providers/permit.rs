@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
 use gateway_core::usage::Usage;
+use gateway_policy::limits::Resource;
 use gateway_policy::resilience::breaker::LAST_RESORT_EVERY;
 use gateway_policy::resilience::{
     Availability, Breaker, BreakerSettings, Circuit, Cooldown, Pass, Reason, RetryTokens, Verdict, hint,
@@ -20,6 +21,7 @@ use gateway_policy::routing::signals::{FAILURE_PENALTY, Outstanding, SizeClass};
 use crate::admission::Slot;
 use crate::call::Size;
 use crate::gateway::Gateway;
+use crate::limits::Hold;
 use crate::providers::catalog::Provider;
 use crate::providers::state::TargetState;
 
@@ -178,6 +180,8 @@ pub enum ClosedBy {
     Resting(Reason),
     /// It has as many requests as it may have at a time.
     Full,
+    /// The caller has used up what it may of its provider.
+    Limited(Resource),
     /// Its provider is not configured.
     Unknown,
 }
@@ -190,6 +194,11 @@ impl fmt::Display for ClosedBy {
             ClosedBy::Resting(Reason::Quota) => "the provider asked to be left alone after a 429",
             ClosedBy::Resting(Reason::SpendCap) => "the money of its credential is spent",
             ClosedBy::Resting(Reason::Credential) => "the provider refused the gateway's credential",
+            ClosedBy::Limited(Resource::Requests) => "the caller has no requests left for its provider in this minute",
+            ClosedBy::Limited(Resource::Tokens) => "the caller has too few tokens left for its provider in this minute",
+            ClosedBy::Limited(Resource::Places) => {
+                "the caller has as many requests at its provider as it may at a time"
+            }
             ClosedBy::Full => "it has as many requests as it may have at a time",
             ClosedBy::Unknown => "its provider is not configured",
         })
@@ -222,6 +231,8 @@ pub struct Permit {
     /// Counted while the attempt runs.
     outstanding: Outstanding,
     pass: Option<Pass>,
+    /// What the attempt has taken of the caller's limits for this provider.
+    hold: Option<Hold>,
     sent: bool,
     begun: Instant,
     answered: Instant,
@@ -289,6 +300,7 @@ impl Permit {
                         size: SizeClass::of(size.input),
                         outstanding: state.signals.begin(size.input + size.output),
                         pass: Some(pass),
+                        hold: None,
                         sent: false,
                         begun: now,
                         answered: now,
@@ -318,8 +330,29 @@ impl Permit {
     /// The request is about to be sent.
     pub fn begins(&mut self) -> Instant {
         self.sent = true;
+        if let Some(hold) = &mut self.hold {
+            hold.provider_asked();
+        }
         self.begun = Instant::now();
         self.begun
+    }
+
+    pub fn holds(&mut self, hold: Hold) {
+        self.hold = Some(hold);
+    }
+
+    /// The tokens that the answer really had.
+    pub fn settle_limits(&mut self, spent: u64) {
+        if let Some(hold) = &mut self.hold {
+            hold.settle(spent);
+        }
+    }
+
+    /// Its answer is not wanted any more, and not the caller's to pay.
+    pub fn lost(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.provider_failed();
+        }
     }
 
     pub fn is_sent(&self) -> bool {
@@ -376,6 +409,7 @@ impl Permit {
     /// Learns from a failure what it says of the credential and of the target.
     pub fn failed(mut self, class: FailureClass, wait: Option<Duration>, now: Instant) -> Option<Circuit> {
         let mut rng = fastrand::Rng::new();
+        self.lost();
         let wait = wait.map(|wait| wait.min(LONGEST_WAIT));
         match class {
             FailureClass::Credential => {

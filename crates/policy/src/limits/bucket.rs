@@ -21,7 +21,7 @@ impl Rate {
     /// so that 64 bits hold every sum and doubles hold every number.
     pub fn new(per_minute: u64, burst_percent: Option<u32>) -> Rate {
         let per_minute = per_minute.clamp(1, RATE_PER_MINUTE_MOST);
-        let capacity = per_minute * u64::from(burst_percent.unwrap_or(100)) / 100;
+        let capacity = per_minute.saturating_mul(u64::from(burst_percent.unwrap_or(100))) / 100;
         Rate { per_minute, capacity: capacity.clamp(1, RATE_PER_MINUTE_MOST) }
     }
 

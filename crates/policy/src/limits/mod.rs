@@ -15,7 +15,11 @@
 //! Time is handed in. State is kept for holders that have used something lately, and for nobody else.
 
 mod bucket;
+#[cfg(all(test, loom))]
+mod model;
 mod table;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,7 +29,7 @@ use std::time::Duration;
 use gateway_core::access::Rates;
 
 pub use bucket::{Bucket, Rate};
-pub use table::Table;
+pub use table::{Counts, Table};
 
 /// Whose limit it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -66,6 +70,17 @@ pub enum Part {
     /// By the name that clients ask for.
     Model(Arc<str>),
     Provider(Arc<str>),
+}
+
+impl Part {
+    /// For metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Part::All => "all",
+            Part::Model(_) => "model",
+            Part::Provider(_) => "provider",
+        }
+    }
 }
 
 /// The name of a limit and of its state.

@@ -5,13 +5,13 @@
 //! wait for each other only if they stand under the same limit, or by chance.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
 use gateway_core::limits::{ANONYMOUS_HOLDERS, LEVELS_PER_REQUEST};
 
 use super::{Ask, Bucket, Holder, Left, Level, LevelId, PLACE_WAIT, Part, Rate, Refused, Resource, Standing};
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard, RandomState, lock};
 
 const SHARDS: usize = 64;
 /// A shard is swept when it has grown to twice what the last sweep left, and to no less than this.
@@ -46,7 +46,7 @@ impl Table {
     pub fn with_room(now: Instant, room: usize) -> Table {
         Table {
             origin: now,
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
             anonymous_per_shard: room.div_ceil(SHARDS),
         }
@@ -67,6 +67,11 @@ impl Table {
             states[index] = state;
         }
         if let Some(refused) = refused {
+            for (index, level) in ask.levels.iter().enumerate() {
+                if let Some((_, shard)) = locked.shard(index) {
+                    shard.keep(level, states[index]);
+                }
+            }
             return Err(Refused { standing, ..refused });
         }
         let mut standing = Standing::default();
@@ -79,15 +84,15 @@ impl Table {
         Ok(standing)
     }
 
-    /// Whether a request of one token would pass, and how its caller stands. Nothing is taken.
-    pub fn look(&self, levels: &[Level], now: Instant) -> Result<Standing, Refused> {
+    /// Whether a request would pass, and how its caller stands. Nothing is taken.
+    pub fn look(&self, levels: &[Level], tokens: u64, now: Instant) -> Result<Standing, Refused> {
         let now_ms = self.millis(now);
         let (mut refused, mut standing) = (None, Standing::default());
         for level in levels {
             let shard = lock(&self.shards[self.shard(&level.id)]);
             let state = shard.levels.get(&level.id).copied().unwrap_or_default().after(level, now_ms);
             drop(shard);
-            refused = longer(refused, state.refusal(level, 1));
+            refused = longer(refused, state.refusal(level, tokens));
             state.tell(&mut standing);
         }
         match refused {
@@ -207,9 +212,14 @@ impl Shard {
         self.anonymous < room
     }
 
+    /// Of a known level: from now on time goes by at the limits that hold now.
+    fn keep(&mut self, level: &Level, state: State) -> bool {
+        let known = self.levels.get_mut(&level.id);
+        known.map(|known| *known = state).is_some()
+    }
+
     fn put(&mut self, level: &Level, state: State, now_ms: u64) {
-        if let Some(known) = self.levels.get_mut(&level.id) {
-            *known = state;
+        if self.keep(level, state) {
             return;
         }
         if self.levels.len() >= self.sweep_at.max(SWEPT_LEAST) {

@@ -27,7 +27,8 @@ pub struct Explanation {
     pub dialect: &'static str,
     pub stream: bool,
     pub model_asked: Option<String>,
-    /// `ok`, `client_error`, `upstream_error`, `truncated`, `client_gone`, `drained`, `shed` or `internal_error`.
+    /// `ok`, `client_error`, `upstream_error`, `truncated`, `client_gone`, `drained`, `shed`, `rate_limited` or
+    /// `internal_error`.
     pub outcome: &'static str,
     pub status: u16,
     pub error: Option<String>,
