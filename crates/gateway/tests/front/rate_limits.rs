@@ -28,7 +28,7 @@ impl World {
     /// A request that goes away again.
     async fn begin_as(&self, user: &str, client: Client, model: &str, streamed: bool) -> Connection {
         let mut connection = Connection::open(self.gateway.addr).await;
-        let body = client.request(model, STORY, streamed).to_string();
+        let body = client.request(model, &format!("{STORY} for {user}."), streamed).to_string();
         connection.send(&request(self.gateway.addr, "POST", client.path(), &head(user), body.as_bytes())).await;
         connection
     }
@@ -244,13 +244,9 @@ async fn places(world: &World, path: Path) -> Result<(), String> {
             continue;
         }
         let connection = world.begin_as(&user, path.client, &model(fault), path.streamed).await;
-        let deadline = Instant::now() + Duration::from_secs(5);
-        let refused = loop {
-            let answer = world.ask_as(&user, path.client, &model("seed=1"), "Reply with exactly: ok", false).await;
-            if answer.status == 429 || Instant::now() > deadline {
-                break answer;
-            }
-        };
+        let stalls = || world.asked(&format!("for {user}.")).into_iter().next();
+        eventually("the upstream request", Duration::from_secs(10), stalls).await;
+        let refused = world.ask_as(&user, path.client, &model("seed=1"), "Reply with exactly: ok", false).await;
         refusal(path.client, &refused, "1 requests at the same time for this user")?;
         drop(connection);
         world.gateway.told_of(|line| line["user"] == user.as_str() && line["outcome"] == "client_gone").await;
