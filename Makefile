@@ -51,8 +51,8 @@ e2e: toolchain ## real tokens through the gateway, from a llama.cpp server with 
 fuzz: toolchain ## random bytes against the wire formats, FUZZ_SECONDS (60) for each target
 	@scripts/fuzz.sh
 
-model-check: toolchain ## every order in which threads can meet in crates/policy/src/resilience, tried by loom
-	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/model-check cargo test --locked --package gateway-policy --lib resilience::model
+model-check: toolchain ## every order in which threads can meet in crates/policy, tried by loom
+	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/model-check cargo test --locked --package gateway-policy --lib -- resilience::model limits::model
 
 faults: toolchain ## the fault marathon, reconciled; ARGS=figures measures docs/reliability.md
 	@scripts/faults.sh $(ARGS)

@@ -12,10 +12,41 @@ pub struct Rates {
     pub tokens_per_minute: Option<u64>,
     /// Requests at the same time.
     pub concurrent: Option<u64>,
+    /// What may be used at once, in percent of a minute's limit; as much if `None`.
+    pub burst_percent: Option<u32>,
 }
 
 impl Rates {
-    pub const NONE: Rates = Rates { requests_per_minute: None, tokens_per_minute: None, concurrent: None };
+    pub const NONE: Rates =
+        Rates { requests_per_minute: None, tokens_per_minute: None, concurrent: None, burst_percent: None };
+
+    /// Something is limited.
+    pub fn limit(self) -> bool {
+        self.requests_per_minute.is_some() || self.tokens_per_minute.is_some() || self.concurrent.is_some()
+    }
+
+    /// What is said here, and for the rest what `general` says.
+    #[must_use]
+    pub fn or(self, general: Rates) -> Rates {
+        Rates {
+            requests_per_minute: self.requests_per_minute.or(general.requests_per_minute),
+            tokens_per_minute: self.tokens_per_minute.or(general.tokens_per_minute),
+            concurrent: self.concurrent.or(general.concurrent),
+            burst_percent: self.burst_percent.or(general.burst_percent),
+        }
+    }
+
+    /// So many times as much, in everything.
+    #[must_use]
+    pub fn times(self, factor: u64) -> Rates {
+        let more = |most: Option<u64>| most.map(|most| most.saturating_mul(factor));
+        Rates {
+            requests_per_minute: more(self.requests_per_minute),
+            tokens_per_minute: more(self.tokens_per_minute),
+            concurrent: more(self.concurrent),
+            burst_percent: self.burst_percent,
+        }
+    }
 }
 
 /// The limits of one holder: in all, and for single models and providers within that.

@@ -98,3 +98,15 @@ pub const EXPLANATION_WAIT: Duration = Duration::from_millis(250);
 /// Commands to Redis that wait to be sent, and those that wait for their answer.
 pub const REDIS_QUEUE: usize = 1024;
 pub const REDIS_COMMANDS_AT_ONCE: usize = 256;
+
+/// The highest limit of requests or tokens in a minute. Every sum that a bucket makes of it fits into the 53 bits of a double,
+/// in which Redis' scripts count.
+pub const RATE_PER_MINUTE_MOST: u64 = 50_000_000_000;
+/// Limits that a request stands under: of its key and of its team, each in all and for a model.
+pub const LEVELS_PER_REQUEST: usize = 4;
+/// An address may use so many times what one of its users may.
+pub const ADDRESS_USERS: u64 = 10;
+/// Callers without a key whose use is kept apart; those that come when so many have used something lately share one limit.
+pub const ANONYMOUS_HOLDERS: usize = 65_536;
+/// A provider that tells of more tokens for one request is not believed: no model reads and writes so many.
+pub const TOKENS_PER_REQUEST_MOST: u64 = 4_000_000;

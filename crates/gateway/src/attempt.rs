@@ -145,6 +145,11 @@ impl Failure {
             Failure::Gateway { class: FailureClass::ClientFault, error } if error.kind == ErrorKind::Overloaded => {
                 Outcome::Shed
             }
+            Failure::Gateway { class: FailureClass::ClientFault, error }
+                if error.kind == ErrorKind::RateLimitExceeded =>
+            {
+                Outcome::RateLimited
+            }
             Failure::Gateway { error, .. } if error.kind == ErrorKind::Overloaded => Outcome::Drained,
             _ if self.class() == FailureClass::ClientFault => Outcome::ClientError,
             _ => Outcome::UpstreamError,

@@ -69,6 +69,9 @@ impl fmt::Display for Caller {
     }
 }
 
+/// A picture in a smaller body is not worth the look.
+const MEDIA_BYTES_LEAST: usize = 4096;
+
 /// What a client asks, and how.
 #[derive(Debug)]
 pub struct Call {
@@ -188,6 +191,14 @@ impl Call {
         })
     }
 
+    /// The tokens of a prompt that carries more than text, which is read for it: what else there is in a body has few tokens for
+    /// its bytes.
+    pub fn media_tokens(&self) -> Option<u64> {
+        let has_media = |mark: &[u8]| memchr::memmem::find(&self.body, mark).is_some();
+        let read = self.body.len() > MEDIA_BYTES_LEAST && (has_media(b"base64") || has_media(b"input_audio"));
+        read.then(|| self.chat().ok().map(tokens::chat))?
+    }
+
     /// A number of input tokens above `tokens` that the request surely has, if it has. Most requests are too small for that
     /// by the length of their bodies, and are not read for it.
     pub fn surely_more_than(&self, tokens: u64) -> Option<u64> {
@@ -226,7 +237,7 @@ impl Asked {
         Ok(Asked {
             hints: header_hints(headers)?,
             timeout: timeout_header(headers)?,
-            user: text_header(headers, "x-gateway-user"),
+            user: user_of(headers),
             explain: explain_header(headers)?,
         })
     }
@@ -255,6 +266,11 @@ fn header_hints(headers: &HeaderMap) -> Result<Hints, GatewayError> {
 /// The deadline that a client sets, where it is one.
 pub fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
     timeout_header(headers).ok().flatten()
+}
+
+/// The user that a client names in a header, which in the native dialect its body may say otherwise.
+pub fn user_of(headers: &HeaderMap) -> Option<String> {
+    text_header(headers, "x-gateway-user")
 }
 
 fn timeout_header(headers: &HeaderMap) -> Result<Option<Duration>, GatewayError> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
-use gateway_core::limits::SHOWN_AFTER;
+use gateway_core::limits::{RETRY_AFTER_CLIENT, SHOWN_AFTER};
 use gateway_core::target::Target;
 use gateway_core::usage::{NanoUsd, Usage};
 use gateway_policy::resilience::{Circuit, Extra, ExtraPermit, Reason, hedge};
@@ -25,6 +25,7 @@ use crate::attempt::{self, Failure, Good, Notes, Prepared};
 use crate::call::SharedCall;
 use crate::estimate;
 use crate::gateway::Gateway;
+use crate::limits;
 use crate::providers::permit::{Closed, ClosedBy, Insist, Permit};
 use crate::settle::{Outcome, Settle};
 use crate::steps::{Stop, Wait};
@@ -59,11 +60,11 @@ async fn tries(
 ) -> Result<Good, Failure> {
     let mut course = Course::new(gateway, call, plan);
     loop {
-        let mut permit = match course.next(settle) {
+        let mut permit = match course.next(settle).await {
             Ok(Next::Ask(permit)) => permit,
             Ok(Next::Repeat(length, why)) => {
                 settle.pause(length, why).await;
-                course.again(settle)?
+                course.again(settle).await?
             }
             Ok(Next::Await(length)) => {
                 settle.pause(length, Wait::Quota).await;
@@ -165,7 +166,7 @@ async fn hedged(
         let mut one = pin!(attempt::one(gateway, call, &first.permit, prepared, &mut first.notes));
         match tokio::time::timeout(patience, one.as_mut()).await {
             Ok(result) => of_first = ended(result),
-            Err(_) => match course.hedge(settle) {
+            Err(_) => match course.hedge(settle).await {
                 None => {
                     settle.show();
                     of_first = ended(one.await);
@@ -301,12 +302,12 @@ impl<'a> Course<'a> {
     }
 
     /// Who is asked next. Fails with what the client is told.
-    fn next(&mut self, settle: &mut Settle) -> Result<Next, Failure> {
+    async fn next(&mut self, settle: &mut Settle) -> Result<Next, Failure> {
         let now = Instant::now();
         let Some((target, failure)) = self.behind.take() else {
-            return match self.advance(settle, now) {
+            return match self.advance(settle, now).await {
                 Some(permit) => Ok(Next::Ask(permit)),
-                None => self.last_resort(settle, now),
+                None => self.last_resort(settle, now).await,
             };
         };
         let class = failure.class();
@@ -316,11 +317,11 @@ impl<'a> Course<'a> {
             return Err(failure);
         }
         if class.other_credential()
-            && let Ok(permit) = self.enter(target, Insist::Not, now)
+            && let Ok(permit) = self.enter(target, Insist::Not, settle, now).await
         {
             return Ok(Next::Ask(permit));
         }
-        if let Some(permit) = self.advance(settle, now) {
+        if let Some(permit) = self.advance(settle, now).await {
             return Ok(Next::Ask(permit));
         }
         match self.repeat(target, &failure, now) {
@@ -373,9 +374,9 @@ impl<'a> Course<'a> {
     }
 
     /// The next target in the order of the plan that can be asked now.
-    fn advance(&mut self, settle: &mut Settle, now: Instant) -> Option<Permit> {
+    async fn advance(&mut self, settle: &mut Settle, now: Instant) -> Option<Permit> {
         while let Some(target) = self.ahead.pop_front() {
-            match self.enter(target, Insist::Not, now) {
+            match self.enter(target, Insist::Not, settle, now).await {
                 Ok(permit) => {
                     self.repeated = false;
                     return Some(permit);
@@ -389,8 +390,31 @@ impl<'a> Course<'a> {
         None
     }
 
-    fn enter(&self, target: &'a Target, insist: Insist, now: Instant) -> Result<Permit, Closed> {
-        Permit::ask(self.gateway, target, self.call, insist, now)
+    /// The right to ask `target`: of its provider's and of its caller's.
+    async fn enter(&self, target: &'a Target, insist: Insist, settle: &Settle, now: Instant) -> Result<Permit, Closed> {
+        let permit = Permit::ask(self.gateway, target, self.call, insist, now)?;
+        self.take_limits(permit, settle).await
+    }
+
+    /// What the caller may have of this provider is taken when it is asked, and given back when it fails.
+    async fn take_limits(&self, mut permit: Permit, settle: &Settle) -> Result<Permit, Closed> {
+        let Some(record) = settle.record() else { return Ok(permit) };
+        let provider = &permit.target().provider;
+        let ask = limits::ask_of_provider(self.gateway, &record.caller, provider, settle.reserved());
+        if ask.levels.is_empty() {
+            return Ok(permit);
+        }
+        let process = &self.gateway.process;
+        match process.limiter.take(ask).await {
+            Ok((hold, _)) => {
+                permit.holds(hold);
+                Ok(permit)
+            }
+            Err(refused) => {
+                process.metrics.limited(&refused);
+                Err(Closed { by: ClosedBy::Limited(refused.what), until: Some(Instant::now() + refused.wait) })
+            }
+        }
     }
 
     /// Nobody else can be asked: how long to wait for the same target, where its failure and its retry tokens allow that it is
@@ -402,7 +426,8 @@ impl<'a> Course<'a> {
             return Err(Stop::NoTargetLeft);
         }
         self.repeated = true;
-        let permit = self.enter(target, Insist::OnResting, now).map_err(|_| Stop::NoTargetLeft)?;
+        let permit =
+            Permit::ask(self.gateway, target, self.call, Insist::OnResting, now).map_err(|_| Stop::NoTargetLeft)?;
         if !permit.may_repeat() {
             return Err(Stop::RetriesSpent);
         }
@@ -422,10 +447,10 @@ impl<'a> Course<'a> {
     }
 
     /// The same target once more, after the wait. Much may have happened to it meanwhile.
-    fn again(&mut self, settle: &mut Settle) -> Result<Permit, Failure> {
+    async fn again(&mut self, settle: &mut Settle) -> Result<Permit, Failure> {
         let Some((target, failure)) = self.behind.take() else { return Err(Failure::closing()) };
         // Its cooldown may last a little longer than the wait that it asked for.
-        let stop = match self.enter(target, Insist::OnResting, Instant::now()) {
+        let stop = match self.enter(target, Insist::OnResting, settle, Instant::now()).await {
             Ok(permit) if permit.may_repeat() => return Ok(permit),
             Ok(_) => Stop::RetriesSpent,
             Err(_) => Stop::NoTargetLeft,
@@ -451,8 +476,8 @@ impl<'a> Course<'a> {
     }
 
     /// The second attempt, if there is a target and money for it.
-    fn hedge(&mut self, settle: &mut Settle) -> Option<(Asked, Prepared, ExtraPermit)> {
-        let mut permit = self.advance(settle, Instant::now())?;
+    async fn hedge(&mut self, settle: &mut Settle) -> Option<(Asked, Prepared, ExtraPermit)> {
+        let mut permit = self.advance(settle, Instant::now()).await?;
         let mut notes = Notes::default();
         let prepared = attempt::prepare(self.gateway, self.call, &permit, &mut notes).ok();
         let budget = prepared.as_ref().and_then(|_| self.budget(permit.target(), Extra::Hedge));
@@ -471,12 +496,12 @@ impl<'a> Course<'a> {
     /// No target can be asked. Those that were only spared for the others are asked, as they would be alone; one that will soon
     /// have room in its limits is waited for; then those that rest are asked, as long as they have not refused often: see
     /// [`crate::providers::permit::Rest`]. Else the one that can be soonest gets an attempt a second.
-    fn last_resort(&mut self, settle: &mut Settle, now: Instant) -> Result<Next, Failure> {
+    async fn last_resort(&mut self, settle: &mut Settle, now: Instant) -> Result<Next, Failure> {
         let mut closed = std::mem::take(&mut self.closed);
         closed.sort_by_key(|(_, closed)| closed.until.unwrap_or(now + Duration::from_secs(86_400)));
         let spared = closed.iter().filter(|(_, closed)| closed.by == ClosedBy::Circuit(Circuit::Closed));
         for (target, _) in spared {
-            if let Ok(permit) = self.enter(target, Insist::OnResting, now) {
+            if let Ok(permit) = self.enter(target, Insist::OnResting, settle, now).await {
                 return Ok(Next::Ask(permit));
             }
         }
@@ -488,7 +513,7 @@ impl<'a> Course<'a> {
             closed.iter().find(|(_, closed)| matches!(closed.by, ClosedBy::Circuit(_) | ClosedBy::Resting(_)));
         let doors = rests.map(|at| (at, Insist::OnResting)).chain(soonest.map(|at| (at, Insist::OnAll)));
         for ((target, _), insist) in doors {
-            if let Ok(permit) = self.enter(target, insist, now) {
+            if let Ok(permit) = self.enter(target, insist, settle, now).await {
                 return Ok(Next::Ask(permit));
             }
         }
@@ -520,7 +545,7 @@ impl<'a> Course<'a> {
         let target = self.full.take()?;
         let deadline = self.call.started + self.call.timeout.unwrap_or(self.gateway.config.timeouts.request);
         match Permit::ask_in_turn(self.gateway, target, self.call, deadline).await {
-            Ok(permit) => Some(permit),
+            Ok(permit) => self.take_limits(permit, settle).await.ok(),
             Err(_) => {
                 self.gateway.process.metrics.shed(Shed::Provider.name());
                 settle.stopped(Stop::Shed);
@@ -541,11 +566,13 @@ fn all_closed(closed: &[(&Target, Closed)], now: Instant) -> Failure {
         return Failure::Gateway { class: FailureClass::Transport, error };
     };
     let wait = soonest.until.map(|until| until.saturating_duration_since(now));
-    let quota =
-        closed.iter().all(|(_, closed)| matches!(closed.by, ClosedBy::Resting(Reason::Quota) | ClosedBy::Quota));
-    let (kind, class) = match quota {
-        true => (ErrorKind::RateLimitExceeded, FailureClass::Quota),
-        false => (ErrorKind::CircuitOpen, FailureClass::Overload),
+    let all = |by: fn(ClosedBy) -> bool| closed.iter().all(|(_, closed)| by(closed.by));
+    let (kind, class) = if all(|by| matches!(by, ClosedBy::Limited(_))) {
+        (ErrorKind::RateLimitExceeded, FailureClass::ClientFault)
+    } else if all(|by| matches!(by, ClosedBy::Resting(Reason::Quota) | ClosedBy::Quota)) {
+        (ErrorKind::RateLimitExceeded, FailureClass::Quota)
+    } else {
+        (ErrorKind::CircuitOpen, FailureClass::Overload)
     };
     let mut error = GatewayError::new(
         kind,
@@ -563,7 +590,7 @@ fn all_closed(closed: &[(&Target, Closed)], now: Instant) -> Failure {
         .collect();
     error = error.detail("skipped", skipped);
     if let Some(wait) = wait {
-        error = error.retry_after(wait);
+        error = error.retry_after(wait.min(RETRY_AFTER_CLIENT));
     }
     Failure::Gateway { class, error }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use gateway_core::error::GatewayError;
 use gateway_core::limits::RESERVED_FILES;
+use gateway_policy::limits::Refused;
 use gateway_policy::models::ModelTable;
 use gateway_policy::resilience::{ExtraCost, ExtraSettings};
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ use crate::access::Guard;
 use crate::admission::{self, Admission, Rank, Shed};
 use crate::api::listen;
 use crate::config::Config;
+use crate::limits::{self, Limiter};
 use crate::providers::catalog::Catalog;
 use crate::providers::client::Client;
 use crate::telemetry::log::Log;
@@ -33,6 +35,8 @@ pub struct Process {
     /// What retries and hedges of all requests may cost.
     pub extra: Arc<ExtraCost>,
     pub admission: Arc<Admission>,
+    /// Who has used how much of what it may.
+    pub limiter: Arc<Limiter>,
     /// Files that the process may have open at a time.
     files: u64,
     /// Most of the connections that may be open are.
@@ -54,6 +58,7 @@ impl Process {
             models: Arc::new(models),
             extra: Arc::new(ExtraCost::new(ExtraSettings::default(), Instant::now())),
             admission: Admission::new(),
+            limiter: Limiter::new(Instant::now()),
             files: raise_open_files(),
             crowded: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -89,6 +94,12 @@ impl Process {
     pub fn shed(&self, why: Shed) -> GatewayError {
         self.metrics.shed(why.name());
         why.error()
+    }
+
+    /// The refusal of a request by one of its caller's limits; counted.
+    pub fn limited(&self, refused: &Refused) -> GatewayError {
+        self.metrics.limited(refused);
+        limits::error(refused)
     }
 
     /// A configuration was refused, and the one in use stays.

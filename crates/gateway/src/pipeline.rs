@@ -9,10 +9,12 @@ use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
 use gateway_core::limits::KEEP_ALIVE_EVERY;
 use gateway_core::target::Target;
 use gateway_dialects::codec::{self, Answer};
+use gateway_policy::limits::{Refused, Standing};
 use gateway_policy::routing::{self, Ask, Hints, NoRoute, RoutePlan};
 use http::header;
 
 use crate::access;
+use crate::api::Arrival;
 use crate::api::body::{Opening, StreamBody};
 use crate::api::egress::{self, Reply};
 use crate::api::explain;
@@ -22,6 +24,7 @@ use crate::call::{self, Call, SharedCall};
 use crate::conversation;
 use crate::dispatch;
 use crate::gateway::Gateway;
+use crate::limits;
 use crate::settle::{Outcome, Record, Settle};
 
 /// Answers one request for a completion, in the dialect of its client.
@@ -43,7 +46,8 @@ async fn go(
 ) -> Reply {
     let record = Record::new(&inbound.arrival, inbound.route, dialect);
     let mut settle = Settle::open(gateway.clone(), inbound.arrival.started, record);
-    let request_id = inbound.arrival.request_id.clone();
+    let (request_id, caller) = (inbound.arrival.request_id.clone(), inbound.arrival.caller.clone());
+    let mut standing = inbound.standing;
     let opened = open(inbound).and_then(|call| {
         settle.asked(&call);
         let plan = plan(&gateway, &call)?;
@@ -52,8 +56,37 @@ async fn go(
     });
     let (call, plan) = match opened {
         Ok(opened) => opened,
-        Err(error) => return refuse(error, dialect, &request_id, settle),
+        Err(error) => return refuse(error, dialect, &request_id, settle, &standing),
     };
+    let limiter = &gateway.process.limiter;
+    match limiter.take(limits::ask(&gateway, &caller, &call, &plan)).await {
+        Ok((hold, now)) => {
+            settle.holds(hold);
+            standing = now;
+        }
+        Err(refused) => {
+            let error = gateway.process.limited(&refused);
+            return refuse(error, dialect, &request_id, settle, &refused.standing);
+        }
+    }
+    let mut reply = answer_to(gateway, call, plan, settle).await;
+    limits::tell(&mut reply.headers, &standing, dialect);
+    reply
+}
+
+/// Refuses a request of which no more is known than its caller, who has used up what it may.
+pub fn turn_away(
+    gateway: &Arc<Gateway>,
+    arrival: &Arrival,
+    route: &'static str,
+    dialect: Dialect,
+    refused: &Refused,
+) -> Reply {
+    let settle = Settle::open(gateway.clone(), arrival.started, Record::new(arrival, route, dialect));
+    refuse(gateway.process.limited(refused), dialect, &arrival.request_id, settle, &refused.standing)
+}
+
+async fn answer_to(gateway: Arc<Gateway>, call: SharedCall, plan: Arc<RoutePlan>, settle: Settle) -> Reply {
     let mut attempts: Opening = Box::pin(dispatch::run(gateway.clone(), call.clone(), plan, settle));
     if !call.stream {
         let (result, settle) = attempts.await;
@@ -182,8 +215,9 @@ pub fn said(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, body: Wh
     (Bytes::from(text), true)
 }
 
-fn refuse(error: GatewayError, dialect: Dialect, request_id: &str, settle: Settle) -> Reply {
-    let reply = egress::error(&error, dialect, request_id);
+fn refuse(error: GatewayError, dialect: Dialect, request_id: &str, settle: Settle, standing: &Standing) -> Reply {
+    let mut reply = egress::error(&error, dialect, request_id);
+    limits::tell(&mut reply.headers, standing, dialect);
     settle.refused(reply.status.as_u16(), error);
     reply
 }
@@ -200,7 +234,8 @@ fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut sett
         Failure::Upstream(refused) => egress::translated(refused, call),
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
-    egress::spent(gateway, call, &mut reply, &settle, failure.outcome() == Outcome::Shed);
+    let by_limit = matches!(failure.outcome(), Outcome::Shed | Outcome::RateLimited);
+    egress::spent(gateway, call, &mut reply, &settle, by_limit);
     explained(call, &mut reply, &settle, Some(failure.outcome()));
     settle.end(reply.status.as_u16(), failure.outcome(), Some(failure.text()));
     reply

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use gateway_core::dialect::Dialect;
 use gateway_core::target::Target;
+use gateway_policy::limits::Standing;
 use http::HeaderMap;
 use serde_json::json;
 use simulator::Simulator;
@@ -300,8 +301,14 @@ pub fn explain(arguments: &cli::Explain) -> Result<String, Refusal> {
         caller: Caller::Address(Ipv4Addr::LOCALHOST.into()),
     };
     let admitted = gateway.process.admission.unbounded();
-    let inbound =
-        Inbound { arrival, route: "explain", headers: HeaderMap::new(), body: Ok(Bytes::from(body)), admitted };
+    let inbound = Inbound {
+        arrival,
+        route: "explain",
+        headers: HeaderMap::new(),
+        body: Ok(Bytes::from(body)),
+        admitted,
+        standing: Standing::default(),
+    };
     let call = Call::open(inbound, Dialect::Native, false).map_err(|error| format!("{path}: {error}"))?;
     let plan = match pipeline::plan(&gateway, &call) {
         Ok(plan) => plan,

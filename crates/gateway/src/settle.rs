@@ -24,6 +24,7 @@ use crate::api::Arrival;
 use crate::attempt::{Failure, Notes};
 use crate::call::{Call, Caller};
 use crate::gateway::Gateway;
+use crate::limits::Hold;
 use crate::providers::permit::Permit;
 use crate::steps::{self, Attempt, Failed, Step, Stop, Wait};
 use crate::telemetry::explain::{Shown, Waiting};
@@ -46,6 +47,8 @@ pub enum Outcome {
     Drained,
     /// The gateway had as much to do as it can.
     Shed,
+    /// Its caller had used up what it may.
+    RateLimited,
     InternalError,
 }
 
@@ -59,6 +62,7 @@ impl Outcome {
             Outcome::ClientGone => "client_gone",
             Outcome::Drained => "drained",
             Outcome::Shed => "shed",
+            Outcome::RateLimited => "rate_limited",
             Outcome::InternalError => "internal_error",
         }
     }
@@ -190,7 +194,7 @@ impl Record {
 
     pub fn level(&self) -> Level {
         match self.outcome {
-            Outcome::Ok | Outcome::ClientError | Outcome::ClientGone => Level::Info,
+            Outcome::Ok | Outcome::ClientError | Outcome::ClientGone | Outcome::RateLimited => Level::Info,
             Outcome::UpstreamError | Outcome::Truncated | Outcome::Drained | Outcome::Shed => Level::Warn,
             Outcome::InternalError => Level::Error,
         }
@@ -244,6 +248,8 @@ pub struct Settle {
     /// `None` once it has been told.
     record: Option<Box<Record>>,
     price: Option<Price>,
+    /// What it has taken of its caller's limits.
+    hold: Option<Hold>,
     /// Time spent waiting for providers, and between attempts.
     upstream: Duration,
     /// Since when the request has been waiting.
@@ -266,6 +272,7 @@ impl Settle {
             started,
             record: Some(Box::new(record)),
             price: None,
+            hold: None,
             upstream: Duration::ZERO,
             waiting: None,
             permit: None,
@@ -340,7 +347,20 @@ impl Settle {
         self.with(|record| record.plan = Some(plan));
     }
 
+    /// From now on what the request has taken of its caller's limits is settled with it.
+    pub fn holds(&mut self, hold: Hold) {
+        self.hold = Some(hold);
+    }
+
+    /// The tokens that the request was thought to need.
+    pub fn reserved(&self) -> u64 {
+        self.hold.as_ref().map_or(0, Hold::reserved)
+    }
+
     pub fn attempt_begins(&mut self, permit: &mut Permit) {
+        if let Some(hold) = &mut self.hold {
+            hold.provider_asked();
+        }
         let now = permit.begins();
         let target = permit.target();
         self.waiting = Some(now);
@@ -387,7 +407,8 @@ impl Settle {
     }
 
     /// Another attempt was faster. That says nothing of this one.
-    pub fn attempt_lost(&mut self, permit: Permit) {
+    pub fn attempt_lost(&mut self, mut permit: Permit) {
+        permit.lost();
         let target = permit.target().clone();
         self.gateway.process.metrics.hedge(&target.provider, "lost");
         self.step(Step::Lost { target, took: permit.begun().elapsed() });
@@ -430,6 +451,9 @@ impl Settle {
         let class = failure.class();
         if !notes.quota.is_empty() {
             permit.told(notes.quota);
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.provider_failed();
         }
         self.upstream_done_at(now);
         self.gateway.process.metrics.attempt(&permit.target().provider, Some(class));
@@ -542,6 +566,7 @@ impl Settle {
         let why = error.internal.unwrap_or(error.message);
         let outcome = match status {
             _ if error.kind == ErrorKind::Overloaded => Outcome::Shed,
+            _ if error.kind == ErrorKind::RateLimitExceeded => Outcome::RateLimited,
             500 => Outcome::InternalError,
             501.. => Outcome::UpstreamError,
             _ => Outcome::ClientError,
@@ -564,7 +589,22 @@ impl Settle {
             | Outcome::ClientGone
             | Outcome::Drained
             | Outcome::Shed
+            | Outcome::RateLimited
             | Outcome::InternalError => {}
+        }
+    }
+
+    /// Puts the tokens that the request had, where that is known, in the place of those that it was thought to need.
+    fn settle_limits(&mut self) {
+        let usage = self.record.as_ref().and_then(|record| record.usage);
+        let spent = usage.map(|usage| usage.input.saturating_add(usage.output));
+        if let (Some(spent), Some(permit)) = (spent, &mut self.permit) {
+            permit.settle_limits(spent);
+        }
+        if let Some(mut hold) = self.hold.take()
+            && let Some(spent) = spent
+        {
+            hold.settle(spent);
         }
     }
 
@@ -575,6 +615,7 @@ impl Settle {
         if let Some((target, begun)) = self.under_way.take() {
             self.step(Step::Abandoned { target, begun, took: (now - self.started).saturating_sub(begun) });
         }
+        self.settle_limits();
         self.answer_ended(outcome, now);
         let Some(mut record) = self.record.take() else { return };
         record.status = status;

@@ -27,6 +27,7 @@ impl Sandbox {
         let mut child = Command::new(env!("CARGO_BIN_EXE_llm-gateway"))
             .args(["serve", "--port", "0"])
             .env_clear()
+            .env("RATE_LIMIT_ENABLED", "false")
             .current_dir(directory.path())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -144,7 +144,7 @@ pub fn health(gateway: &Gateway, details: bool) -> Reply {
         }),
         // Neither is built yet, whatever the configuration wishes.
         cache_enabled: false,
-        rate_limiting_enabled: false,
+        rate_limiting_enabled: gateway.config.limits.is_some(),
     };
     let mut reply = Reply::json(&health);
     if status == "unhealthy" {

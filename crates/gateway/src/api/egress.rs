@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, GatewayError};
-use gateway_core::limits::{NAMED_LOSSES_BYTES, RETRY_AFTER_CLIENT};
+use gateway_core::limits::NAMED_LOSSES_BYTES;
 use gateway_core::target::Target;
 use gateway_core::usage::NanoUsd;
 use gateway_dialects::{codec, native};
@@ -49,7 +49,7 @@ names! {
 }
 
 /// So many headers an answer has as a rule, those of its provider included.
-pub const REPLY_HEADERS: usize = 12;
+pub const REPLY_HEADERS: usize = 18;
 
 /// An answer on its way out.
 #[derive(Debug)]
@@ -131,7 +131,6 @@ pub fn error(error: &GatewayError, dialect: Dialect, request_id: &str) -> Reply 
 }
 
 fn retry_after(reply: &mut Reply, wait: Duration) {
-    let wait = wait.min(RETRY_AFTER_CLIENT);
     reply.set(RETRY_AFTER_MS, wait.as_millis().to_string());
     reply.set(RETRY_AFTER, wait.as_millis().div_ceil(1000).max(1).to_string());
 }
@@ -246,7 +245,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// The headers of an answer that says that no target could serve the request.
-pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle, was_shed: bool) {
+pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle, by_limit: bool) {
     about(call, reply, settle);
     let Some(record) = settle.record().filter(|record| record.attempts > 0) else { return };
     if let Some((provider, model)) = record.provider.clone().zip(record.model.clone()) {
@@ -254,8 +253,8 @@ pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle,
         reply.set(X_GATEWAY_MODEL, &*model);
     }
     // The attempts have been made: a client that repeats the request would only multiply them. Another gateway may take what
-    // this one could not finish, and this one may later what it had no room for.
-    if !gateway.is_closing() && !was_shed {
+    // this one could not finish, and this one may later what it had no room for, or what its client had used up.
+    if !gateway.is_closing() && !by_limit {
         reply.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
     }
 }

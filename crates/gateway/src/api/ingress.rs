@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::{REQUEST_BODY_BYTES_PER_SECOND, REQUEST_BODY_GRACE, REQUEST_HEADER_BYTES, REQUEST_HEADERS};
+use gateway_policy::limits::Standing;
 use http::{HeaderMap, HeaderName, header};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -23,6 +24,8 @@ pub struct Inbound {
     /// Or why it has not come.
     pub body: Result<Bytes, GatewayError>,
     pub admitted: Arc<Admitted>,
+    /// How its caller stood when it came.
+    pub standing: Standing,
 }
 
 /// Refuses more or longer headers than any honest client sends.

@@ -36,6 +36,7 @@ use crate::api::pace::Busy;
 use crate::api::routes::{Action, Family, Found, Row};
 use crate::call::{self, Caller};
 use crate::gateway::Gateway;
+use crate::limits;
 use crate::pipeline;
 use crate::settle::{Record, Settle};
 
@@ -129,6 +130,14 @@ async fn dispatch(
             if busy.is_spare() {
                 return Err(process.shed(Shed::Connections));
             }
+            let (dialect, tokens) = match row.action {
+                Action::Complete { dialect, .. } => (dialect, 1),
+                _ => (Dialect::AnthropicMessages, 0),
+            };
+            let standing = match limits::look(gateway, &arrival.caller, &head.headers, dialect, tokens) {
+                Ok(standing) => standing,
+                Err(refused) => return Ok(pipeline::turn_away(gateway, arrival, row.name, dialect, &refused)),
+            };
             let deadline = || arrival.started + call::timeout_of(&head.headers).unwrap_or(QUEUE_TIME);
             let limit = gateway.config.server.body_limit_bytes;
             // What is too long for any time is told so below.
@@ -142,7 +151,8 @@ async fn dispatch(
             let shed = |why| process.shed(why);
             let body = ingress::read_body(arrival.started, &head.headers, body, limit, &admitted, shed).await;
             let unread = body.is_err();
-            let inbound = Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted };
+            let inbound =
+                Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted, standing };
             let mut reply = match row.action {
                 Action::Complete { dialect, streamed } => {
                     pipeline::handle(gateway.clone(), inbound, dialect, streamed).await

@@ -33,8 +33,8 @@ pub struct File {
     pub retry: Retry,
     /// When a failing provider is left alone.
     pub circuit_breaker: CircuitBreaker,
-    /// Limits of every caller that has none of its own.
-    #[schemars(extend("x-in-effect" = false))]
+    /// Limits of every caller that has none of its own: a key, or without one an address with the user that it names. All users
+    /// of one address may use ten times as much together.
     pub limits: Limits,
     /// Virtual keys of callers.
     #[schemars(extend("x-in-effect" = false))]
@@ -533,7 +533,7 @@ impl Default for CircuitBreaker {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Whether callers are limited at all.
+    /// Whether callers are limited at all; `false` switches off the limits of keys and teams, too.
     pub enabled: bool,
     /// Requests per minute and caller.
     #[schemars(range(min = 1))]
@@ -545,11 +545,20 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub concurrent: Option<u64>,
+    /// What a caller that has been quiet may use at once, in percent of a minute's requests and tokens.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub burst_percent: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { enabled: true, requests_per_minute: 60, tokens_per_minute: 100_000, concurrent: None }
+        Limits {
+            enabled: true,
+            requests_per_minute: 60,
+            tokens_per_minute: 100_000,
+            concurrent: None,
+            burst_percent: 100,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use gateway_core::access::Rates;
 use gateway_core::dialect::ProviderDialect;
 use gateway_core::secret::Secret;
 use gateway_core::target::{Capabilities, Strategy};
@@ -12,7 +13,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::changes::Said;
-pub use super::raw::{Cache, Key, Limits, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price};
+pub use super::raw::{Cache, Key, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price};
 
 /// One whole configuration. Immutable; share it in an `Arc`.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub retry: Retry,
     pub circuit_breaker: BreakerSettings,
+    /// Of callers that have none of their own. None: nobody is limited.
+    pub limits: Option<Rates>,
     pub log: Log,
     /// Simulated providers, every answer marked.
     pub sandbox: bool,
@@ -34,8 +37,6 @@ pub struct Config {
     pub warnings: Vec<String>,
 
     // Read and checked, so that a file written for a later version is known to be good; nothing acts upon the rest yet.
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
-    pub limits: Limits,
     #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub keys: Vec<Key>,
     #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]

@@ -434,6 +434,10 @@ impl Catalog {
         }
     }
 
+    pub fn is_alias(&self, name: &str) -> bool {
+        self.aliases.iter().any(|alias| alias.name == name)
+    }
+
     /// What a model name stands for: an alias; `provider/model`; a bare name that a provider lists, the model table knows or
     /// a vendor's prefix claims. Without a name, every provider's default model.
     pub fn resolve(&self, model: Option<&str>) -> Result<Resolved<'_>, GatewayError> {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
 use gateway_core::usage::Usage;
+use gateway_policy::limits::Resource;
 use gateway_policy::resilience::breaker::LAST_RESORT_EVERY;
 use gateway_policy::resilience::{
     Availability, Breaker, BreakerSettings, Circuit, Cooldown, Headroom, Pass, Reason, RetryTokens, Sent,
@@ -22,6 +23,7 @@ use gateway_policy::tokens::Estimate;
 use crate::admission::Slot;
 use crate::call::Call;
 use crate::gateway::Gateway;
+use crate::limits::Hold;
 use crate::providers::catalog::Provider;
 use crate::providers::state::TargetState;
 
@@ -199,6 +201,8 @@ pub enum ClosedBy {
     Quota,
     /// It has as many requests as it may have at a time.
     Full,
+    /// The caller has used up what it may of its provider.
+    Limited(Resource),
     /// Its provider is not configured.
     Unknown,
 }
@@ -215,6 +219,11 @@ impl fmt::Display for ClosedBy {
             ClosedBy::Resting(Reason::SpendCap) => "the money of its credential is spent",
             ClosedBy::Resting(Reason::Credential) => "the provider refused the gateway's credential",
             ClosedBy::Quota => "what is left of the provider's limits does not hold this request",
+            ClosedBy::Limited(Resource::Requests) => "the caller has no requests left for its provider in this minute",
+            ClosedBy::Limited(Resource::Tokens) => "the caller has too few tokens left for its provider in this minute",
+            ClosedBy::Limited(Resource::Places) => {
+                "the caller has as many requests at its provider as it may at a time"
+            }
             ClosedBy::Full => "it has as many requests as it may have at a time",
             ClosedBy::Unknown => "its provider is not configured",
         })
@@ -250,6 +259,8 @@ pub struct Permit {
     pass: Option<Pass>,
     /// In the provider's limits, until it has told what is left of them.
     room: Option<Sent>,
+    /// What the attempt has taken of the caller's limits for this provider.
+    hold: Option<Hold>,
     sent: bool,
     begun: Instant,
     answered: Instant,
@@ -326,6 +337,7 @@ impl Permit {
                         outstanding: state.signals.begin(estimate.input + estimate.output),
                         pass: Some(pass),
                         room,
+                        hold: None,
                         sent: false,
                         begun: now,
                         answered: now,
@@ -358,8 +370,29 @@ impl Permit {
         if let Some(room) = &mut self.room {
             room.begins();
         }
+        if let Some(hold) = &mut self.hold {
+            hold.provider_asked();
+        }
         self.begun = Instant::now();
         self.begun
+    }
+
+    pub fn holds(&mut self, hold: Hold) {
+        self.hold = Some(hold);
+    }
+
+    /// The tokens that the answer really had.
+    pub fn settle_limits(&mut self, spent: u64) {
+        if let Some(hold) = &mut self.hold {
+            hold.settle(spent);
+        }
+    }
+
+    /// Its answer is not wanted any more, and not the caller's to pay.
+    pub fn lost(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.provider_failed();
+        }
     }
 
     pub fn is_sent(&self) -> bool {
@@ -427,6 +460,7 @@ impl Permit {
     /// Learns from a failure what it says of the credential and of the target.
     pub fn failed(mut self, class: FailureClass, wait: Option<Duration>, now: Instant) -> Option<Circuit> {
         let mut rng = fastrand::Rng::new();
+        self.lost();
         let wait = wait.map(|wait| wait.min(LONGEST_WAIT));
         if class == FailureClass::Transport
             && let Some(room) = self.room.take()

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use gateway_core::error::FailureClass;
+use gateway_policy::limits::Refused;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -65,6 +66,16 @@ struct LossLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ShedLabels {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RateLimitLabels {
+    /// `key`, `team`, `user`, `address` or `crowd`.
+    of: &'static str,
+    /// `all`, `model` or `provider`.
+    part: &'static str,
+    /// `requests_per_minute`, `tokens_per_minute` or `concurrent`.
+    limit: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -144,6 +155,9 @@ pub struct Metrics {
     provider_in_flight: Family<ProviderLabels, Gauge>,
     provider_queue: Family<ProviderLabels, Gauge>,
     provider_quota: Family<QuotaLabels, Gauge<f64, AtomicU64>>,
+    ratelimit_refusals: Family<RateLimitLabels, Counter>,
+    ratelimit_levels: Gauge,
+    ratelimit_reservations: Gauge,
     explanations_lost: Counter,
     redis_failures: Counter,
     redis_up: Gauge,
@@ -181,6 +195,9 @@ impl Metrics {
             provider_in_flight: Family::default(),
             provider_queue: Family::default(),
             provider_quota: Family::default(),
+            ratelimit_refusals: Family::default(),
+            ratelimit_levels: Gauge::default(),
+            ratelimit_reservations: Gauge::default(),
             explanations_lost: Counter::default(),
             redis_failures: Counter::default(),
             redis_up: Gauge::default(),
@@ -293,6 +310,21 @@ impl Metrics {
             metrics.provider_quota.clone(),
         );
         registry.register(
+            "gateway_ratelimit_refusals",
+            "Requests refused, and targets passed over, because their caller had used up what it may",
+            metrics.ratelimit_refusals.clone(),
+        );
+        registry.register(
+            "gateway_ratelimit_levels",
+            "Limits of callers of which something is used",
+            metrics.ratelimit_levels.clone(),
+        );
+        registry.register(
+            "gateway_ratelimit_reservations",
+            "Requests that have taken of their caller's limits and are not settled",
+            metrics.ratelimit_reservations.clone(),
+        );
+        registry.register(
             "gateway_explanations_lost",
             "Explanations too large to be kept, or not taken by Redis",
             metrics.explanations_lost.clone(),
@@ -336,11 +368,23 @@ impl Metrics {
         self.stalled.get_or_create(&ShedLabels { reason: why.name() }).inc();
     }
 
+    pub fn limited(&self, refused: &Refused) {
+        let labels = RateLimitLabels {
+            of: refused.level.holder.kind(),
+            part: refused.level.part.kind(),
+            limit: refused.what.name(),
+        };
+        self.ratelimit_refusals.get_or_create(&labels).inc();
+    }
+
     /// What is asked for, not counted.
     fn look_at(&self, gateway: &Gateway) {
         let admission = &gateway.process.admission;
         self.queue.set(admission.requests.waiting() as i64);
         self.memory.set(admission.memory.used() as i64);
+        let limits = gateway.process.limiter.counts();
+        self.ratelimit_levels.set(limits.levels as i64);
+        self.ratelimit_reservations.set(limits.reservations as i64);
         // Without the providers of earlier configurations.
         self.provider_in_flight.clear();
         self.provider_queue.clear();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use simulator::{Config, Simulator};
 use tempfile::TempDir;
 
+use crate::harness::gateway::UNLIMITED;
 use crate::harness::{Client, Connection, get, providers};
 
 /// Lines of some hundred bytes: a pipe holds 64 KiB.
@@ -19,7 +20,12 @@ async fn requests_go_on_when_standard_output_blocks() {
     std::fs::write(folder.path().join("gateway.yaml"), providers(&simulator)).unwrap();
     let addr: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_llm-gateway"));
-    command.current_dir(folder.path()).env_clear().env("PORT", addr.port().to_string()).env("LOG_FORMAT", "json");
+    command
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PORT", addr.port().to_string())
+        .env("LOG_FORMAT", "json")
+        .envs(UNLIMITED);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
     while tokio::net::TcpStream::connect(addr).await.is_err() {

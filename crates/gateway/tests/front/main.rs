@@ -35,6 +35,8 @@ mod operations;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod rate_limits;
+#[cfg(test)]
 mod redis;
 #[cfg(test)]
 mod reload;

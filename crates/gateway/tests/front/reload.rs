@@ -30,7 +30,7 @@ impl Gateway {
         eventually(name, PATIENCE, find).await.pop().unwrap()
     }
 
-    async fn reload(&self, yaml: &str) -> Value {
+    pub(crate) async fn reload(&self, yaml: &str) -> Value {
         let count = self.events("configuration reloaded").len();
         self.configure(yaml);
         self.signal("HUP");

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use gateway_core::usage::NanoUsd;
 
-use super::sync::{Mutex, lock};
+use crate::sync::{Mutex, lock};
 
 const SLICES: usize = 12;
 const SLICE: Duration = Duration::from_secs(5);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 
 use super::hint::{LONGEST_REST, Left, Limited, UpstreamQuota};
-use super::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use crate::tokens::Estimate;
 
 /// From empty to full, where the provider says a limit and no time.

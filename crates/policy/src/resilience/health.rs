@@ -14,7 +14,7 @@ use gateway_core::error::FailureClass;
 
 use super::Verdict;
 use super::histogram::Histogram;
-use super::sync::{Mutex, lock};
+use crate::sync::{Mutex, lock};
 
 const SECONDS: usize = 60;
 /// Of the latest seconds, those that are enough if they had [`ENOUGH`] attempts.

@@ -31,7 +31,6 @@ pub mod histogram;
 #[cfg(all(test, loom))]
 mod model;
 pub mod retry;
-mod sync;
 mod window;
 
 use gateway_core::error::FailureClass;

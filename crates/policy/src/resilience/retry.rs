@@ -9,7 +9,7 @@
 
 use gateway_core::error::FailureClass;
 
-use super::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 
 /// In thousandths of a token, as everything here.
 const FULL: u32 = 10_000;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 pub(super) const BUCKETS: u32 = 10;
 const BUCKET: Duration = Duration::from_secs(3);

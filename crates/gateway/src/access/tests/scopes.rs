@@ -50,7 +50,14 @@ fn planned(gateway: &Gateway, scope: &Scope, model: &str, more: &str) -> Result<
     let model = if model.is_empty() { String::new() } else { format!("\"model\": \"{model}\", ") };
     let body = format!("{{{model}{more}\"messages\": [{{\"role\": \"user\", \"content\": \"hi\"}}]}}");
     let admitted = gateway.process.admission.unbounded();
-    let inbound = Inbound { arrival, route: "", headers: HeaderMap::new(), body: Ok(Bytes::from(body)), admitted };
+    let inbound = Inbound {
+        arrival,
+        route: "",
+        headers: HeaderMap::new(),
+        body: Ok(Bytes::from(body)),
+        admitted,
+        standing: Default::default(),
+    };
     let call = Call::open(inbound, Dialect::Native, false).unwrap();
     match pipeline::plan(gateway, &call) {
         Ok(plan) => {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use gateway_core::access::Rates;
 use gateway_core::secret::Secret;
 
 use super::changes::Said;
@@ -96,7 +97,7 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
             // By the ratio alone, three random failures in ten attempts would open a circuit about once a day.
             ratio_failures: file.circuit_breaker.failure_threshold,
         },
-        limits: file.limits.clone(),
+        limits: file.limits.enabled.then(|| rates(&file.limits)),
         keys: file.keys.clone(),
         cache: file.cache.clone(),
         storage: Storage {
@@ -109,6 +110,15 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
 /// A number that the schema has bounded.
 fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn rates(limits: &raw::Limits) -> Rates {
+    Rates {
+        requests_per_minute: Some(limits.requests_per_minute),
+        tokens_per_minute: Some(limits.tokens_per_minute),
+        concurrent: limits.concurrent,
+        burst_percent: Some(limits.burst_percent),
+    }
 }
 
 fn secret(hidden: &Option<raw::Hidden>) -> Option<Secret> {

@@ -29,8 +29,8 @@ pub struct Explanation {
     pub dialect: &'static str,
     pub stream: bool,
     pub model_asked: Option<String>,
-    /// `ok`, `client_error`, `upstream_error`, `truncated`, `client_gone`, `drained`, `shed` or `internal_error`; `null` while it
-    /// runs.
+    /// `ok`, `client_error`, `upstream_error`, `truncated`, `client_gone`, `drained`, `shed`, `rate_limited` or
+    /// `internal_error`; `null` while it runs.
     pub outcome: Option<&'static str>,
     /// `null` while it runs.
     pub status: Option<u16>,

@@ -198,6 +198,7 @@ fn untried(record: &Record, outcome: Option<Outcome>) -> Option<String> {
         (Some(Step::Stopped(stop)), _) => stopped(*stop),
         (_, Some(Outcome::ClientGone)) => "the client had gone".to_owned(),
         (_, Some(Outcome::Shed)) => "the gateway had no room for the request".to_owned(),
+        (_, Some(Outcome::RateLimited)) => "the caller had used up what it may".to_owned(),
         (_, Some(Outcome::Drained)) => "the gateway was shutting down".to_owned(),
         (_, Some(Outcome::InternalError)) => "the gateway itself failed".to_owned(),
         _ => return None,
@@ -256,6 +257,9 @@ fn ending(record: &Record, outcome: Outcome) -> String {
         Outcome::ClientGone => "The client went away before the end of the answer.".to_owned(),
         Outcome::Shed => {
             format!("The gateway had as much to do as it can, and refused the request (status {status}){why}.")
+        }
+        Outcome::RateLimited => {
+            format!("The caller had used up what it may, and the request was refused (status {status}){why}.")
         }
         Outcome::Drained => "The gateway shut down before the end of the answer.".to_owned(),
         Outcome::InternalError => "The gateway itself failed at this request; its log says why.".to_owned(),

@@ -36,8 +36,8 @@ use gateway_core::error::FailureClass;
 use gateway_core::limits::{FIRST_CONTENT_TIME, STREAM_TOTAL_TIME};
 
 use super::Verdict;
-use super::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use super::window::{BUCKETS, Window};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 
 /// An open circuit is probed at least so often.
 pub const LONGEST_OPEN: Duration = Duration::from_secs(300);

@@ -1,0 +1,160 @@
+//! Under which limits a request stands.
+//!
+//! A key stands under its own limits, those of its team, and what each of them says of the model and of the provider. A caller
+//! without a key is an address with the user that it names; since anybody can name many users, the address as a whole may use
+//! no more than [`ADDRESS_USERS`] of them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use gateway_core::access::{Limits, Rates, VirtualKey};
+use gateway_core::dialect::Dialect;
+use gateway_core::limits::ADDRESS_USERS;
+use gateway_policy::limits::{Ask, Holder, Level, LevelId, Part, Refused, Standing};
+use gateway_policy::routing::RoutePlan;
+use http::HeaderMap;
+use sha2::{Digest, Sha256};
+
+use crate::call::{self, Call, Caller};
+use crate::gateway::Gateway;
+
+/// The user that a caller without a key names.
+enum User<'a> {
+    /// The body says it, which has not been read.
+    NotKnown,
+    Named(Option<&'a str>),
+}
+
+/// Whether a request would pass of which nothing but the head is known, as far as that can be said without asking anybody. So
+/// who has nothing left is refused before its body is read. `tokens`: what the smallest request of its kind takes.
+pub fn look(
+    gateway: &Gateway,
+    caller: &Caller,
+    headers: &HeaderMap,
+    dialect: Dialect,
+    tokens: u64,
+) -> Result<Standing, Refused> {
+    let named = call::user_of(headers);
+    let user = match dialect {
+        Dialect::Native => User::NotKnown,
+        Dialect::OpenAiChat | Dialect::AnthropicMessages => User::Named(named.as_deref()),
+    };
+    gateway.process.limiter.look(&of_caller(gateway, caller, user), tokens)
+}
+
+/// The limits of a caller in all, whatever it asks for. None: nothing is limited.
+fn of_caller(gateway: &Gateway, caller: &Caller, user: User<'_>) -> Vec<Level> {
+    let Some(general) = gateway.config.limits else { return Vec::new() };
+    match caller {
+        Caller::Admin => Vec::new(),
+        Caller::Address(address) => {
+            let address = network(*address);
+            let all = level(Holder::Address(address), Part::All, general.times(ADDRESS_USERS));
+            match user {
+                User::NotKnown => vec![all],
+                User::Named(user) => vec![level(Holder::User(address, user.map(digest)), Part::All, general), all],
+            }
+        }
+        Caller::Key(key) => {
+            let own = level(Holder::Key(key.id.clone()), Part::All, key.limits.all.or(general));
+            let team = key.team.as_ref().filter(|team| team.limits.all.limit());
+            let team = team.map(|team| level(Holder::Team(team.id.clone()), Part::All, team.limits.all));
+            [Some(own), team].into_iter().flatten().collect()
+        }
+    }
+}
+
+/// What a request takes before anybody is asked.
+pub fn ask(gateway: &Gateway, caller: &Caller, call: &Call, plan: &RoutePlan) -> Ask {
+    let mut levels = of_caller(gateway, caller, User::Named(call.user.as_deref()));
+    if let Caller::Key(key) = caller
+        && !levels.is_empty()
+    {
+        levels.extend(holders(key).filter_map(|(holder, limits)| {
+            let (name, rates) = of_model(gateway, &limits.models, call, plan)?;
+            Some(level(holder, Part::Model(name.into()), rates))
+        }));
+    }
+    let tokens = if levels.iter().any(|level| level.tokens().is_some()) { needs(gateway, call, plan) } else { 0 };
+    Ask { levels, tokens }
+}
+
+/// What it takes before a target of this provider is asked.
+pub fn ask_of_provider(gateway: &Gateway, caller: &Caller, provider: &Arc<str>, tokens: u64) -> Ask {
+    let Caller::Key(key) = caller else { return Ask::default() };
+    if gateway.config.limits.is_none() {
+        return Ask::default();
+    }
+    let levels = holders(key).filter_map(|(holder, limits)| {
+        let rates = *limits.providers.get(&**provider)?;
+        Some(level(holder, Part::Provider(provider.clone()), rates))
+    });
+    Ask { levels: levels.collect(), tokens }
+}
+
+fn level(holder: Holder, part: Part, rates: Rates) -> Level {
+    Level { id: LevelId { holder, part }, rates }
+}
+
+fn holders(key: &VirtualKey) -> impl Iterator<Item = (Holder, &Limits)> {
+    let team = key.team.as_ref().map(|team| (Holder::Team(team.id.clone()), &team.limits));
+    [Some((Holder::Key(key.id.clone()), &key.limits)), team].into_iter().flatten()
+}
+
+/// The limit for the name that was asked for. A name that is no alias may stand for `provider/model`, whose limit it must not
+/// evade.
+fn of_model<'a>(
+    gateway: &Gateway,
+    models: &'a BTreeMap<String, Rates>,
+    call: &Call,
+    plan: &RoutePlan,
+) -> Option<(&'a str, Rates)> {
+    if models.is_empty() {
+        return None;
+    }
+    let of = |name: &str| models.get_key_value(name).map(|(name, rates)| (name.as_str(), *rates));
+    let asked = call.model().unwrap_or_default();
+    let stands_for = || plan.targets.iter().find_map(|planned| of(&planned.target.to_string()));
+    of(asked).or_else(|| if gateway.catalog.is_alias(asked) { None } else { stands_for() })
+}
+
+/// The tokens that a request and its answer will probably have. A count of tokens has no answer, and costs none.
+fn needs(gateway: &Gateway, call: &Call, plan: &RoutePlan) -> u64 {
+    if call.counts_tokens {
+        return 0;
+    }
+    let first = plan.targets.first().map(|planned| gateway.catalog.estimate(&planned.target, call));
+    let estimate = first.unwrap_or_else(|| call.estimate());
+    call.media_tokens().unwrap_or(estimate.input).saturating_add(estimate.output)
+}
+
+/// An IPv6 address is one of 2^64 that its holder has.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// Names of any length take the same room, and are the same on every node.
+fn digest(user: &str) -> [u8; 16] {
+    let hash: [u8; 32] = Sha256::digest(user).into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    half
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_is_its_network_of_64_bits() {
+        let of = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("2001:db8:1:2::"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(of("2001:db8:1:3::1"), of("2001:db8:1:2::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
+    }
+}

@@ -1,0 +1,93 @@
+//! How much each caller may have: requests, tokens and places are taken in one step before anybody is asked, and settled once
+//! when it is known how the request ended.
+
+mod answer;
+mod levels;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gateway_core::limits::TOKENS_PER_REQUEST_MOST;
+use gateway_policy::limits::{Ask, Counts, Level, Refused, Standing, Table};
+
+pub use answer::{error, tell};
+pub use levels::{ask, ask_of_provider, look};
+
+/// The state of all limits. It outlives configurations: each request says by which limits it is measured.
+#[derive(Debug)]
+pub struct Limiter {
+    table: Table,
+}
+
+impl Limiter {
+    pub fn new(now: Instant) -> Arc<Limiter> {
+        Arc::new(Limiter { table: Table::new(now) })
+    }
+
+    /// Takes what `ask` says from all of its levels, or from none.
+    pub async fn take(self: &Arc<Self>, mut ask: Ask) -> Result<(Hold, Standing), Refused> {
+        let standing =
+            if ask.levels.is_empty() { Standing::default() } else { self.table.take(&mut ask, Instant::now())? };
+        Ok((Hold { limiter: self.clone(), ask: Some(ask), owes: false }, standing))
+    }
+
+    /// Whether a request of so many tokens would pass, as far as this node knows without asking anybody. Nothing is taken.
+    pub fn look(&self, levels: &[Level], tokens: u64) -> Result<Standing, Refused> {
+        self.table.look(levels, tokens, Instant::now())
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.table.counts()
+    }
+
+    /// Never waits: a request that has ended has nobody left to wait for it.
+    fn settle(&self, ask: &Ask, spent: u64) {
+        if !ask.levels.is_empty() {
+            self.table.settle(ask, spent, Instant::now());
+        }
+    }
+}
+
+/// What a request has taken, until it is known what it needed.
+///
+/// Dropped without a word it gives back its tokens, unless somebody is being asked: whoever leaves while a provider works has
+/// had the work done, and what it came to will never be told.
+#[derive(Debug)]
+#[must_use = "what is dropped is given back"]
+pub struct Hold {
+    limiter: Arc<Limiter>,
+    /// `None`: it has been settled.
+    ask: Option<Ask>,
+    /// A provider is at work for it.
+    owes: bool,
+}
+
+impl Hold {
+    /// The tokens that were taken: what the request was thought to need.
+    pub fn reserved(&self) -> u64 {
+        self.ask.as_ref().map_or(0, |ask| ask.tokens)
+    }
+
+    pub fn provider_asked(&mut self) {
+        self.owes = true;
+    }
+
+    /// What it did is not the caller's to pay.
+    pub fn provider_failed(&mut self) {
+        self.owes = false;
+    }
+
+    /// `spent`: the tokens that the request really needed. Settles once; what is said later changes nothing.
+    pub fn settle(&mut self, spent: u64) {
+        if let Some(ask) = self.ask.take() {
+            self.limiter.settle(&ask, spent.min(TOKENS_PER_REQUEST_MOST));
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let spent = if self.owes { self.reserved() } else { 0 };
+        self.settle(spent);
+    }
+}

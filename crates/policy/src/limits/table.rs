@@ -1,0 +1,322 @@
+//! The state of all limits of one gateway, in memory.
+//!
+//! It is spread over shards by the name of the level, each behind a lock that is held for as long as it takes to count. A
+//! request locks the shards of all its levels, always in the same order, so that it takes from all or from none; two requests
+//! wait for each other only if they stand under the same limit, or by chance.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::time::{Duration, Instant};
+
+use gateway_core::limits::{ANONYMOUS_HOLDERS, LEVELS_PER_REQUEST};
+
+use super::{Ask, Bucket, Holder, Left, Level, LevelId, PLACE_WAIT, Part, Rate, Refused, Resource, Standing};
+use crate::sync::{Mutex, MutexGuard, RandomState, lock};
+
+const SHARDS: usize = 64;
+/// A shard is swept when it has grown to twice what the last sweep left, and to no less than this.
+const SWEPT_LEAST: usize = 64;
+/// A shard without room is not swept for every newcomer.
+const SWEEP_EVERY_MS: u64 = 1000;
+
+#[derive(Debug)]
+pub struct Table {
+    origin: Instant,
+    hasher: RandomState,
+    shards: Box<[Mutex<Shard>]>,
+    anonymous_per_shard: usize,
+}
+
+/// For operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Limits of which something is used.
+    pub levels: u64,
+    /// Requests that have taken and not settled.
+    pub reservations: u64,
+}
+
+impl Table {
+    /// `now` is any moment not after the first use.
+    pub fn new(now: Instant) -> Table {
+        Table::with_room(now, ANONYMOUS_HOLDERS)
+    }
+
+    /// `room`: for so many holders of whom there is no end.
+    pub fn with_room(now: Instant, room: usize) -> Table {
+        Table {
+            origin: now,
+            hasher: RandomState::default(),
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
+            anonymous_per_shard: room.div_ceil(SHARDS),
+        }
+    }
+
+    /// Takes from all levels, or from none. Levels for which there is no room are replaced in `ask`; what was asked is what
+    /// must be settled.
+    pub fn take(&self, ask: &mut Ask, now: Instant) -> Result<Standing, Refused> {
+        let (now_ms, tokens) = (self.millis(now), ask.tokens);
+        let mut locked = self.lock(&ask.levels);
+        let mut states = [State::default(); LEVELS_PER_REQUEST];
+        let (mut refused, mut standing) = (None, Standing::default());
+        for (index, level) in ask.levels.iter_mut().enumerate() {
+            let Some((at, shard)) = locked.shard(index) else { continue };
+            let state = shard.find(level, at, now_ms, self.anonymous_per_shard);
+            refused = longer(refused, state.refusal(level, tokens));
+            state.tell(&mut standing);
+            states[index] = state;
+        }
+        if let Some(refused) = refused {
+            for (index, level) in ask.levels.iter().enumerate() {
+                if let Some((_, shard)) = locked.shard(index) {
+                    shard.keep(level, states[index]);
+                }
+            }
+            return Err(Refused { standing, ..refused });
+        }
+        let mut standing = Standing::default();
+        for (index, level) in ask.levels.iter().enumerate() {
+            let Some((_, shard)) = locked.shard(index) else { continue };
+            let state = states[index].taken(tokens);
+            state.tell(&mut standing);
+            shard.put(level, state, now_ms);
+        }
+        Ok(standing)
+    }
+
+    /// Whether a request would pass, and how its caller stands. Nothing is taken.
+    pub fn look(&self, levels: &[Level], tokens: u64, now: Instant) -> Result<Standing, Refused> {
+        let now_ms = self.millis(now);
+        let (mut refused, mut standing) = (None, Standing::default());
+        for level in levels {
+            let shard = lock(&self.shards[self.shard(&level.id)]);
+            let state = shard.levels.get(&level.id).copied().unwrap_or_default().after(level, now_ms);
+            drop(shard);
+            refused = longer(refused, state.refusal(level, tokens));
+            state.tell(&mut standing);
+        }
+        match refused {
+            Some(refused) => Err(Refused { standing, ..refused }),
+            None => Ok(standing),
+        }
+    }
+
+    /// Puts what a request really needed in the place of what it took, and frees its place.
+    pub fn settle(&self, ask: &Ask, spent: u64, now: Instant) {
+        let now_ms = self.millis(now);
+        for level in &ask.levels {
+            let mut shard = lock(&self.shards[self.shard(&level.id)]);
+            if let Some(state) = shard.levels.get_mut(&level.id) {
+                *state = state.settled(ask.tokens, spent, now_ms);
+            }
+        }
+    }
+
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            counts.levels += shard.levels.len() as u64;
+            // Every request stands under one limit of a key or of a user in all.
+            let own = |id: &LevelId| match id.holder {
+                Holder::Key(_) | Holder::User(..) => id.part == Part::All,
+                Holder::Crowd(kind, _) => kind == "user",
+                Holder::Team(_) | Holder::Address(_) => false,
+            };
+            counts.reservations +=
+                shard.levels.iter().filter(|(id, _)| own(id)).map(|(_, state)| state.places).sum::<u64>();
+        }
+        counts
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.origin).as_millis() as u64
+    }
+
+    fn shard(&self, id: &LevelId) -> usize {
+        match id.holder {
+            Holder::Crowd(_, shard) => usize::from(shard) % SHARDS,
+            _ => self.hasher.hash_one(id) as usize % SHARDS,
+        }
+    }
+
+    fn lock(&self, levels: &[Level]) -> Locked<'_> {
+        let mut at = [NONE; LEVELS_PER_REQUEST];
+        for (at, level) in at.iter_mut().zip(levels) {
+            *at = self.shard(&level.id);
+        }
+        let mut order = at;
+        order.sort_unstable();
+        let mut guards = [const { None }; LEVELS_PER_REQUEST];
+        for (index, &shard) in order.iter().enumerate() {
+            if shard != NONE && !order[..index].contains(&shard) {
+                guards[index] = Some((shard, lock(&self.shards[shard])));
+            }
+        }
+        Locked { at, guards }
+    }
+}
+
+fn longer(known: Option<Refused>, other: Option<Refused>) -> Option<Refused> {
+    match (known, other) {
+        (Some(known), Some(other)) => Some(if other.wait > known.wait { other } else { known }),
+        (known, other) => known.or(other),
+    }
+}
+
+const NONE: usize = usize::MAX;
+
+/// The shards of the levels of a request, each locked once.
+struct Locked<'a> {
+    /// Of each level.
+    at: [usize; LEVELS_PER_REQUEST],
+    guards: [Option<(usize, MutexGuard<'a, Shard>)>; LEVELS_PER_REQUEST],
+}
+
+impl Locked<'_> {
+    /// That of the level at `index`.
+    fn shard(&mut self, index: usize) -> Option<(usize, &mut Shard)> {
+        let at = *self.at.get(index)?;
+        let found = self.guards.iter_mut().flatten().find(|(shard, _)| *shard == at);
+        found.map(|(_, guard)| (at, &mut **guard))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    levels: HashMap<LevelId, State>,
+    /// Of them, those of holders of whom there is no end.
+    anonymous: usize,
+    sweep_at: usize,
+    swept_ms: u64,
+}
+
+impl Shard {
+    /// The state of a level as it is now. Where there is no room for a new one, `level` becomes that of the crowd.
+    fn find(&mut self, level: &mut Level, at: usize, now_ms: u64, room: usize) -> State {
+        if let Some(state) = self.levels.get(&level.id) {
+            return state.after(level, now_ms);
+        }
+        let holder = &level.id.holder;
+        if !holder.is_anonymous() || self.has_room(now_ms, room) {
+            return State::default().after(level, now_ms);
+        }
+        level.id.holder = Holder::Crowd(holder.kind(), at as u8);
+        self.levels.get(&level.id).copied().unwrap_or_default().after(level, now_ms)
+    }
+
+    fn has_room(&mut self, now_ms: u64, room: usize) -> bool {
+        if self.anonymous >= room && now_ms >= self.swept_ms + SWEEP_EVERY_MS {
+            self.sweep(now_ms);
+        }
+        self.anonymous < room
+    }
+
+    /// Of a known level: from now on time goes by at the limits that hold now.
+    fn keep(&mut self, level: &Level, state: State) -> bool {
+        let known = self.levels.get_mut(&level.id);
+        known.map(|known| *known = state).is_some()
+    }
+
+    fn put(&mut self, level: &Level, state: State, now_ms: u64) {
+        if self.keep(level, state) {
+            return;
+        }
+        if self.levels.len() >= self.sweep_at.max(SWEPT_LEAST) {
+            self.sweep(now_ms);
+            self.sweep_at = 2 * self.levels.len();
+        }
+        self.anonymous += usize::from(level.id.holder.is_anonymous());
+        self.levels.insert(level.id.clone(), state);
+    }
+
+    /// Forgets those who have everything that is theirs: an unknown holder has, too.
+    fn sweep(&mut self, now_ms: u64) {
+        self.swept_ms = now_ms;
+        self.levels.retain(|_, state| !state.is_idle(now_ms));
+        self.anonymous = self.levels.keys().filter(|id| id.holder.is_anonymous()).count();
+        if self.levels.len() < self.levels.capacity() / 8 {
+            self.levels.shrink_to(2 * self.levels.len());
+        }
+    }
+}
+
+/// What is known of one level. Nothing: nobody has used anything of it.
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    /// When the buckets were as they are here.
+    at_ms: u64,
+    requests: Option<Bucket>,
+    tokens: Option<Bucket>,
+    /// Requests that have taken and not settled.
+    places: u64,
+}
+
+impl State {
+    fn later(self, now_ms: u64) -> State {
+        let millis = now_ms.saturating_sub(self.at_ms);
+        let later = |bucket: Option<Bucket>| bucket.map(|bucket| bucket.after(millis));
+        State {
+            at_ms: self.at_ms.max(now_ms),
+            requests: later(self.requests),
+            tokens: later(self.tokens),
+            places: self.places,
+        }
+    }
+
+    /// As it is now, by the limits that hold now.
+    fn after(self, level: &Level, now_ms: u64) -> State {
+        let at = |bucket: Option<Bucket>, rate: Option<Rate>| {
+            rate.map(|rate| bucket.map_or(Bucket::full(rate), |bucket| bucket.at(rate)))
+        };
+        let state = self.later(now_ms);
+        State { requests: at(state.requests, level.requests()), tokens: at(state.tokens, level.tokens()), ..state }
+    }
+
+    /// What stands longest in the way of a request, if anything does.
+    fn refusal(&self, level: &Level, tokens: u64) -> Option<Refused> {
+        let refused =
+            |what, limit, wait| Refused { level: level.id.clone(), what, limit, wait, standing: Standing::default() };
+        let closed = |what, bucket: Option<Bucket>, cost| {
+            let bucket = bucket.filter(|bucket| !bucket.allows(cost))?;
+            Some(refused(what, bucket.rate().per_minute, Duration::from_millis(bucket.wait(cost))))
+        };
+        let places = level.rates.concurrent.filter(|&most| self.places >= most);
+        let places = places.map(|most| refused(Resource::Places, most, PLACE_WAIT));
+        let requests = closed(Resource::Requests, self.requests, 1);
+        let tokens = closed(Resource::Tokens, self.tokens, tokens);
+        longer(longer(requests, tokens), places)
+    }
+
+    fn tell(&self, standing: &mut Standing) {
+        let left = |bucket: Bucket| Left {
+            limit: bucket.rate().per_minute,
+            remaining: bucket.left(),
+            reset: Duration::from_millis(bucket.wait_full()),
+        };
+        standing.see(self.requests.map(left), self.tokens.map(left));
+    }
+
+    fn taken(self, tokens: u64) -> State {
+        State {
+            requests: self.requests.map(|bucket| bucket.take(1)),
+            tokens: self.tokens.map(|bucket| bucket.take(tokens)),
+            places: self.places + 1,
+            ..self
+        }
+    }
+
+    fn settled(self, reserved: u64, spent: u64, now_ms: u64) -> State {
+        let state = self.later(now_ms);
+        let settle = |bucket: Bucket| match spent.checked_sub(reserved) {
+            Some(more) => bucket.take(more),
+            None => bucket.give_back(reserved - spent),
+        };
+        State { tokens: state.tokens.map(settle), places: state.places.saturating_sub(1), ..state }
+    }
+
+    fn is_idle(self, now_ms: u64) -> bool {
+        let State { requests, tokens, places, .. } = self.later(now_ms);
+        places == 0 && [requests, tokens].into_iter().flatten().all(Bucket::is_full)
+    }
+}
