@@ -54,7 +54,7 @@ impl Table {
 
     /// Takes from all levels, or from none. Levels for which there is no room are replaced in `ask`; what was asked is what
     /// must be settled.
-    pub fn take(&self, ask: &mut Ask, now: Instant) -> Result<Standing, Refused> {
+    pub fn take(&self, ask: &mut Ask, now: Instant) -> Result<Standing, Box<Refused>> {
         let (now_ms, tokens) = (self.millis(now), ask.tokens);
         let mut locked = self.lock(&ask.levels);
         let mut states = [State::default(); LEVELS_PER_REQUEST];
@@ -72,7 +72,7 @@ impl Table {
                     shard.keep(level, states[index]);
                 }
             }
-            return Err(Refused { standing, ..refused });
+            return Err(Box::new(Refused { standing, ..refused }));
         }
         let mut standing = Standing::default();
         for (index, level) in ask.levels.iter().enumerate() {
@@ -85,7 +85,7 @@ impl Table {
     }
 
     /// Whether a request would pass, and how its caller stands. Nothing is taken.
-    pub fn look(&self, levels: &[Level], tokens: u64, now: Instant) -> Result<Standing, Refused> {
+    pub fn look(&self, levels: &[Level], tokens: u64, now: Instant) -> Result<Standing, Box<Refused>> {
         let now_ms = self.millis(now);
         let (mut refused, mut standing) = (None, Standing::default());
         for level in levels {
@@ -96,7 +96,7 @@ impl Table {
             state.tell(&mut standing);
         }
         match refused {
-            Some(refused) => Err(Refused { standing, ..refused }),
+            Some(refused) => Err(Box::new(Refused { standing, ..refused })),
             None => Ok(standing),
         }
     }
