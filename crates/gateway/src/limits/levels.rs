@@ -34,7 +34,7 @@ pub fn look(
     headers: &HeaderMap,
     dialect: Dialect,
     tokens: u64,
-) -> Result<Standing, Refused> {
+) -> Result<Standing, Box<Refused>> {
     let named = call::user_of(headers);
     let user = match dialect {
         Dialect::Native => User::NotKnown,

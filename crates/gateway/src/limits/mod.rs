@@ -25,14 +25,14 @@ impl Limiter {
     }
 
     /// Takes what `ask` says from all of its levels, or from none.
-    pub async fn take(self: &Arc<Self>, mut ask: Ask) -> Result<(Hold, Standing), Refused> {
+    pub async fn take(self: &Arc<Self>, mut ask: Ask) -> Result<(Hold, Standing), Box<Refused>> {
         let standing =
             if ask.levels.is_empty() { Standing::default() } else { self.table.take(&mut ask, Instant::now())? };
         Ok((Hold { limiter: self.clone(), ask: Some(ask), owes: false }, standing))
     }
 
     /// Whether a request of so many tokens would pass, as far as this node knows without asking anybody. Nothing is taken.
-    pub fn look(&self, levels: &[Level], tokens: u64) -> Result<Standing, Refused> {
+    pub fn look(&self, levels: &[Level], tokens: u64) -> Result<Standing, Box<Refused>> {
         self.table.look(levels, tokens, Instant::now())
     }
 

@@ -259,8 +259,8 @@ pub struct Permit {
     pass: Option<Pass>,
     /// In the provider's limits, until it has told what is left of them.
     room: Option<Sent>,
-    /// What the attempt has taken of the caller's limits for this provider.
-    hold: Option<Hold>,
+    /// What the attempt has taken of the caller's limits for this provider, which few callers have.
+    hold: Option<Box<Hold>>,
     sent: bool,
     begun: Instant,
     answered: Instant,
@@ -378,7 +378,7 @@ impl Permit {
     }
 
     pub fn holds(&mut self, hold: Hold) {
-        self.hold = Some(hold);
+        self.hold = Some(Box::new(hold));
     }
 
     /// The tokens that the answer really had.

@@ -18,7 +18,7 @@ mod bucket;
 #[cfg(all(test, loom))]
 mod model;
 mod table;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

@@ -3,9 +3,12 @@
 //! It is spread over shards by the name of the level, each behind a lock that is held for as long as it takes to count. A
 //! request locks the shards of all its levels, always in the same order, so that it takes from all or from none; two requests
 //! wait for each other only if they stand under the same limit, or by chance.
+//!
+//! A level is known by a hash of its name under a secret of the process: nobody can look for two levels with the same one, and
+//! that two have it by chance is as good as impossible (one in a billion gateways with two hundred thousand levels each).
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 use gateway_core::limits::{ANONYMOUS_HOLDERS, LEVELS_PER_REQUEST};
@@ -54,49 +57,52 @@ impl Table {
 
     /// Takes from all levels, or from none. Levels for which there is no room are replaced in `ask`; what was asked is what
     /// must be settled.
-    pub fn take(&self, ask: &mut Ask, now: Instant) -> Result<Standing, Refused> {
+    pub fn take(&self, ask: &mut Ask, now: Instant) -> Result<Standing, Box<Refused>> {
         let (now_ms, tokens) = (self.millis(now), ask.tokens);
         let mut locked = self.lock(&ask.levels);
         let mut states = [State::default(); LEVELS_PER_REQUEST];
         let (mut refused, mut standing) = (None, Standing::default());
         for (index, level) in ask.levels.iter_mut().enumerate() {
-            let Some((at, shard)) = locked.shard(index) else { continue };
-            let state = shard.find(level, at, now_ms, self.anonymous_per_shard);
+            let Some((place, shard)) = locked.shard(index) else { continue };
+            if !shard.has_room_for(place.hash, level, now_ms, self.anonymous_per_shard) {
+                level.id.holder = Holder::Crowd(level.id.holder.kind(), place.shard as u8);
+                place.hash = self.hasher.hash_one(&level.id);
+            }
+            let state = shard.find(place.hash, level, now_ms);
             refused = longer(refused, state.refusal(level, tokens));
             state.tell(&mut standing);
             states[index] = state;
         }
         if let Some(refused) = refused {
-            for (index, level) in ask.levels.iter().enumerate() {
-                if let Some((_, shard)) = locked.shard(index) {
-                    shard.keep(level, states[index]);
+            for index in 0..ask.levels.len() {
+                if let Some((place, shard)) = locked.shard(index) {
+                    shard.keep(place.hash, states[index]);
                 }
             }
-            return Err(Refused { standing, ..refused });
+            return Err(Box::new(Refused { standing, ..refused }));
         }
         let mut standing = Standing::default();
         for (index, level) in ask.levels.iter().enumerate() {
-            let Some((_, shard)) = locked.shard(index) else { continue };
+            let Some((place, shard)) = locked.shard(index) else { continue };
             let state = states[index].taken(tokens);
             state.tell(&mut standing);
-            shard.put(level, state, now_ms);
+            shard.put(place.hash, level, state, now_ms);
         }
         Ok(standing)
     }
 
     /// Whether a request would pass, and how its caller stands. Nothing is taken.
-    pub fn look(&self, levels: &[Level], tokens: u64, now: Instant) -> Result<Standing, Refused> {
+    pub fn look(&self, levels: &[Level], tokens: u64, now: Instant) -> Result<Standing, Box<Refused>> {
         let now_ms = self.millis(now);
         let (mut refused, mut standing) = (None, Standing::default());
         for level in levels {
-            let shard = lock(&self.shards[self.shard(&level.id)]);
-            let state = shard.levels.get(&level.id).copied().unwrap_or_default().after(level, now_ms);
-            drop(shard);
+            let place = self.place(&level.id);
+            let state = lock(&self.shards[place.shard]).find(place.hash, level, now_ms);
             refused = longer(refused, state.refusal(level, tokens));
             state.tell(&mut standing);
         }
         match refused {
-            Some(refused) => Err(Refused { standing, ..refused }),
+            Some(refused) => Err(Box::new(Refused { standing, ..refused })),
             None => Ok(standing),
         }
     }
@@ -105,8 +111,8 @@ impl Table {
     pub fn settle(&self, ask: &Ask, spent: u64, now: Instant) {
         let now_ms = self.millis(now);
         for level in &ask.levels {
-            let mut shard = lock(&self.shards[self.shard(&level.id)]);
-            if let Some(state) = shard.levels.get_mut(&level.id) {
+            let place = self.place(&level.id);
+            if let Some(state) = lock(&self.shards[place.shard]).levels.get_mut(&place.hash) {
                 *state = state.settled(ask.tokens, spent, now_ms);
             }
         }
@@ -117,14 +123,8 @@ impl Table {
         for shard in &self.shards {
             let shard = lock(shard);
             counts.levels += shard.levels.len() as u64;
-            // Every request stands under one limit of a key or of a user in all.
-            let own = |id: &LevelId| match id.holder {
-                Holder::Key(_) | Holder::User(..) => id.part == Part::All,
-                Holder::Crowd(kind, _) => kind == "user",
-                Holder::Team(_) | Holder::Address(_) => false,
-            };
-            counts.reservations +=
-                shard.levels.iter().filter(|(id, _)| own(id)).map(|(_, state)| state.places).sum::<u64>();
+            let own = shard.levels.values().filter(|state| state.owner == Owner::Caller);
+            counts.reservations += own.map(|state| state.places).sum::<u64>();
         }
         counts
     }
@@ -133,27 +133,30 @@ impl Table {
         now.saturating_duration_since(self.origin).as_millis() as u64
     }
 
-    fn shard(&self, id: &LevelId) -> usize {
-        match id.holder {
-            Holder::Crowd(_, shard) => usize::from(shard) % SHARDS,
-            _ => self.hasher.hash_one(id) as usize % SHARDS,
-        }
+    fn place(&self, id: &LevelId) -> Place {
+        let hash = self.hasher.hash_one(id);
+        let shard = match id.holder {
+            Holder::Crowd(_, shard) => shard,
+            // Not the bits by which the shard's own table goes.
+            _ => (hash >> 32) as u8,
+        };
+        Place { shard: usize::from(shard) % SHARDS, hash }
     }
 
     fn lock(&self, levels: &[Level]) -> Locked<'_> {
-        let mut at = [NONE; LEVELS_PER_REQUEST];
-        for (at, level) in at.iter_mut().zip(levels) {
-            *at = self.shard(&level.id);
+        let mut places = [NOWHERE; LEVELS_PER_REQUEST];
+        for (place, level) in places.iter_mut().zip(levels) {
+            *place = self.place(&level.id);
         }
-        let mut order = at;
+        let mut order = places.map(|place| place.shard);
         order.sort_unstable();
         let mut guards = [const { None }; LEVELS_PER_REQUEST];
         for (index, &shard) in order.iter().enumerate() {
-            if shard != NONE && !order[..index].contains(&shard) {
+            if shard != NOWHERE.shard && !order[..index].contains(&shard) {
                 guards[index] = Some((shard, lock(&self.shards[shard])));
             }
         }
-        Locked { at, guards }
+        Locked { places, guards }
     }
 }
 
@@ -164,27 +167,54 @@ fn longer(known: Option<Refused>, other: Option<Refused>) -> Option<Refused> {
     }
 }
 
-const NONE: usize = usize::MAX;
+/// Where a level is kept, and by which number.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    shard: usize,
+    hash: u64,
+}
+
+const NOWHERE: Place = Place { shard: usize::MAX, hash: 0 };
 
 /// The shards of the levels of a request, each locked once.
 struct Locked<'a> {
     /// Of each level.
-    at: [usize; LEVELS_PER_REQUEST],
+    places: [Place; LEVELS_PER_REQUEST],
     guards: [Option<(usize, MutexGuard<'a, Shard>)>; LEVELS_PER_REQUEST],
 }
 
 impl Locked<'_> {
     /// That of the level at `index`.
-    fn shard(&mut self, index: usize) -> Option<(usize, &mut Shard)> {
-        let at = *self.at.get(index)?;
-        let found = self.guards.iter_mut().flatten().find(|(shard, _)| *shard == at);
-        found.map(|(_, guard)| (at, &mut **guard))
+    fn shard(&mut self, index: usize) -> Option<(&mut Place, &mut Shard)> {
+        let place = self.places.get_mut(index)?;
+        let found = self.guards.iter_mut().flatten().find(|(shard, _)| *shard == place.shard);
+        found.map(|(_, guard)| (place, &mut **guard))
+    }
+}
+
+/// What is a hash already is not hashed again.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0 << 8 | u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    levels: HashMap<LevelId, State>,
+    levels: HashMap<u64, State, BuildHasherDefault<Hashed>>,
     /// Of them, those of holders of whom there is no end.
     anonymous: usize,
     sweep_at: usize,
@@ -192,49 +222,46 @@ struct Shard {
 }
 
 impl Shard {
-    /// The state of a level as it is now. Where there is no room for a new one, `level` becomes that of the crowd.
-    fn find(&mut self, level: &mut Level, at: usize, now_ms: u64, room: usize) -> State {
-        if let Some(state) = self.levels.get(&level.id) {
-            return state.after(level, now_ms);
-        }
-        let holder = &level.id.holder;
-        if !holder.is_anonymous() || self.has_room(now_ms, room) {
-            return State::default().after(level, now_ms);
-        }
-        level.id.holder = Holder::Crowd(holder.kind(), at as u8);
-        self.levels.get(&level.id).copied().unwrap_or_default().after(level, now_ms)
+    /// The state of a level as it is now.
+    fn find(&self, hash: u64, level: &Level, now_ms: u64) -> State {
+        self.levels.get(&hash).copied().unwrap_or_default().after(level, now_ms)
     }
 
-    fn has_room(&mut self, now_ms: u64, room: usize) -> bool {
-        if self.anonymous >= room && now_ms >= self.swept_ms + SWEEP_EVERY_MS {
+    /// Whether the level is known, or can be.
+    fn has_room_for(&mut self, hash: u64, level: &Level, now_ms: u64, room: usize) -> bool {
+        if !level.id.holder.is_anonymous() || self.anonymous < room || self.levels.contains_key(&hash) {
+            return true;
+        }
+        if now_ms >= self.swept_ms + SWEEP_EVERY_MS {
             self.sweep(now_ms);
         }
         self.anonymous < room
     }
 
     /// Of a known level: from now on time goes by at the limits that hold now.
-    fn keep(&mut self, level: &Level, state: State) -> bool {
-        let known = self.levels.get_mut(&level.id);
+    fn keep(&mut self, hash: u64, state: State) -> bool {
+        let known = self.levels.get_mut(&hash);
         known.map(|known| *known = state).is_some()
     }
 
-    fn put(&mut self, level: &Level, state: State, now_ms: u64) {
-        if self.keep(level, state) {
+    fn put(&mut self, hash: u64, level: &Level, state: State, now_ms: u64) {
+        if self.keep(hash, state) {
             return;
         }
         if self.levels.len() >= self.sweep_at.max(SWEPT_LEAST) {
             self.sweep(now_ms);
             self.sweep_at = 2 * self.levels.len();
         }
-        self.anonymous += usize::from(level.id.holder.is_anonymous());
-        self.levels.insert(level.id.clone(), state);
+        let anonymous = level.id.holder.is_anonymous();
+        self.anonymous += usize::from(anonymous);
+        self.levels.insert(hash, State { owner: Owner::of(&level.id), anonymous, ..state });
     }
 
     /// Forgets those who have everything that is theirs: an unknown holder has, too.
     fn sweep(&mut self, now_ms: u64) {
         self.swept_ms = now_ms;
         self.levels.retain(|_, state| !state.is_idle(now_ms));
-        self.anonymous = self.levels.keys().filter(|id| id.holder.is_anonymous()).count();
+        self.anonymous = self.levels.values().filter(|state| state.anonymous).count();
         if self.levels.len() < self.levels.capacity() / 8 {
             self.levels.shrink_to(2 * self.levels.len());
         }
@@ -250,18 +277,34 @@ struct State {
     tokens: Option<Bucket>,
     /// Requests that have taken and not settled.
     places: u64,
+    owner: Owner,
+    anonymous: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Owner {
+    /// Every request stands under one such limit.
+    Caller,
+    #[default]
+    Other,
+}
+
+impl Owner {
+    fn of(id: &LevelId) -> Owner {
+        let is_caller = match id.holder {
+            Holder::Key(_) | Holder::User(..) => id.part == Part::All,
+            Holder::Crowd(kind, _) => kind == "user",
+            Holder::Team(_) | Holder::Address(_) => false,
+        };
+        if is_caller { Owner::Caller } else { Owner::Other }
+    }
 }
 
 impl State {
     fn later(self, now_ms: u64) -> State {
         let millis = now_ms.saturating_sub(self.at_ms);
         let later = |bucket: Option<Bucket>| bucket.map(|bucket| bucket.after(millis));
-        State {
-            at_ms: self.at_ms.max(now_ms),
-            requests: later(self.requests),
-            tokens: later(self.tokens),
-            places: self.places,
-        }
+        State { at_ms: self.at_ms.max(now_ms), requests: later(self.requests), tokens: later(self.tokens), ..self }
     }
 
     /// As it is now, by the limits that hold now.

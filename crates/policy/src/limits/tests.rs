@@ -45,7 +45,7 @@ impl World {
         World { table: Table::with_room(now, room), now }
     }
 
-    fn take(&self, levels: &[Level], tokens: u64) -> Result<Standing, Refused> {
+    fn take(&self, levels: &[Level], tokens: u64) -> Result<Standing, Box<Refused>> {
         self.table.take(&mut ask(levels, tokens), self.now)
     }
 
