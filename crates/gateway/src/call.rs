@@ -182,12 +182,19 @@ impl Call {
         }
     }
 
-    /// How large the request is by the rule that knows no model, from its bytes alone. For a target, ask
+    /// How large the request is by the rule that knows no model, from its bytes alone. What a body carries besides text has few
+    /// tokens for its bytes: then the prompt is read. For a target, ask
     /// [`Catalog::estimate`](crate::providers::catalog::Catalog::estimate).
     pub fn estimate(&self) -> Estimate {
-        *self.estimate.get_or_init(|| Estimate {
-            input: tokens::text(&self.body),
-            output: tokens::expected_output(tokens::USUAL_OUTPUT_TOKENS, self.envelope.max_tokens),
+        *self.estimate.get_or_init(|| {
+            let has = |mark: &[u8]| memchr::memmem::find(&self.body, mark).is_some();
+            if self.body.len() > MEDIA_BYTES_LEAST && (has(b"base64") || has(b"input_audio")) {
+                let _ = self.chat();
+            }
+            Estimate {
+                input: self.prompt_tokens(|| tokens::text(&self.body)),
+                output: tokens::expected_output(tokens::USUAL_OUTPUT_TOKENS, self.envelope.max_tokens),
+            }
         })
     }
 
