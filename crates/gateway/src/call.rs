@@ -198,14 +198,6 @@ impl Call {
         })
     }
 
-    /// The tokens of a prompt that carries more than text, which is read for it: what else there is in a body has few tokens for
-    /// its bytes.
-    pub fn media_tokens(&self) -> Option<u64> {
-        let has_media = |mark: &[u8]| memchr::memmem::find(&self.body, mark).is_some();
-        let read = self.body.len() > MEDIA_BYTES_LEAST && (has_media(b"base64") || has_media(b"input_audio"));
-        read.then(|| self.chat().ok().map(tokens::chat))?
-    }
-
     /// A number of input tokens above `tokens` that the request surely has, if it has. Most requests are too small for that
     /// by the length of their bodies, and are not read for it.
     pub fn surely_more_than(&self, tokens: u64) -> Option<u64> {
