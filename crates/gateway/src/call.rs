@@ -182,21 +182,20 @@ impl Call {
         }
     }
 
-    /// How large the request is by the rule that knows no model, from its bytes alone. For a target, ask
+    /// How large the request is by the rule that knows no model, from its bytes alone. What a body carries besides text has few
+    /// tokens for its bytes: then the prompt is read. For a target, ask
     /// [`Catalog::estimate`](crate::providers::catalog::Catalog::estimate).
     pub fn estimate(&self) -> Estimate {
-        *self.estimate.get_or_init(|| Estimate {
-            input: tokens::text(&self.body),
-            output: tokens::expected_output(tokens::USUAL_OUTPUT_TOKENS, self.envelope.max_tokens),
+        *self.estimate.get_or_init(|| {
+            let has = |mark: &[u8]| memchr::memmem::find(&self.body, mark).is_some();
+            if self.body.len() > MEDIA_BYTES_LEAST && (has(b"base64") || has(b"input_audio")) {
+                let _ = self.chat();
+            }
+            Estimate {
+                input: self.prompt_tokens(|| tokens::text(&self.body)),
+                output: tokens::expected_output(tokens::USUAL_OUTPUT_TOKENS, self.envelope.max_tokens),
+            }
         })
-    }
-
-    /// The tokens of a prompt that carries more than text, which is read for it: what else there is in a body has few tokens for
-    /// its bytes.
-    pub fn media_tokens(&self) -> Option<u64> {
-        let has_media = |mark: &[u8]| memchr::memmem::find(&self.body, mark).is_some();
-        let read = self.body.len() > MEDIA_BYTES_LEAST && (has_media(b"base64") || has_media(b"input_audio"));
-        read.then(|| self.chat().ok().map(tokens::chat))?
     }
 
     /// A number of input tokens above `tokens` that the request surely has, if it has. Most requests are too small for that

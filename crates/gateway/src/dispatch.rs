@@ -528,7 +528,7 @@ impl<'a> Course<'a> {
     /// others may be faster.
     fn room_soon(&mut self, closed: &[(&'a Target, Closed)], now: Instant) -> Option<Duration> {
         let (target, until) = closed.iter().find_map(|(target, closed)| match closed {
-            Closed { by: ClosedBy::Quota, until: Some(until) } => Some((*target, *until)),
+            Closed { by: ClosedBy::Quota | ClosedBy::Declared, until: Some(until) } => Some((*target, *until)),
             _ => None,
         })?;
         let length = until.saturating_duration_since(now);
@@ -569,7 +569,7 @@ fn all_closed(closed: &[(&Target, Closed)], now: Instant) -> Failure {
     let all = |by: fn(ClosedBy) -> bool| closed.iter().all(|(_, closed)| by(closed.by));
     let (kind, class) = if all(|by| matches!(by, ClosedBy::Limited(_))) {
         (ErrorKind::RateLimitExceeded, FailureClass::ClientFault)
-    } else if all(|by| matches!(by, ClosedBy::Resting(Reason::Quota) | ClosedBy::Quota)) {
+    } else if all(|by| matches!(by, ClosedBy::Resting(Reason::Quota) | ClosedBy::Quota | ClosedBy::Declared)) {
         (ErrorKind::RateLimitExceeded, FailureClass::Quota)
     } else {
         (ErrorKind::CircuitOpen, FailureClass::Overload)

@@ -1,7 +1,7 @@
 //! What every request needs, in one place: what lives as long as the process, and what one configuration has made.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -37,6 +37,8 @@ pub struct Process {
     pub admission: Arc<Admission>,
     /// Who has used how much of what it may.
     pub limiter: Arc<Limiter>,
+    /// Gateways that ask the same providers with the same keys, as far as is known: each has its share of the quotas.
+    pub nodes: AtomicU64,
     /// Files that the process may have open at a time.
     files: u64,
     /// Most of the connections that may be open are.
@@ -59,12 +61,17 @@ impl Process {
             extra: Arc::new(ExtraCost::new(ExtraSettings::default(), Instant::now())),
             admission: Admission::new(),
             limiter: Limiter::new(Instant::now()),
+            nodes: AtomicU64::new(1),
             files: raise_open_files(),
             crowded: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             refused_ms: AtomicI64::new(0),
         })
+    }
+
+    pub fn nodes(&self) -> u64 {
+        self.nodes.load(Ordering::Relaxed)
     }
 
     /// So many connections of clients leave a file for each request to a provider.
@@ -259,7 +266,7 @@ pub(crate) mod tests {
         let first = first();
         first.catalog.provider("openai").unwrap().health.failed(FailureClass::Transport, Instant::now());
         let same = Gateway::new(first.process.clone(), config("127.0.0.1:1"), Some(&first)).unwrap();
-        let health = |gateway: &Gateway| gateway.catalog.provider("openai").unwrap().health();
+        let health = |gateway: &Gateway| gateway.catalog.provider("openai").unwrap().health(1);
         assert_eq!(health(&same).error_count, 1);
         let origin = |gateway: &Gateway| gateway.catalog.provider("openai").unwrap().origin.id();
         assert_eq!(origin(&same), origin(&first));

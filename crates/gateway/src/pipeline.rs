@@ -117,7 +117,7 @@ pub fn plan(gateway: &Gateway, call: &Call) -> Result<Arc<RoutePlan>, GatewayErr
     for candidate in resolved.candidates.all_mut() {
         candidate.allowed = may_have(&candidate.target);
     }
-    gateway.catalog.feel(&mut resolved.candidates, call.started);
+    gateway.catalog.feel(&mut resolved.candidates, gateway.process.nodes(), call.started);
     let mut hints = call.hints.clone();
     hints.required = call::needed(call);
     let ask = Ask {

@@ -78,7 +78,7 @@ pub struct CacheStats {
 }
 
 fn view(gateway: &Gateway, provider: &Provider, scope: &Scope) -> ProviderView {
-    let health = provider.health();
+    let health = provider.health(gateway.process.nodes());
     let mut supported_models = gateway.catalog.models(provider);
     supported_models.retain(|model| scope.allows_target(None, &provider.name, model));
     let pricing = supported_models.iter().filter_map(|model| {
@@ -120,13 +120,17 @@ pub fn provider_health(gateway: &Gateway, name: &str, scope: &Scope) -> Result<R
             format!("no provider is named {shown:?}; there are: {}", known.join(", ")),
         )
     })?;
-    Ok(Reply::json(&provider.health()))
+    Ok(Reply::json(&provider.health(gateway.process.nodes())))
 }
 
 /// `details`: more than the outline.
 pub fn health(gateway: &Gateway, details: bool) -> Reply {
-    let providers: BTreeMap<String, Health> =
-        gateway.catalog.providers().iter().map(|provider| (provider.name.to_string(), provider.health())).collect();
+    let providers: BTreeMap<String, Health> = gateway
+        .catalog
+        .providers()
+        .iter()
+        .map(|provider| (provider.name.to_string(), provider.health(gateway.process.nodes())))
+        .collect();
     let well = providers.values().filter(|health| health.is_healthy).count();
     let status = match well {
         0 => "unhealthy",

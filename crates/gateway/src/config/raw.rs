@@ -182,6 +182,10 @@ pub struct Provider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_concurrent: Option<u64>,
+    /// What the provider takes in a minute, of all credentials and models together. More is not sent to it; what it tells of
+    /// its limits itself counts besides. Each gateway counts for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
     /// Seconds between questions whether the provider is there (its list of models, which costs nothing), asked where no
     /// traffic has told. Left out: none is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,6 +211,23 @@ pub struct Credential {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub weight: u32,
+    /// What the provider takes in a minute with this key, of all models together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+}
+
+/// A provider's own limits, as its operator knows them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quota {
+    /// Requests in a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50_000_000_000_u64))]
+    pub requests_per_minute: Option<u64>,
+    /// Tokens in a minute, input and output together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50_000_000_000_u64))]
+    pub tokens_per_minute: Option<u64>,
 }
 
 /// How a key is sent.

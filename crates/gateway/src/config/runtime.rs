@@ -104,6 +104,8 @@ pub struct Provider {
     pub capabilities: Capabilities,
     /// None: no limit.
     pub max_concurrent: Option<usize>,
+    /// Of all credentials together.
+    pub quota: Option<Rates>,
     /// None: it is not probed.
     pub probe_every: Option<Duration>,
     pub quirks: Quirks,
@@ -198,6 +200,7 @@ pub struct Credential {
     /// Visible ASCII: always a valid header value.
     pub key: Secret,
     pub weight: u32,
+    pub quota: Option<Rates>,
 }
 
 /// Where a provider departs from its dialect; see [`super::raw::Quirks`].

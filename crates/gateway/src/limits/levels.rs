@@ -126,7 +126,7 @@ fn needs(gateway: &Gateway, call: &Call, plan: &RoutePlan) -> u64 {
     }
     let first = plan.targets.first().map(|planned| gateway.catalog.estimate(&planned.target, call));
     let estimate = first.unwrap_or_else(|| call.estimate());
-    call.media_tokens().unwrap_or(estimate.input).saturating_add(estimate.output)
+    estimate.input.saturating_add(estimate.output)
 }
 
 /// An IPv6 address is one of 2^64 that its holder has.

@@ -14,8 +14,9 @@ use gateway_core::target::{Capabilities, Capability, Strategy, Target};
 use gateway_policy::models::{ModelFacts, ModelTable};
 use gateway_policy::pricing::{InvalidPrice, Price, Rate, Tier};
 use gateway_policy::resilience::{BreakerSettings, Health};
+use gateway_policy::routing::signals::Signals;
 use gateway_policy::routing::{Candidate, Candidates, Planned, RoutePlan, Turns, Why};
-use gateway_policy::tokens::Estimate;
+use gateway_policy::tokens::{Estimate, USUAL_OUTPUT_TOKENS_REASONING, expected_output};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 use crate::admission::Slots;
@@ -23,6 +24,7 @@ use crate::call::Call;
 use crate::config::{self, Alias, AliasTarget, Auth};
 use crate::providers::client::Origin;
 use crate::providers::health;
+use crate::providers::meter::Metered;
 use crate::providers::permit::CredentialState;
 use crate::providers::probe::Probed;
 use crate::providers::quota;
@@ -39,6 +41,8 @@ pub struct Provider {
     pub health: Arc<Health>,
     /// For the requests that it has at a time.
     pub slots: Arc<Slots>,
+    /// The quota that is declared for it.
+    pub quota: Option<Metered>,
     pub probed: Arc<Probed>,
     /// Where a probe asks for its list of models.
     pub models_uri: Uri,
@@ -56,6 +60,7 @@ pub struct Credential {
     pub name: String,
     header: Option<(HeaderName, HeaderValue)>,
     weight: u32,
+    pub quota: Option<Metered>,
     pub state: Arc<CredentialState>,
 }
 
@@ -149,13 +154,14 @@ impl Provider {
                 name: credential.name.clone(),
                 header: Some((name, value)),
                 weight: credential.weight,
+                quota: credential.quota.map(|quota| Metered::new(quota, now)),
                 state: Arc::new(CredentialState::new(now)),
             });
         }
         if credentials.is_empty() {
             // Something that breaker and cooldowns can be kept for.
             let state = Arc::new(CredentialState::new(now));
-            credentials.push(Credential { name: "none".to_owned(), header: None, weight: 1, state });
+            credentials.push(Credential { name: "none".to_owned(), header: None, weight: 1, quota: None, state });
         }
         let price = match &config.price {
             Some(price) => Some(list_price(price).map_err(|error| wrong(&error))?),
@@ -169,6 +175,7 @@ impl Provider {
             price,
             health: Arc::new(Health::new(now)),
             slots: Slots::new(usize::MAX),
+            quota: config.quota.map(|quota| Metered::new(quota, now)),
             probed: Arc::default(),
             models_uri,
             headers,
@@ -183,6 +190,7 @@ impl Provider {
     fn inherit(&mut self, previous: &Provider) {
         self.origin = previous.origin.clone();
         self.slots = previous.slots.clone();
+        inherit_quota(&mut self.quota, previous.quota.as_ref());
         self.probed = previous.probed.clone();
         self.health = previous.health.clone();
         // A credential is the same if its name and its key are.
@@ -193,7 +201,9 @@ impl Provider {
             .collect();
         for (own, place) in self.credentials.iter_mut().zip(&places) {
             if let Some(place) = *place {
-                own.state = previous.credentials[place].state.clone();
+                let known = &previous.credentials[place];
+                own.state = known.state.clone();
+                inherit_quota(&mut own.quota, known.quota.as_ref());
             }
         }
         self.states.inherit(&previous.states, &places, Instant::now());
@@ -279,18 +289,31 @@ impl Provider {
         })
     }
 
-    /// How the provider fares, all of its models together.
-    pub fn health(&self) -> health::Health {
+    /// How the provider fares, all of its models together. `nodes`: gateways that share its quota.
+    pub fn health(&self, nodes: u64) -> health::Health {
         let now = Instant::now();
         let lanes = self.states.all().into_iter().flat_map(|(_, state)| state.lanes.to_vec());
         // Models that nobody has asked for say nothing of the provider.
         let circuit = health::roll_up(lanes.filter(|lane| lane.is_known()).map(|lane| lane.breaker.circuit(now)));
-        health::Health::of(&self.health.report(now), circuit, self.probed.verdict(), quota::tightest(self, now), now)
+        health::Health::of(
+            &self.health.report(now),
+            circuit,
+            self.probed.verdict(),
+            quota::tightest(self, nodes, now),
+            now,
+        )
     }
 
     /// All models that were asked for.
     pub fn states(&self) -> Vec<(Arc<str>, Arc<TargetState>)> {
         self.states.all()
+    }
+}
+
+/// A quota that has changed keeps what was used of it.
+fn inherit_quota(own: &mut Option<Metered>, previous: Option<&Metered>) {
+    if let (Some(own), Some(previous)) = (own, previous) {
+        own.meter = previous.meter.clone();
     }
 }
 
@@ -408,9 +431,19 @@ impl Catalog {
 
     /// How large a request probably is for `target`, by what its provider has told of others.
     pub fn estimate(&self, target: &Target, call: &Call) -> Estimate {
-        let ruled = call.estimate();
-        self.provider(&target.provider)
-            .map_or(ruled, |provider| provider.state(&target.model).signals.estimate(ruled, call.envelope.max_tokens))
+        match self.provider(&target.provider) {
+            Some(provider) => self.estimate_at(provider, &target.model, &provider.state(&target.model).signals, call),
+            None => call.estimate(),
+        }
+    }
+
+    /// The same for whoever has found these already.
+    pub fn estimate_at(&self, provider: &Provider, model: &str, signals: &Signals, call: &Call) -> Estimate {
+        let mut estimate = signals.estimate(call.estimate(), call.envelope.max_tokens);
+        if signals.usual_output().is_none() && self.known(provider, model).is_some_and(ModelFacts::reasoning) {
+            estimate.output = expected_output(USUAL_OUTPUT_TOKENS_REASONING, call.envelope.max_tokens);
+        }
+        estimate
     }
 
     fn candidate(&self, provider: &Provider, model: &str) -> Candidate {
@@ -505,13 +538,17 @@ impl Catalog {
     }
 
     /// Notes how the candidates fare now. One that is alone has nobody to leave its share to.
-    pub fn feel(&self, candidates: &mut Candidates, now: Instant) {
+    pub fn feel(&self, candidates: &mut Candidates, nodes: u64, now: Instant) {
         if let [_] = &candidates.targets[..] {
             return;
         }
         for candidate in &mut candidates.targets {
             if let Some(provider) = self.provider(&candidate.target.provider) {
-                let awake = provider.credentials.iter().any(|credential| credential.state.rest.cooldown.ready(now));
+                let has_quota =
+                    |quota: &Option<Metered>| !quota.as_ref().is_some_and(|quota| quota.is_used_up(nodes, now));
+                let awake =
+                    |credential: &Credential| credential.state.rest.cooldown.ready(now) && has_quota(&credential.quota);
+                let awake = has_quota(&provider.quota) && provider.credentials.iter().any(awake);
                 candidate.warmth = if awake { provider.state(&candidate.target.model).warmth(now) } else { 0.0 };
             }
         }

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod client;
 pub mod health;
 pub mod line;
+pub mod meter;
 pub mod permit;
 pub mod probe;
 pub mod quota;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gateway_core::error::FailureClass;
+use gateway_core::limits::TOKENS_PER_REQUEST_MOST;
 use gateway_core::target::Target;
 use gateway_core::usage::Usage;
 use gateway_policy::limits::Resource;
@@ -25,6 +26,7 @@ use crate::call::Call;
 use crate::gateway::Gateway;
 use crate::limits::Hold;
 use crate::providers::catalog::Provider;
+use crate::providers::meter::Taken;
 use crate::providers::state::TargetState;
 
 /// How long a credential rests that its provider has refused; twice as long each time, up to [`LONGEST_REFUSED`]. Somebody may
@@ -199,6 +201,8 @@ pub enum ClosedBy {
     Resting(Reason),
     /// What is left of its limits would not hold the request.
     Quota,
+    /// What is left of the quota that is declared for it would not.
+    Declared,
     /// It has as many requests as it may have at a time.
     Full,
     /// The caller has used up what it may of its provider.
@@ -218,6 +222,7 @@ impl fmt::Display for ClosedBy {
             ClosedBy::Resting(Reason::Quota) => "the provider asked to be left alone after a 429",
             ClosedBy::Resting(Reason::SpendCap) => "the money of its credential is spent",
             ClosedBy::Resting(Reason::Credential) => "the provider refused the gateway's credential",
+            ClosedBy::Declared => "what is left of the quota that is configured for it does not hold this request",
             ClosedBy::Quota => "what is left of the provider's limits does not hold this request",
             ClosedBy::Limited(Resource::Requests) => "the caller has no requests left for its provider in this minute",
             ClosedBy::Limited(Resource::Tokens) => "the caller has too few tokens left for its provider in this minute",
@@ -261,6 +266,8 @@ pub struct Permit {
     room: Option<Sent>,
     /// What the attempt has taken of the caller's limits for this provider, which few callers have.
     hold: Option<Box<Hold>>,
+    /// Of the quotas that are declared, until the answer has ended.
+    taken: Option<Taken>,
     sent: bool,
     begun: Instant,
     answered: Instant,
@@ -309,7 +316,7 @@ impl Permit {
         let provider = &gateway.catalog.providers()[index];
         let state = provider.state(&target.model);
         let insist = if insist == Insist::OnAll && !state.last_resort.is_due(now) { Insist::OnResting } else { insist };
-        let estimate = state.signals.estimate(call.estimate(), call.envelope.max_tokens);
+        let estimate = gateway.catalog.estimate_at(provider, &target.model, &state.signals, call);
         let mut out: Option<Closed> = None;
         let mut tried = Vec::new();
         while let Some(credential) = provider.draw(&tried) {
@@ -319,13 +326,19 @@ impl Permit {
             let admitted = own.rest.admit(insist, settings, now).and_then(|key| {
                 let quota = lane.quota.admit(insist, settings, now)?;
                 let room = lane.room(call, estimate, insist, now)?;
+                let quotas = match call.counts_tokens {
+                    true => [None, None],
+                    false => [provider.quota.as_ref(), provider.credentials()[credential].quota.as_ref()],
+                };
+                let taken = Taken::from(quotas, estimate.input + estimate.output, gateway.process.nodes(), now)
+                    .map_err(|until| Closed { by: ClosedBy::Declared, until: Some(until) })?;
                 let (pass, circuit) = lane.admit(insist, now)?;
-                Ok((pass, room, key || quota || circuit))
+                Ok((pass, room, taken, key || quota || circuit))
             });
             match admitted {
                 // Another request was faster.
                 Ok((.., true)) if !state.last_resort.take(now) => return Err(out.unwrap_or(UNKNOWN)),
-                Ok((pass, room, _)) => {
+                Ok((pass, room, taken, _)) => {
                     return Ok(Permit {
                         target: target.clone(),
                         provider: index,
@@ -338,6 +351,7 @@ impl Permit {
                         pass: Some(pass),
                         room,
                         hold: None,
+                        taken,
                         sent: false,
                         begun: now,
                         answered: now,
@@ -372,6 +386,9 @@ impl Permit {
         }
         if let Some(hold) = &mut self.hold {
             hold.provider_asked();
+        }
+        if let Some(taken) = &mut self.taken {
+            taken.begins();
         }
         self.begun = Instant::now();
         self.begun
@@ -449,6 +466,9 @@ impl Permit {
             if told {
                 signals.prompt(self.ruled, usage.input);
             }
+            if let Some(taken) = self.taken.take() {
+                taken.settle(usage.input.saturating_add(usage.output).min(TOKENS_PER_REQUEST_MOST), now);
+            }
             signals.usage(usage.input, usage.cache_read, usage.output);
             if now > self.answered {
                 signals.per_token(usage.output, now - self.answered, now);
@@ -462,10 +482,9 @@ impl Permit {
         let mut rng = fastrand::Rng::new();
         self.lost();
         let wait = wait.map(|wait| wait.min(LONGEST_WAIT));
-        if class == FailureClass::Transport
-            && let Some(room) = self.room.take()
-        {
-            room.never_arrived();
+        if class == FailureClass::Transport {
+            self.room.take().into_iter().for_each(Sent::never_arrived);
+            self.taken.take().into_iter().for_each(Taken::never_arrived);
         }
         match class {
             FailureClass::Credential => {

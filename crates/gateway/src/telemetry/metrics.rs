@@ -395,7 +395,7 @@ impl Metrics {
             self.provider_in_flight.get_or_create(&labels).set(provider.slots.in_use() as i64);
             self.provider_queue.get_or_create(&labels).set(provider.slots.waiting() as i64);
             // The smallest comes last.
-            for quota in quota::known(provider, now).iter().rev() {
+            for quota in quota::known(provider, gateway.process.nodes(), now).iter().rev() {
                 if let Some(share) = quota.share() {
                     let labels = QuotaLabels { provider: provider.name.clone(), of: quota.of };
                     self.provider_quota.get_or_create(&labels).set(share);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use gateway_core::access::Rates;
 use gateway_core::secret::Secret;
 use http::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
@@ -160,6 +161,7 @@ impl<'a> Checker<'a, '_> {
             capabilities: said.capabilities.iter().flatten().copied().collect(),
             probe_every: said.probe_seconds.map(Duration::from_secs_f64),
             max_concurrent: said.max_concurrent.map(count),
+            quota: said.quota.map(quota),
             quirks: Quirks {
                 output_limit: said.quirks.output_limit.unwrap_or_default(),
                 stream_options: said.quirks.stream_options.unwrap_or(true),
@@ -206,7 +208,7 @@ impl<'a> Checker<'a, '_> {
                 self.problem(&path, "and `credentials` are both there", "keep one of them");
             }
             self.provider_key(&["providers", provider, "api_key"], &key.0);
-            credentials.push(Credential { name: "default".into(), key: key.0.clone(), weight: 1 });
+            credentials.push(Credential { name: "default".into(), key: key.0.clone(), weight: 1, quota: None });
         }
         for (index, credential) in said.credentials.iter().flatten().enumerate() {
             let index = index.to_string();
@@ -217,7 +219,7 @@ impl<'a> Checker<'a, '_> {
                 self.problem(&[&path[..], &["name"]].concat(), &message, "give each a name of its own");
             }
             let (name, key) = (credential.name.clone(), credential.api_key.0.clone());
-            credentials.push(Credential { name, key, weight: credential.weight });
+            credentials.push(Credential { name, key, weight: credential.weight, quota: credential.quota.map(quota) });
         }
         credentials
     }
@@ -310,10 +312,16 @@ fn complete(said: &mut raw::Provider, pattern: raw::Provider, name: &str) {
         default_model: fill.default_model.or(pattern.default_model),
         capabilities: fill.capabilities.or(pattern.capabilities),
         max_concurrent: fill.max_concurrent,
+        quota: fill.quota,
         probe_seconds: fill.probe_seconds,
         quirks: fill.quirks.or(pattern.quirks),
         price: fill.price,
     };
+}
+
+fn quota(said: raw::Quota) -> Rates {
+    let raw::Quota { requests_per_minute, tokens_per_minute } = said;
+    Rates { requests_per_minute, tokens_per_minute, ..Rates::NONE }
 }
 
 fn is_local(host: &str) -> bool {

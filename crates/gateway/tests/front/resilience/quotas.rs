@@ -136,3 +136,66 @@ async fn a_key_with_room_stands_in_for_one_without() {
     }
     assert_eq!(used_up.load(Ordering::SeqCst), 1, "of a hundred, half of which would be its share");
 }
+
+#[tokio::test]
+async fn a_declared_quota_is_never_exceeded_and_others_take_the_rest() {
+    let (first, second) = (Scripted::saying(Say::good()).await, Scripted::saying(Say::good()).await);
+    let limited = first.provider("p").replace('}', ", quota: {requests_per_minute: 2}}");
+    let file = format!("providers:\n{limited}{}aliases: {{both: {{targets: [p/m, q/m]}}}}\n", second.provider("q"));
+    let gateway = Gateway::start(&file).await;
+    let answers = futures_util::future::join_all((0..6).map(|_| ask(&gateway, "both", false))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!((first.asked(), second.asked()), (2, 4));
+    let answer = ask(&gateway, "both", false).await;
+    let told = explained(&gateway, &answer).await.to_string();
+    assert!(told.contains("what is left of the quota that is configured for it does not hold this request"), "{told}");
+    let quotas = &health(&gateway, "p").await["quotas"];
+    assert_eq!((&quotas[0]["model"], &quotas[0]["credential"]), (&Value::Null, &Value::Null), "{quotas}");
+    assert_eq!((&quotas[0]["remaining"], &quotas[0]["limit"]), (&0.into(), &2.into()), "{quotas}");
+
+    // Nobody else is there: the operator's word is the last one.
+    for client in Client::ALL {
+        let body = client.request("p/m", "hi", false).to_string();
+        let answer = post(gateway.addr, client.path(), "", body.as_bytes()).await;
+        assert_eq!((answer.status, answer.header("x-should-retry")), (429, None), "{answer:?}");
+        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((20..=30).contains(&wait), "{answer:?}");
+    }
+    assert_eq!(first.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_quota_of_tokens_is_settled_to_what_answers_had() {
+    let provider = Scripted::saying(Say::good()).await;
+    let limited = provider.provider("p").replace('}', ", quota: {tokens_per_minute: 3000}}");
+    let gateway = Gateway::start(&format!("providers:\n{limited}")).await;
+    // About a thousand each by estimate, as long as nothing is known; two in truth.
+    for _ in 0..8 {
+        assert_eq!(ask(&gateway, "p/m", false).await.status, 200);
+    }
+    let quotas = health(&gateway, "p").await["quotas"].clone();
+    let left = quotas[0]["remaining"].as_u64().unwrap();
+    assert!(left >= 3000 - 8 * 2, "{quotas}");
+}
+
+#[tokio::test]
+async fn each_key_has_a_quota_of_its_own_and_a_reload_keeps_what_was_used() {
+    let provider = Scripted::saying(Say::good()).await;
+    let keys = |more: &str| {
+        let key = |name: &str, more: &str| format!("{{name: {name}, api_key: sk-key-{name}-9{more}}}");
+        let keys = [key("a", ", quota: {requests_per_minute: 1}"), key("b", ", quota: {requests_per_minute: 2}")];
+        format!(
+            "providers:\n  p: {{vendor: openai, base_url: 'http://{}/v1', credentials: [{}]}}\n{more}",
+            provider.addr,
+            keys.join(", ")
+        )
+    };
+    let gateway = Gateway::start(&keys("")).await;
+    for _ in 0..3 {
+        let answer = ask(&gateway, "p/m", false).await;
+        assert_eq!((answer.status, answer.header("x-gateway-attempts")), (200, Some("1")), "{answer:?}");
+    }
+    assert_eq!(ask(&gateway, "p/m", false).await.status, 429);
+    gateway.reload(&keys("routing: {strategy: cost}\n")).await;
+    assert_eq!((ask(&gateway, "p/m", false).await.status, provider.asked()), (429, 3));
+}
