@@ -93,3 +93,22 @@ pub const EXPLANATION_WAIT: Duration = Duration::from_millis(250);
 /// Commands to Redis that wait to be sent, and those that wait for their answer.
 pub const REDIS_QUEUE: usize = 1024;
 pub const REDIS_COMMANDS_AT_ONCE: usize = 256;
+
+/// Of what a caller shows as its key; nothing longer is looked at.
+pub const KEY_TEXT_BYTES: usize = 512;
+/// Virtual keys of a database, those that were revoked included; the gateway keeps all of them in memory.
+pub const KEYS: u64 = 1_000_000;
+pub const TEAMS: u64 = 100_000;
+/// Of the name of a key, a team or an owner, and of a tag.
+pub const KEY_NAME_CHARS: usize = 100;
+/// Tags of a key, and names in a list of what it may be used for.
+pub const KEY_TAGS: usize = 50;
+pub const KEY_SCOPE_NAMES: usize = 1000;
+/// A larger limit is none; sums of some of them stay far below what a number holds.
+pub const KEY_RATE_AT_MOST: u64 = 1_000_000_000_000;
+/// Keys that are listed at a time.
+pub const KEYS_PER_PAGE: u64 = 1000;
+/// For so long the gateway believes what it last heard from the database; a key that was revoked meanwhile is then refused.
+pub const KEYS_STALE_TIME: Duration = Duration::from_secs(60);
+/// Changes of keys and questions about them that wait for the database; more are refused.
+pub const STORE_QUEUE: usize = 64;

@@ -14,6 +14,7 @@ mod conversation;
 mod dispatch;
 mod estimate;
 mod gateway;
+mod keys;
 mod pipeline;
 mod providers;
 mod relay;

@@ -570,9 +570,33 @@ pub struct Key {
     pub budget: Option<Budget>,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+/// Limits of a key or a team: in all, and for single models and providers within that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyLimits {
+    /// Requests per minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub requests_per_minute: Option<u64>,
+    /// Tokens, input and output, per minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub tokens_per_minute: Option<u64>,
+    /// Requests at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub concurrent: Option<u64>,
+    /// Limits for single models, by the names that are asked for.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub models: IndexMap<String, Rates>,
+    /// Limits for single providers.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub providers: IndexMap<String, Rates>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rates {
     /// Requests per minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]

@@ -3,16 +3,18 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use gateway_core::access;
 use gateway_core::dialect::ProviderDialect;
 use gateway_core::secret::Secret;
 use gateway_core::target::{Capabilities, Strategy};
 use gateway_policy::resilience::{Backoff, BreakerSettings, ExtraSettings};
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue};
+use indexmap::IndexMap;
 use ipnet::IpNet;
 
 use super::changes::Said;
-pub use super::raw::{Cache, Key, Limits, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price};
+pub use super::raw::{Cache, Key, KeyLimits, Limits, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price, Rates};
 
 /// One whole configuration. Immutable; share it in an `Arc`.
 #[derive(Debug)]
@@ -282,4 +284,33 @@ pub struct Storage {
 pub struct Log {
     pub format: LogFormat,
     pub level: LogLevel,
+}
+
+impl From<Rates> for access::Rates {
+    fn from(rates: Rates) -> access::Rates {
+        access::Rates {
+            requests_per_minute: rates.requests_per_minute,
+            tokens_per_minute: rates.tokens_per_minute,
+            concurrent: rates.concurrent,
+        }
+    }
+}
+
+impl KeyLimits {
+    pub fn all(&self) -> Rates {
+        Rates {
+            requests_per_minute: self.requests_per_minute,
+            tokens_per_minute: self.tokens_per_minute,
+            concurrent: self.concurrent,
+        }
+    }
+}
+
+impl From<&KeyLimits> for access::Limits {
+    fn from(limits: &KeyLimits) -> access::Limits {
+        let each = |by_name: &IndexMap<String, Rates>| {
+            by_name.iter().map(|(name, rates)| (name.clone(), access::Rates::from(*rates))).collect()
+        };
+        access::Limits { all: limits.all().into(), models: each(&limits.models), providers: each(&limits.providers) }
+    }
 }
