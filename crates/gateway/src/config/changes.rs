@@ -11,8 +11,15 @@ use super::tree::{Node, Value};
 pub struct Said(BTreeMap<String, u64>);
 
 /// What is read once, when the program starts.
-const AT_START: [&str; 6] =
-    ["log.format", "log.level", "server.admin_addr", "server.host", "server.port", "storage.redis_url"];
+const AT_START: [&str; 7] = [
+    "log.format",
+    "log.level",
+    "server.admin_addr",
+    "server.host",
+    "server.port",
+    "storage.database_url",
+    "storage.redis_url",
+];
 
 fn digest(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();

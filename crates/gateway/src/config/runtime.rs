@@ -1,9 +1,10 @@
 //! What the rest of the program gets: checked, complete, ready to run.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_core::access;
+use gateway_core::access::{self, VirtualKey};
 use gateway_core::dialect::ProviderDialect;
 use gateway_core::secret::Secret;
 use gateway_core::target::{Capabilities, Strategy};
@@ -14,7 +15,8 @@ use indexmap::IndexMap;
 use ipnet::IpNet;
 
 use super::changes::Said;
-pub use super::raw::{Cache, Key, KeyLimits, Limits, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price, Rates};
+pub use super::raw::{Cache, KeyLimits, Limits, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price, Rates};
+use crate::store::database::Location;
 
 /// One whole configuration. Immutable; share it in an `Arc`.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub retry: Retry,
     pub circuit_breaker: BreakerSettings,
+    /// Those of the file.
+    pub keys: Vec<Arc<VirtualKey>>,
     pub log: Log,
     /// Simulated providers, every answer marked.
     pub sandbox: bool,
@@ -38,8 +42,6 @@ pub struct Config {
     // Read and checked, so that a file written for a later version is known to be good; nothing acts upon the rest yet.
     #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub limits: Limits,
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
-    pub keys: Vec<Key>,
     #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub cache: Cache,
     pub storage: Storage,
@@ -69,6 +71,11 @@ pub struct Server {
 impl Server {
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.host, self.port)
+    }
+
+    /// Nothing off loopback is open to everyone by accident: such a gateway starts only if there are keys.
+    pub fn wants_keys(&self) -> bool {
+        !self.host.to_canonical().is_loopback() && !self.allow_anonymous
     }
 }
 
@@ -276,8 +283,8 @@ pub struct Retry {
 #[derive(Debug, Clone, Default)]
 pub struct Storage {
     pub redis_url: Option<Secret>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
-    pub database_url: Option<Secret>,
+    /// Of the keys that are not in the file. None: there are no others.
+    pub database: Option<Location>,
 }
 
 #[derive(Debug, Clone, Copy)]

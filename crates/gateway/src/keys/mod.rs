@@ -1,21 +1,24 @@
 //! Virtual keys: what callers show to the gateway, and what is known of them.
 //!
-//! `text` is the key itself, `ring` what every request asks, `mirror` how the ring follows the database; the database is in
-//! [`crate::store`].
+//! `text` is the key itself, `ring` what every request asks, `mirror` how the ring follows the database, `view` what is shown
+//! of a key, `command` how it is said on the command line; the database is in [`crate::store`].
 
+pub mod command;
 pub mod mirror;
 pub mod ring;
 pub mod text;
+pub mod view;
 
 use std::sync::Arc;
 
 use gateway_core::access::{KeyHash, Limits, Scope, Team, VirtualKey};
-use gateway_core::limits::{KEY_NAME_CHARS, KEY_RATE_AT_MOST, KEY_SCOPE_NAMES, KEY_TAGS};
+use gateway_core::limits::{KEPT_MODEL_NAME_BYTES, KEY_NAME_CHARS, KEY_RATE_AT_MOST, KEY_SCOPE_NAMES, KEY_TAGS};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::{KeyLimits, Rates};
+use crate::api::routes::ROUTES;
+use crate::config::{KeyLimits, Rates, nearest};
 
 /// All that may be said of a key and changed later: in the database, in the admin API and in the audit log in this shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,10 +107,8 @@ impl KeySettings {
         if let Some(owner) = &self.owner {
             is_name("owner", owner, &mut problems);
         }
-        is_list("tags", &self.tags, KEY_TAGS, &mut problems);
-        for (field, names) in [("models", &self.models), ("providers", &self.providers), ("routes", &self.routes)] {
-            is_list(field, names.as_deref().unwrap_or_default(), KEY_SCOPE_NAMES, &mut problems);
-        }
+        are_tags(&self.tags, &mut problems);
+        is_scope(&self.scope(), &mut problems);
         self.limits.problems(&mut problems);
         problems
     }
@@ -148,9 +149,7 @@ impl TeamSettings {
     pub fn problems(&self) -> Vec<Invalid> {
         let mut problems = Vec::new();
         is_name("name", &self.name, &mut problems);
-        for (field, names) in [("models", &self.models), ("providers", &self.providers), ("routes", &self.routes)] {
-            is_list(field, names.as_deref().unwrap_or_default(), KEY_SCOPE_NAMES, &mut problems);
-        }
+        is_scope(&self.scope(), &mut problems);
         self.limits.problems(&mut problems);
         problems
     }
@@ -159,58 +158,84 @@ impl TeamSettings {
 /// What cannot be said of a key or a team.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// `limits.models.fast.concurrent`
-    pub field: String,
+    /// Where: names of fields, numbers of entries.
+    pub path: Vec<String>,
     /// A predicate: "is longer than 100 characters".
     pub message: String,
 }
 
 impl Invalid {
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Invalid {
-        Invalid { field: field.into(), message: message.into() }
+    fn new(path: &[&str], message: impl Into<String>) -> Invalid {
+        Invalid { path: path.iter().map(|part| (*part).to_owned()).collect(), message: message.into() }
+    }
+
+    /// `limits.models.fast.concurrent`, `routes[0]`
+    pub fn field(&self) -> String {
+        crate::config::path_text(&self.path)
     }
 }
 
 fn is_name(field: &str, name: &str, problems: &mut Vec<Invalid>) {
     if name.trim().is_empty() {
-        problems.push(Invalid::new(field, "is empty"));
+        problems.push(Invalid::new(&[field], "is empty"));
     } else if name.chars().count() > KEY_NAME_CHARS {
-        problems.push(Invalid::new(field, format!("is longer than {KEY_NAME_CHARS} characters")));
+        problems.push(Invalid::new(&[field], format!("is longer than {KEY_NAME_CHARS} characters")));
     } else if name.chars().any(char::is_control) {
-        problems.push(Invalid::new(field, "has a control character in it"));
+        problems.push(Invalid::new(&[field], "has a control character in it"));
     }
 }
 
-fn is_list(field: &str, names: &[String], at_most: usize, problems: &mut Vec<Invalid>) {
-    if names.len() > at_most {
-        problems.push(Invalid::new(field, format!("has more than {at_most} entries")));
+fn are_tags(tags: &[String], problems: &mut Vec<Invalid>) {
+    if tags.len() > KEY_TAGS {
+        problems.push(Invalid::new(&["tags"], format!("has more than {KEY_TAGS} entries")));
     }
-    for (index, name) in names.iter().enumerate().take(at_most) {
-        // Names of models may be longer than those of keys: they are the business of whoever serves them.
-        let at = format!("{field}[{index}]");
-        if name.is_empty() || name.len() > gateway_core::limits::KEPT_MODEL_NAME_BYTES {
-            problems.push(Invalid::new(at, "is empty or too long"));
-        } else if name.chars().any(|c| c.is_control() || (field != "tags" && c.is_whitespace())) {
-            problems.push(Invalid::new(at, "has white space or a control character in it"));
+    for (index, tag) in tags.iter().enumerate().take(KEY_TAGS) {
+        let mut faults = Vec::new();
+        is_name("tags", tag, &mut faults);
+        problems.extend(faults.into_iter().map(|fault| Invalid::new(&["tags", &index.to_string()], fault.message)));
+    }
+}
+
+/// Which models and providers there are, the configuration says, and may say otherwise tomorrow; which routes, the program.
+fn is_scope(scope: &Scope, problems: &mut Vec<Invalid>) {
+    for (field, names) in [("models", &scope.models), ("providers", &scope.providers), ("routes", &scope.routes)] {
+        let names = names.as_deref().unwrap_or_default();
+        if names.len() > KEY_SCOPE_NAMES {
+            problems.push(Invalid::new(&[field], format!("has more than {KEY_SCOPE_NAMES} entries")));
+        }
+        for (index, name) in names.iter().enumerate().take(KEY_SCOPE_NAMES) {
+            let is_odd = name.is_empty()
+                || name.len() > KEPT_MODEL_NAME_BYTES
+                || name.chars().any(|c| c.is_control() || c.is_whitespace());
+            let message = match field {
+                _ if is_odd => "is empty, too long, or has white space in it".to_owned(),
+                "routes" if ROUTES.iter().all(|row| row.path != name) => {
+                    let paths: Vec<&str> = ROUTES.iter().map(|row| row.path).collect();
+                    let hint = nearest(name, paths).map(|near| format!("; did you mean {near}?"));
+                    format!("{name:?} is no path of this gateway{}", hint.unwrap_or_default())
+                }
+                _ => continue,
+            };
+            problems.push(Invalid::new(&[field, &index.to_string()], message));
         }
     }
 }
 
 impl KeyLimits {
     fn problems(&self, problems: &mut Vec<Invalid>) {
-        rates("limits", self.all(), problems);
-        for (field, by_name) in [("limits.models", &self.models), ("limits.providers", &self.providers)] {
+        rates(&["limits"], self.all(), problems);
+        for (field, by_name) in [("models", &self.models), ("providers", &self.providers)] {
             if by_name.len() > KEY_SCOPE_NAMES {
-                problems.push(Invalid::new(field, format!("has more than {KEY_SCOPE_NAMES} entries")));
+                problems.push(Invalid::new(&["limits", field], format!("has more than {KEY_SCOPE_NAMES} entries")));
             }
             for (name, of_name) in by_name.iter().take(KEY_SCOPE_NAMES) {
-                rates(&format!("{field}.{name}"), *of_name, problems);
+                rates(&["limits", field, name], *of_name, problems);
             }
         }
     }
 }
 
-fn rates(at: &str, rates: Rates, problems: &mut Vec<Invalid>) {
+fn rates(at: &[&str], rates: Rates, problems: &mut Vec<Invalid>) {
     let fields = [
         ("requests_per_minute", rates.requests_per_minute),
         ("tokens_per_minute", rates.tokens_per_minute),
@@ -218,7 +243,7 @@ fn rates(at: &str, rates: Rates, problems: &mut Vec<Invalid>) {
     ];
     for (field, rate) in fields {
         if rate.is_some_and(|rate| rate == 0 || rate > KEY_RATE_AT_MOST) {
-            problems.push(Invalid::new(format!("{at}.{field}"), format!("is not from 1 to {KEY_RATE_AT_MOST}")));
+            problems.push(Invalid::new(&[at, &[field]].concat(), format!("is not from 1 to {KEY_RATE_AT_MOST}")));
         }
     }
 }

@@ -13,6 +13,7 @@ use gateway_core::access::{KeyHash, VirtualKey};
 use gateway_core::limits::KEYS_STALE_TIME;
 
 use super::Second;
+use super::text::{self, Malformed};
 
 /// A change copies one part of the table, so that a change of one key among 100,000 costs a few hundred.
 const PARTS: usize = 256;
@@ -88,6 +89,13 @@ impl KeyRing {
             confirmed: AtomicU64::new(0),
             since: Instant::now(),
         }
+    }
+
+    /// The key of which somebody shows the text, if it may be used now.
+    #[expect(dead_code, reason = "authorization is being built")]
+    pub fn shown(&self, text: &str) -> Result<Arc<VirtualKey>, Refused> {
+        let hash = text::read(text).map_err(|Malformed| Refused::Unknown)?;
+        self.find(&hash, Moment::now())
     }
 
     /// The key with this hash, if it may be used now.

@@ -134,7 +134,7 @@ impl Connection {
         let limit = i64::try_from(limit.min(KEYS_PER_PAGE)).unwrap_or(i64::MAX);
         let mut entries = Vec::new();
         let values = [before.unwrap_or(i64::MAX).into(), limit.into()];
-        self.each(sql, &values, |row| Ok(entries.push(Entry::read(&row)?))).await?;
+        self.each(sql, &values, Entry::read, |entry| entries.push(entry)).await?;
         Ok(entries)
     }
 
@@ -143,15 +143,13 @@ impl Connection {
     pub async fn broken_audit(&mut self) -> Result<Option<i64>> {
         let sql = "SELECT number, at_ms, actor, action, subject, details, hash FROM gateway_audit ORDER BY number";
         let (mut next, mut before, mut broken) = (1, Vec::new(), None);
-        let check = |row: Row| {
-            let (entry, hash) = (Entry::read(&row)?, row.bytes(6)?);
+        let check = |(entry, hash): (Entry, Vec<u8>)| {
             if broken.is_none() && (entry.number != next || entry.hash(&before) != hash) {
                 broken = Some(next);
             }
             (next, before) = (entry.number + 1, hash);
-            Ok(())
         };
-        self.each(sql, &[], check).await?;
+        self.each(sql, &[], |row| Ok((Entry::read(row)?, row.bytes(6)?)), check).await?;
         Ok(broken)
     }
 }

@@ -12,7 +12,7 @@ use futures_util::TryStreamExt;
 use gateway_core::secret::Secret;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{PgConnection, Row as _, SqliteConnection};
+use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
 use super::sqlite::FileId;
 use super::{postgres, schema, sqlite};
@@ -61,7 +61,7 @@ impl fmt::Display for Refusal {
             Refusal::Full(what) => write!(f, "there are as many {what} as there may be"),
             Refusal::Invalid(problems) => {
                 let problems: Vec<String> =
-                    problems.iter().map(|problem| format!("{} {}", problem.field, problem.message)).collect();
+                    problems.iter().map(|problem| format!("{} {}", problem.field(), problem.message)).collect();
                 f.write_str(&problems.join("; "))
             }
         }
@@ -205,7 +205,6 @@ macro_rules! column {
 
 impl Row {
     column!(text, String);
-    column!(text_if_any, Option<String>);
     column!(integer, i64);
     column!(integer_if_any, Option<i64>);
     column!(bytes, Vec<u8>);
@@ -228,6 +227,14 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// Tells the other end that nothing more will come. Not needed for anything to be kept.
+    pub async fn close(self) {
+        let _ = match self.handle {
+            Handle::Sqlite(connection) => connection.close().await,
+            Handle::Postgres(connection) => connection.close().await,
+        };
+    }
+
     /// Does something, and says how many rows it concerned.
     pub async fn run(&mut self, sql: &'static str, values: &[Value]) -> Result<u64> {
         let done = match &mut self.handle {
@@ -237,21 +244,22 @@ impl Connection {
         done.map_err(|error| explain(&self.place, &error))
     }
 
-    /// The rows of an answer, one after the other, so that a long one need not be held.
-    pub async fn each(
+    /// What `read` makes of each row of an answer goes to `take`, one after the other, so that a long answer need not be held.
+    pub async fn each<T>(
         &mut self,
         sql: &'static str,
         values: &[Value],
-        mut take: impl FnMut(Row) -> sqlx::Result<()>,
+        read: impl Fn(&Row) -> sqlx::Result<T>,
+        mut take: impl FnMut(T),
     ) -> Result<()> {
         let took = match &mut self.handle {
             Handle::Sqlite(to) => {
                 let rows = sqlite::query(sql, values).fetch(to);
-                rows.try_for_each(|row| std::future::ready(take(Row::Sqlite(row)))).await
+                rows.try_for_each(|row| std::future::ready(read(&Row::Sqlite(row)).map(&mut take))).await
             }
             Handle::Postgres(to) => {
                 let rows = postgres::query(sql, values).fetch(to);
-                rows.try_for_each(|row| std::future::ready(take(Row::Postgres(row)))).await
+                rows.try_for_each(|row| std::future::ready(read(&Row::Postgres(row)).map(&mut take))).await
             }
         };
         took.map_err(|error| explain(&self.place, &error))
@@ -265,13 +273,7 @@ impl Connection {
         read: impl Fn(&Row) -> sqlx::Result<T>,
     ) -> Result<Option<T>> {
         let mut first = None;
-        let take = |row: Row| {
-            if first.is_none() {
-                first = Some(read(&row)?);
-            }
-            Ok(())
-        };
-        self.each(sql, values, take).await?;
+        self.each(sql, values, read, |value| _ = first.get_or_insert(value)).await?;
         Ok(first)
     }
 
@@ -289,16 +291,16 @@ impl Connection {
         // A lock by its number, which is free again when the transaction ends, also by the end of the connection. The number
         // is "llm-gate" in ASCII.
         self.script("BEGIN IMMEDIATE", "BEGIN; SELECT pg_advisory_xact_lock(7812739495356363877)").await?;
-        self.to_its_end(work).await
+        self.finish(work).await
     }
 
     /// What `work` reads is of one moment.
     pub async fn snapshot<T>(&mut self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.script("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        self.to_its_end(work).await
+        self.finish(work).await
     }
 
-    async fn to_its_end<T>(&mut self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+    async fn finish<T>(&mut self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let worked = work(self).await;
         let end = if worked.is_ok() { "COMMIT" } else { "ROLLBACK" };
         match (worked, self.script(end, end).await) {

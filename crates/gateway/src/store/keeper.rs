@@ -48,10 +48,9 @@ pub struct Store {
     pub place: Arc<str>,
 }
 
-type LocalWith<'c, T> = Pin<Box<dyn Future<Output = T> + 'c>>;
-
 /// What is to be done with the connection, or without one.
-struct Wish(Box<dyn for<'c> FnOnce(Result<&'c mut Connection>) -> LocalWith<'c, Done> + Send>);
+type Wish = Box<dyn for<'c> FnOnce(Result<&'c mut Connection>) -> Granting<'c> + Send>;
+type Granting<'c> = Pin<Box<dyn Future<Output = Done> + 'c>>;
 
 /// What became of a wish.
 struct Done {
@@ -79,10 +78,10 @@ impl Store {
         self.state.borrow().clone()
     }
 
-    /// Waits until it is known whether the database can be asked, for so long at most.
-    pub async fn settled(&self, patience: Duration) -> State {
+    /// Waits until it is known whether the database can be asked, and what it holds.
+    pub async fn settled(&self) -> State {
         let mut state = self.state.clone();
-        let _ = timeout(patience, state.wait_for(|state| *state != State::Starting)).await;
+        let _ = timeout(CONNECT_TIME + LOAD_TIME, state.wait_for(|state| *state != State::Starting)).await;
         self.state()
     }
 
@@ -93,7 +92,7 @@ impl Store {
         W: AsyncFnOnce(&mut Connection) -> Result<T> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let wish = Wish(Box::new(move |connection| {
+        let wish: Wish = Box::new(move |connection| {
             Box::pin(async move {
                 let done = match connection {
                     Ok(connection) => {
@@ -105,7 +104,7 @@ impl Store {
                 let good = !matches!(done, Err(StoreError::Unavailable(_)));
                 Done { good, tell: Box::new(move || _ = answer.send(done)) }
             })
-        }));
+        });
         let gone =
             |_| StoreError::Unavailable(format!("the {} cannot be asked now: too much waits for it", self.place));
         self.wishes.try_send(wish).map_err(|_| gone(()))?;
@@ -184,13 +183,13 @@ impl Keeper {
 
     async fn grant(&mut self, wish: Wish) -> Done {
         let done = match &mut self.connection {
-            Some((connection, _)) => (wish.0)(Ok(connection)).await,
+            Some((connection, _)) => wish(Ok(connection)).await,
             None => {
                 let why = match &*self.state.borrow() {
                     State::Down(why) => why.clone(),
                     State::Starting | State::Absent | State::Up => format!("the {} is not open", self.location.place),
                 };
-                (wish.0)(Err(StoreError::Unavailable(why))).await
+                wish(Err(StoreError::Unavailable(why))).await
             }
         };
         if !done.good {

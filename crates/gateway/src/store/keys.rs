@@ -170,7 +170,7 @@ impl Connection {
             page(limit),
         ];
         let mut keys = Vec::new();
-        self.each(sql, &values, |row| Ok(keys.push(Key::read(&row)?))).await?;
+        self.each(sql, &values, Key::read, |key| keys.push(key)).await?;
         Ok(keys)
     }
 
@@ -269,7 +269,7 @@ impl Connection {
         let mut teams = Vec::new();
         let values = [after.unwrap_or(0).into(), page(limit)];
         let sql = teams!("WHERE made > $1 ORDER BY made LIMIT $2");
-        self.each(sql, &values, |row| Ok(teams.push(Team::read(&row)?))).await?;
+        self.each(sql, &values, Team::read, |team| teams.push(team)).await?;
         Ok(teams)
     }
 
@@ -317,7 +317,8 @@ impl Connection {
     /// Teams that changed after `revision`, by their ids.
     pub async fn teams_since(&mut self, revision: i64, mut take: impl FnMut(String, Option<Team>)) -> Result<()> {
         let sql = teams!("WHERE revision > $1");
-        self.each(sql, &[revision.into()], |row| Ok(take(row.text(0)?, Team::read(&row).ok()))).await
+        let read = |row: &Row| Ok((row.text(0)?, Team::read(row).ok()));
+        self.each(sql, &[revision.into()], read, |(id, team)| take(id, team)).await
     }
 
     async fn each_key(
@@ -326,7 +327,8 @@ impl Connection {
         which: Value,
         mut take: impl FnMut(KeyHash, Option<Key>),
     ) -> Result<()> {
-        self.each(sql, &[which], |row| Ok(take(hash(&row)?, Key::read(&row).ok()))).await
+        let read = |row: &Row| Ok((hash(row)?, Key::read(row).ok()));
+        self.each(sql, &[which], read, |(hash, key)| take(hash, key)).await
     }
 
     /// The name of a team becomes its id.

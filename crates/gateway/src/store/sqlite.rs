@@ -16,6 +16,9 @@ use super::database::Value;
 /// Several processes use the file: each holds it for milliseconds.
 const BUSY_TIME: Duration = Duration::from_secs(2);
 
+/// Rows that SQLite's thread reads ahead: each time they run out, two threads change places.
+const ROWS_AHEAD: usize = 2048;
+
 /// Which file it is, however often the path is given to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId(u64, u64);
@@ -32,6 +35,7 @@ pub fn options(url: &str) -> Option<(SqliteConnectOptions, PathBuf)> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIME)
+        .row_buffer_size(ROWS_AHEAD)
         .create_if_missing(false);
     Some((options, path))
 }

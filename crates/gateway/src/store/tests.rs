@@ -149,12 +149,17 @@ async fn what_cannot_be_said_of_a_key_is_refused_with_all_its_faults(location: L
         owner: Some("a\nb".to_owned()),
         models: names(&["fast", ""]),
         tags: vec!["x".to_owned(); 51],
+        routes: names(&["/v1/message"]),
         limits,
         ..KeySettings::named(" ")
     };
     let Refusal::Invalid(faults) = refusal(database.create_key("test", wrong).await) else { panic!() };
-    let fields: Vec<&str> = faults.iter().map(|fault: &Invalid| fault.field.as_str()).collect();
-    assert_eq!(fields, ["name", "owner", "tags", "models[1]", "limits.providers.openai.requests_per_minute"]);
+    let fields: Vec<String> = faults.iter().map(Invalid::field).collect();
+    assert_eq!(
+        fields,
+        ["name", "owner", "tags", "models[1]", "routes[0]", "limits.providers.openai.requests_per_minute"]
+    );
+    assert!(faults[4].message.contains("did you mean /v1/messages?"), "{:?}", faults[4]);
     let of_nobody = KeySettings { team: Some("nobody".to_owned()), ..KeySettings::named("web") };
     let refused = refusal(database.create_key("test", of_nobody).await);
     assert_eq!(refused, Refusal::NoSuchTeam("nobody".to_owned()));
@@ -186,7 +191,7 @@ async fn keys_are_listed_in_pages_and_by_what_they_are(location: Location) {
     assert_eq!(only_names(&with_revoked), ["key 0", "key 1", "key 2"]);
     let of_both = Filter { team: Some(team.id.clone()), owner: Some("ada".to_owned()), revoked: false };
     assert_eq!(only_names(&listed(of_both, None, 9).await), ["key 4"]);
-    assert_eq!(database.teams(None, 9).await.unwrap(), [team.clone()]);
+    assert_eq!(database.teams(None, 9).await.unwrap(), std::slice::from_ref(&team));
     assert_eq!(database.teams(Some(team.made), 9).await.unwrap(), []);
 }
 
@@ -365,7 +370,7 @@ async fn what_the_keeper_did_its_ring_knows(location: Location) {
     let ring = Arc::new(KeyRing::new());
     let was_there = location.exists();
     let store = Store::start(location.clone(), ring.clone(), log()).unwrap();
-    let state = store.settled(Duration::from_secs(10)).await;
+    let state = store.settled().await;
     assert_eq!(state, if was_there { State::Up } else { State::Absent });
     assert_eq!(location.exists(), was_there, "looking makes no file");
     assert!(!ring.has_keys());
