@@ -78,15 +78,21 @@ impl From<Refusal> for StoreError {
 
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// Which database: a URL that was understood.
-#[derive(Debug, Clone)]
+/// Which database: a URL that was understood. `Debug` tells no password.
+#[derive(Clone)]
 pub struct Location {
     kind: Kind,
     /// For people: without the password.
     pub place: String,
 }
 
-#[derive(Debug, Clone)]
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Location").field(&self.place).finish()
+    }
+}
+
+#[derive(Clone)]
 enum Kind {
     Sqlite(Box<SqliteConnectOptions>, PathBuf),
     Postgres(Box<PgConnectOptions>),

@@ -42,6 +42,18 @@ fn names(names: &[&str]) -> Option<Vec<String>> {
     Some(names.iter().map(|name| (*name).to_owned()).collect())
 }
 
+#[test]
+fn a_url_that_cannot_be_used_says_so_and_no_url_tells_its_password() {
+    for url in ["sqlite://", "sqlite::memory:", "sqlite://:memory:", "sqlite://f?mode=memory", "postgres://h:x/canary"]
+    {
+        let why = Location::parse(&Secret::new(url)).unwrap_err();
+        assert!(why.contains("write") && !why.contains("canary"), "{url}: {why}");
+    }
+    let location = location("postgres://me:canary@db.example:6432/keys?sslmode=verify-full");
+    assert_eq!(location.place, "PostgreSQL at db.example:6432, database keys");
+    assert!(location.is_shared() && !format!("{location:?}").contains("canary"));
+}
+
 fn refusal<T: std::fmt::Debug>(result: super::database::Result<T>) -> Refusal {
     match result {
         Err(StoreError::Refused(refusal)) => refusal,
