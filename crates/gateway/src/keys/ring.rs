@@ -92,7 +92,6 @@ impl KeyRing {
     }
 
     /// The key of which somebody shows the text, if it may be used now.
-    #[expect(dead_code, reason = "authorization is being built")]
     pub fn shown(&self, text: &str) -> Result<Arc<VirtualKey>, Refused> {
         let hash = text::read(text).map_err(|Malformed| Refused::Unknown)?;
         self.find(&hash, Moment::now())

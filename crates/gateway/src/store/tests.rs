@@ -19,6 +19,7 @@ use crate::telemetry::explain::Explanations;
 use crate::telemetry::log::{Format, Level, Log};
 
 #[path = "../../tests/front/harness/postgres.rs"]
+#[expect(dead_code, reason = "it is frozen at the front door alone")]
 mod postgres;
 
 fn location(url: &str) -> Location {

@@ -92,8 +92,17 @@ impl Postgres {
         let _ = self.child.take().unwrap().wait();
     }
 
-    /// To the server; those who work for it for a connection do not get it.
-    pub(crate) fn signal(&self, name: &str) {
+    /// Stops it and all who work for it, without a word to anybody; or lets them go on.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        let id = self.child.as_ref().unwrap().id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let name = if frozen { "-STOP" } else { "-CONT" };
+        let mut all = vec![id.to_string()];
+        all.extend(children.split_whitespace().map(str::to_owned));
+        assert!(Command::new("kill").arg(name).args(all).status().unwrap().success());
+    }
+
+    fn signal(&self, name: &str) {
         let id = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
