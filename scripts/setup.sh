@@ -2,7 +2,7 @@
 # Installs what the tests and checks need beyond Rust, into .cache/ of the project, once: again only when a pin changes.
 #     scripts/setup.sh          the tools and the official clients (make test, make lint)
 #     scripts/setup.sh llama    a llama.cpp server and a small model (make e2e)
-# Debian packages are a last resort, for Python itself and a Redis to test with; sudo is used only by those who are not root.
+# Debian packages are a last resort, for Python itself, and a Redis and a PostgreSQL to test with; sudo is used only by those who are not root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,18 +37,23 @@ install_python() {
     python_is_usable || fail "python3 is $(python3 --version 2>&1 || true); 3.11 or newer with its venv module is needed"
 }
 
-# The tests start a real Redis; those that need it skip themselves, loudly, where it cannot be had.
-install_redis() {
+# install_server PACKAGE: the tests start real servers; those that need one skip themselves, loudly, where it cannot be had.
+install_server() {
     command -v apt-get >/dev/null || {
-        echo "setup: no redis-server, and no apt-get to install it: tests with a real Redis are skipped" >&2
+        echo "setup: no $1, and no apt-get to install it: tests with a real one are skipped" >&2
         return
     }
     local sudo=()
     [ "$(id -u)" -eq 0 ] || sudo=(sudo)
-    echo "setup: installing redis-server"
+    echo "setup: installing $1"
     quietly "${sudo[@]}" apt-get update
     # Its service is not wanted, the program is.
-    quietly "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --no-install-recommends redis-server
+    quietly "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --no-install-recommends "$1"
+}
+
+# Debian keeps its programs out of PATH.
+has_postgres() {
+    command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null
 }
 
 # once STAMP KEY COMMAND...: runs the command unless it went well before with the same key.
@@ -80,7 +85,8 @@ key() {
 
 mkdir -p .cache
 python_is_usable || install_python
-command -v redis-server >/dev/null || install_redis
+command -v redis-server >/dev/null || install_server redis-server
+has_postgres || install_server postgresql
 python=$(python3 -c 'import sys; print(sys.executable, sys.version)')
 
 if [ "${1:-}" = llama ]; then

@@ -99,6 +99,37 @@ impl Scope {
     pub fn is_of_all_models(&self) -> bool {
         self.models.is_none() && self.providers.is_none()
     }
+
+    /// What both allow.
+    #[must_use]
+    pub fn and(&self, other: &Scope) -> Scope {
+        Scope {
+            models: both(&self.models, &other.models, model_covers),
+            providers: both(&self.providers, &other.providers, |one, other| one == other),
+            routes: both(&self.routes, &other.routes, |one, other| one == other),
+        }
+    }
+}
+
+/// The narrower of each two names of which one covers the other.
+fn both(
+    one: &Option<Vec<String>>,
+    other: &Option<Vec<String>>,
+    covers: impl Fn(&str, &str) -> bool,
+) -> Option<Vec<String>> {
+    let (Some(one), Some(other)) = (one, other) else { return one.clone().or_else(|| other.clone()) };
+    let narrower = |name: &&String, others: &[String]| others.iter().any(|other| covers(other, name));
+    let mut names: Vec<String> = one.iter().filter(|name| narrower(name, other)).cloned().collect();
+    let more = other.iter().filter(|name| narrower(name, one) && !names.contains(*name));
+    let more: Vec<String> = more.cloned().collect();
+    names.extend(more);
+    Some(names)
+}
+
+/// Whether a name in a list of models stands for `name`: it is the same, or `provider/*` and `name` is of that provider.
+fn model_covers(listed: &str, name: &str) -> bool {
+    let is_of = |provider: &str| name.split_once('/').is_some_and(|(of, _)| of == provider);
+    listed == name || listed.split_once('/').is_some_and(|(provider, rest)| rest == "*" && is_of(provider))
 }
 
 /// Several keys that share limits.
@@ -140,7 +171,7 @@ pub struct VirtualKey {
 
 #[cfg(test)]
 mod tests {
-    use super::Scope;
+    use super::*;
 
     fn list(names: &[&str]) -> Option<Vec<String>> {
         Some(names.iter().map(|name| (*name).to_owned()).collect())
@@ -175,5 +206,22 @@ mod tests {
         }
         let narrow = Scope { providers: list(&["openai"]), ..scope };
         assert!(!narrow.allows_target(Some("fast"), "anthropic", "haiku"), "both must allow it");
+    }
+
+    fn models(names: &[&str]) -> Scope {
+        Scope { models: list(names), ..Scope::EVERYTHING }
+    }
+
+    #[test]
+    fn two_scopes_together_allow_what_each_of_them_does() {
+        let everything = Scope::default();
+        let team = models(&["fast", "openai/*", "anthropic/opus"]);
+        assert_eq!(everything.and(&team), team);
+        assert_eq!(team.and(&everything), team);
+        assert_eq!(team.and(&team), team);
+        assert_eq!(models(&["openai/gpt", "openaix/gpt", "slow", "fast"]).and(&team), models(&["openai/gpt", "fast"]));
+        assert_eq!(team.and(&models(&["anthropic/*", "openai/*"])), models(&["openai/*", "anthropic/opus"]));
+        assert_eq!(team.and(&models(&[])), models(&[]), "nothing is allowed by an empty list");
+        assert!(!model_covers("openai/*", "openai") && !model_covers("*", "a/b") && !model_covers("a/b/*", "a/b/c"));
     }
 }

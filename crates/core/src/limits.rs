@@ -102,6 +102,8 @@ pub const REDIS_COMMANDS_AT_ONCE: usize = 256;
 /// The highest limit of requests or tokens in a minute. Every sum that a bucket makes of it fits into the 53 bits of a double,
 /// in which Redis' scripts count.
 pub const RATE_PER_MINUTE_MOST: u64 = 50_000_000_000;
+/// What may be used at once, in percent of a minute's limit.
+pub const BURST_PERCENT_MOST: u64 = 10_000;
 /// Limits that a request stands under: of its key and of its team, each in all and for a model.
 pub const LEVELS_PER_REQUEST: usize = 4;
 /// An address may use so many times what one of its users may.
@@ -110,3 +112,19 @@ pub const ADDRESS_USERS: u64 = 10;
 pub const ANONYMOUS_HOLDERS: usize = 65_536;
 /// A provider that tells of more tokens for one request is not believed: no model reads and writes so many.
 pub const TOKENS_PER_REQUEST_MOST: u64 = 4_000_000;
+/// Of what a caller shows as its key; nothing longer is looked at.
+pub const KEY_TEXT_BYTES: usize = 512;
+/// Virtual keys of a database, those that were revoked included; the gateway keeps all of them in memory.
+pub const KEYS: u64 = 1_000_000;
+pub const TEAMS: u64 = 100_000;
+/// Of the name of a key, a team or an owner, and of a tag.
+pub const KEY_NAME_CHARS: usize = 100;
+/// Tags of a key, and names in a list of what it may be used for.
+pub const KEY_TAGS: usize = 50;
+pub const KEY_SCOPE_NAMES: usize = 1000;
+/// Keys that are listed at a time.
+pub const KEYS_PER_PAGE: u64 = 1000;
+/// For so long the gateway believes what it last heard from the database; a key that was revoked meanwhile is then refused.
+pub const KEYS_STALE_TIME: Duration = Duration::from_secs(60);
+/// Changes of keys and questions about them that wait for the database; more are refused.
+pub const STORE_QUEUE: usize = 64;

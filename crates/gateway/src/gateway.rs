@@ -1,7 +1,7 @@
 //! What every request needs, in one place: what lives as long as the process, and what one configuration has made.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -17,9 +17,12 @@ use crate::access::Guard;
 use crate::admission::{self, Admission, Rank, Shed};
 use crate::api::listen;
 use crate::config::Config;
+use crate::keys::ring::KeyRing;
 use crate::limits::{self, Limiter};
 use crate::providers::catalog::Catalog;
 use crate::providers::client::Client;
+use crate::store::database::Location;
+use crate::store::keeper::Store;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 
@@ -39,6 +42,9 @@ pub struct Process {
     pub limiter: Arc<Limiter>,
     /// Gateways that ask the same providers with the same keys, as far as is known: each has its share of the quotas.
     pub nodes: AtomicU64,
+    pub keys: Arc<KeyRing>,
+    /// The way to the database; empty where there is none, and until [`Process::open_store`].
+    store: OnceLock<Store>,
     /// Files that the process may have open at a time.
     files: u64,
     /// Most of the connections that may be open are.
@@ -62,6 +68,8 @@ impl Process {
             admission: Admission::new(),
             limiter: Limiter::new(Instant::now()),
             nodes: AtomicU64::new(1),
+            keys: Arc::new(KeyRing::new()),
+            store: OnceLock::new(),
             files: raise_open_files(),
             crowded: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -72,6 +80,19 @@ impl Process {
 
     pub fn nodes(&self) -> u64 {
         self.nodes.load(Ordering::Relaxed)
+    }
+
+    /// Starts to follow the database, and waits until it is known what it holds, or that it cannot be asked now.
+    pub async fn open_store(&self, location: Location) -> Result<(), String> {
+        let store = Store::start(location, self.keys.clone(), self.log.clone());
+        let store = store.map_err(|error| format!("cannot start the thread of the database: {error}"))?;
+        self.store.get_or_init(|| store).settled().await;
+        Ok(())
+    }
+
+    #[expect(dead_code, reason = "the admin API is being built")]
+    pub fn store(&self) -> Option<&Store> {
+        self.store.get()
     }
 
     /// So many connections of clients leave a file for each request to a provider.
@@ -180,8 +201,9 @@ impl Gateway {
         Ok(Gateway { process, config, guard, catalog, client, tls, loaded_at: Timestamp::now() })
     }
 
-    /// From now on the limits of this configuration hold.
-    fn set_limits(&self) {
+    /// From now on the limits of this configuration hold, and its keys open.
+    fn take_effect(&self) {
+        self.process.keys.set_file(self.config.keys.iter().cloned());
         let server = &self.config.server;
         let admission = &self.process.admission;
         admission.requests.set_limit(server.max_concurrent_requests);
@@ -208,7 +230,7 @@ pub struct Current(ArcSwap<Gateway>);
 
 impl Current {
     pub fn new(gateway: Gateway) -> Self {
-        gateway.set_limits();
+        gateway.take_effect();
         Current(ArcSwap::from_pointee(gateway))
     }
 
@@ -219,7 +241,7 @@ impl Current {
 
     /// The old one lives until the last request that began with it has ended.
     pub fn replace(&self, gateway: Gateway) {
-        gateway.set_limits();
+        gateway.take_effect();
         self.0.store(Arc::new(gateway));
     }
 }

@@ -38,11 +38,22 @@ use crate::telemetry::log::{Format, Level, Log};
 const LAME_DUCK: Duration = Duration::from_secs(1);
 
 /// Why the gateway does not run, in words for the operator.
-type Refusal = String;
+#[derive(Debug)]
+pub struct Refusal {
+    pub why: String,
+    pub exit: u8,
+}
 
-fn refuse(why: &str) -> ExitCode {
-    cli::complain(&format!("llm-gateway: {why}\n"));
-    ExitCode::FAILURE
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Refusal { why, exit: 1 }
+    }
+}
+
+fn refuse(refusal: impl Into<Refusal>) -> ExitCode {
+    let refusal = refusal.into();
+    cli::complain(&format!("llm-gateway: {}\n", refusal.why));
+    refusal.exit.into()
 }
 
 /// `llm-gateway serve`
@@ -59,15 +70,15 @@ pub fn run(args: &config::Args) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return refuse(&format!("cannot start: {error}")),
+        Err(error) => return refuse(format!("cannot start: {error}")),
     };
     match runtime.block_on(serve(config, args.clone(), environment.files())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => refuse(&why),
+        Err(refusal) => refuse(refusal),
     }
 }
 
-fn start_log(config: &Config, explanations: Explanations) -> Result<Log, Refusal> {
+fn start_log(config: &Config, explanations: Explanations) -> Result<Log, String> {
     let format = match config.log.format {
         LogFormat::Json => Format::Json,
         LogFormat::Text => Format::Text,
@@ -82,7 +93,7 @@ fn start_log(config: &Config, explanations: Explanations) -> Result<Log, Refusal
 }
 
 /// The first gateway of a process.
-pub(crate) fn assemble(config: Config) -> Result<Gateway, Refusal> {
+pub(crate) fn assemble(config: Config) -> Result<Gateway, String> {
     let redis = config.storage.redis_url.as_ref().map(Redis::start).transpose()?;
     let process = Process::new(start_log(&config, Explanations::new(redis))?)?;
     let gateway = Gateway::new(Arc::new(process), config, None)?;
@@ -105,6 +116,16 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
     let current = Arc::new(Current::new(assemble(config)?));
     let gateway = current.get();
     let process = gateway.process.clone();
+    if let Some(database) = &gateway.config.storage.database {
+        process.open_store(database.clone()).await?;
+    }
+    if gateway.config.server.wants_keys() && !process.keys.has_keys() {
+        let host = gateway.config.server.host;
+        let why = format!(
+            "server.host: {host} is not loopback, and callers would need no key\n    make a key with `llm-gateway keys create`, or set GATEWAY_ALLOW_ANONYMOUS=true if only your own can reach it"
+        );
+        return Err(Refusal { why, exit: cli::EXIT_USAGE });
+    }
     let shared = gateway.config.server.reuse_port;
     let bind = |addr| listen::bind(addr, shared).map_err(|error| format!("cannot listen on {addr}: {error}"));
     let mut listeners = vec![bind(addr)?];
@@ -238,18 +259,18 @@ fn greet(gateway: &Gateway, addr: SocketAddr, admin: Option<SocketAddr>) {
 pub fn sandbox(port: u16) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return refuse(&format!("cannot start: {error}")),
+        Err(error) => return refuse(format!("cannot start: {error}")),
     };
     runtime.block_on(async {
         let simulator =
             match Simulator::start(simulator::Config::default(), SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
                 Ok(simulator) => simulator,
-                Err(error) => return refuse(&format!("cannot listen on 127.0.0.1:{port}: {error}")),
+                Err(error) => return refuse(format!("cannot listen on 127.0.0.1:{port}: {error}")),
             };
         cli::print(&format!("simulated OpenAI and Anthropic on http://{}\n", simulator.addr()));
         let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {
-            return refuse("signals cannot be handled here");
+            return refuse("signals cannot be handled here".to_owned());
         };
         tokio::select! {
             _ = terminate.recv() => {}
@@ -282,7 +303,7 @@ fn told_to(gateway: &Gateway, call: &Call, target: &Target) -> Vec<String> {
 }
 
 /// `llm-gateway explain`: the plan for a request, without sending anything.
-pub fn explain(arguments: &cli::Explain) -> Result<String, Refusal> {
+pub fn explain(arguments: &cli::Explain) -> Result<String, String> {
     let args = config::Args { config: arguments.config.clone(), ..config::Args::default() };
     let mut config = config::load(&args, &config::System).map_err(|problems| problems.to_string())?;
     if config.sandbox {

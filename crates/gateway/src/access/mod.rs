@@ -21,6 +21,7 @@ use self::shown::Shown;
 use crate::api::listen::Ends;
 use crate::api::routes::Row;
 use crate::call::Caller;
+use crate::keys::ring::{KeyRing, Refused};
 use crate::settle::shortened;
 
 /// What a route asks of its caller.
@@ -94,17 +95,6 @@ pub struct Granted {
     pub details: bool,
 }
 
-/// Why a key that was shown is of no use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "keys are being built"))]
-pub enum Refused {
-    Unknown,
-    Revoked,
-    Expired,
-    /// Where keys are looked up cannot be asked.
-    Unavailable,
-}
-
 /// The keys of this gateway.
 pub trait Ring {
     /// There are keys, so that callers need one. Keys that are no longer good count too: to revoke the last one opens nothing.
@@ -112,17 +102,13 @@ pub trait Ring {
     fn find(&self, text: &str) -> Result<Arc<VirtualKey>, Refused>;
 }
 
-/// No keys at all.
-#[derive(Debug)]
-pub struct NoKeys;
-
-impl Ring for NoKeys {
+impl Ring for KeyRing {
     fn has_keys(&self) -> bool {
-        false
+        KeyRing::has_keys(self)
     }
 
-    fn find(&self, _: &str) -> Result<Arc<VirtualKey>, Refused> {
-        Err(Refused::Unknown)
+    fn find(&self, text: &str) -> Result<Arc<VirtualKey>, Refused> {
+        self.shown(text)
     }
 }
 

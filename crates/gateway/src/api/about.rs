@@ -1,6 +1,7 @@
 //! The routes that answer about the gateway itself. None of them calls a provider.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use gateway_core::access::Scope;
 use gateway_core::error::{ErrorKind, GatewayError};
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use crate::api::egress::Reply;
 use crate::gateway::{Gateway, VERSION};
+use crate::keys::ring::Standing;
 use crate::providers::catalog::Provider;
 use crate::providers::health::Health;
 
@@ -161,13 +163,33 @@ pub fn live() -> Reply {
     Reply::json(&json!({"status": "alive"}))
 }
 
+/// `GET /health/ready`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Readiness {
+    /// `ready`, or why no requests are to be sent here: `draining`, `keys_unknown`.
+    pub status: &'static str,
+    /// What is not as it should be, though requests are served: `database`.
+    pub degraded: Vec<&'static str>,
+}
+
 pub fn ready(gateway: &Gateway) -> Reply {
-    if gateway.is_draining() {
-        let mut reply = Reply::json(&json!({"status": "draining"}));
+    let keys = &gateway.process.keys;
+    let standing = keys.standing(Instant::now());
+    let status = match standing {
+        _ if gateway.is_draining() => "draining",
+        // Whoever comes with a key of the database is refused.
+        Standing::Lost if gateway.config.keys.is_empty() => "keys_unknown",
+        _ => "ready",
+    };
+    let degraded = match standing {
+        Standing::Alone | Standing::Current => Vec::new(),
+        Standing::Doubtful | Standing::Lost => vec!["database"],
+    };
+    let mut reply = Reply::json(&Readiness { status, degraded });
+    if status != "ready" {
         reply.status = StatusCode::SERVICE_UNAVAILABLE;
-        return reply;
     }
-    Reply::json(&json!({"status": "ready"}))
+    reply
 }
 
 pub fn metrics(gateway: &Gateway) -> Reply {

@@ -14,7 +14,7 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::access::Right;
-use crate::api::about::{CacheStats, GatewayHealth, Providers};
+use crate::api::about::{CacheStats, GatewayHealth, Providers, Readiness};
 use crate::api::egress::Reply;
 use crate::api::routes::{Action, ROUTES, Row};
 use crate::gateway::VERSION;
@@ -410,7 +410,7 @@ fn success(action: Action, generator: &mut SchemaGenerator) -> Value {
             plain("Nothing to clear: there is no cache yet.", json!({"enabled": false, "removed": 0}))
         }
         Action::Live => plain("The process is alive.", json!({"status": "alive"})),
-        Action::Ready => plain("Requests are taken.", json!({"status": "ready"})),
+        Action::Ready => of_type::<Readiness>("Requests are taken.", generator),
         Action::Root => plain(
             "Name, version and where to go on.",
             json!({"name": "llm-gateway", "version": VERSION, "docs": "/docs", "health": "/health"}),

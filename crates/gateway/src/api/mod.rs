@@ -26,7 +26,7 @@ use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
-use crate::access::{self, Approach, Granted, browser};
+use crate::access::{Approach, Granted, browser};
 use crate::admission::Shed;
 use crate::api::body::ReplyBody;
 use crate::api::egress::Reply;
@@ -121,7 +121,7 @@ async fn dispatch(
         Found::Nothing => return Err(egress::not_found(head.uri.path())),
     };
     *route = row.name;
-    let Granted { caller, details } = gateway.guard.authorize(row, &head, approach, &access::NoKeys)?;
+    let Granted { caller, details } = gateway.guard.authorize(row, &head, approach, &*gateway.process.keys)?;
     arrival.caller = caller;
     let scope = arrival.caller.scope();
     match row.action {

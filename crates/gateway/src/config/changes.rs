@@ -11,13 +11,14 @@ use super::tree::{Node, Value};
 pub struct Said(BTreeMap<String, u64>);
 
 /// What is read once, when the program starts.
-const AT_START: [&str; 7] = [
+const AT_START: [&str; 8] = [
     "log.format",
     "log.level",
     "server.admin_addr",
     "server.host",
     "server.port",
     "server.reuse_port",
+    "storage.database_url",
     "storage.redis_url",
 ];
 

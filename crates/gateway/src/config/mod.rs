@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 pub use changes::Said;
 pub use environment::{Environment, System};
-pub use problem::{Origin, Problem, Problems};
+pub use problem::{Origin, Problem, Problems, nearest, path_text};
 pub use runtime::*;
 pub use watched::{Files, Watched};
 
@@ -44,6 +44,8 @@ use problem::Report;
 use schema::Schema;
 use tree::{Node, Value};
 use vendors::Vendor;
+
+use crate::store::database::Location;
 
 pub const DEFAULT_FILE: &str = "gateway.yaml";
 
@@ -126,19 +128,43 @@ fn resolve_with(vendors: &[Vendor], args: &Args, environment: &dyn Environment) 
 
     schema.validate(&mut tree, &mut report);
     let mut file = deserialize(&tree, &mut report);
-    let situation = check::Situation {
-        environment,
-        vendors,
-        tree: &tree,
-        sandbox: args.sandbox,
-        folder: folder.as_deref(),
-        keys_in_effect: schema.is_in_effect(&["keys"]),
-    };
+    let situation =
+        check::Situation { environment, vendors, tree: &tree, sandbox: args.sandbox, folder: folder.as_deref() };
     let mut config = check::check(&mut file, &situation, &mut report);
     show::warn_of_what_is_not_in_effect(&tree, &schema, &mut report);
     config.warnings = report.finish()?;
     config.said = Said::of(&tree, config.server.tls.as_ref());
     Ok(Resolved { config, file, tree, schema })
+}
+
+/// Where the keys are that are not in the file, for who wants nothing else of the configuration: whatever is wrong with the
+/// rest of it is no matter.
+pub fn database(args: &Args, environment: &dyn Environment) -> Result<Option<Location>, Problems> {
+    let schema = Schema::of_file();
+    let mut report = Report::default();
+    let variables = Variables::read(environment, &mut report);
+    let mut tree = Node::empty();
+    if let Some((path, text)) = read_file(args, environment)? {
+        tree = only_storage(tree::yaml::read(&path.display().to_string(), &text)?);
+    }
+    tree::interpolate::interpolate(&mut tree, &variables, &mut report);
+    variables::overlay(&mut tree, &variables, &[], &mut report);
+    let mut tree = only_storage(tree);
+    schema.validate(&mut tree, &mut report);
+    let file = deserialize(&tree, &mut report);
+    let situation = check::Situation { environment, vendors: &[], tree: &tree, sandbox: false, folder: None };
+    let database = check::database(&file.storage, &situation, &mut report);
+    report.finish()?;
+    Ok(database)
+}
+
+fn only_storage(mut tree: Node) -> Node {
+    let storage = tree.remove("storage");
+    let mut only = Node::empty();
+    if let (Some(storage), Value::Map(map)) = (storage, &mut only.value) {
+        map.insert("storage".to_owned(), storage);
+    }
+    only
 }
 
 /// The configuration file and its text; none if none was named and there is no `gateway.yaml`.

@@ -36,9 +36,10 @@ pub struct File {
     /// Limits of every caller that has none of its own: a key, or without one an address with the user that it names. All users
     /// of one address may use ten times as much together.
     pub limits: Limits,
-    /// Virtual keys of callers.
-    #[schemars(extend("x-in-effect" = false))]
+    /// Virtual keys of callers, besides those of the database. Where there is any key, callers need one.
     pub keys: Vec<Key>,
+    /// Teams of the keys above, by name: their keys share limits.
+    pub teams: IndexMap<String, Team>,
     /// Answers kept for equal and similar requests.
     #[schemars(extend("x-in-effect" = false))]
     pub cache: Cache,
@@ -592,18 +593,59 @@ pub struct Key {
     pub name: String,
     /// `sha256:` and the SHA-256 of the key as 64 hexadecimal digits.
     pub hash: String,
-    /// Aliases and `provider/model` names that the key may use; all if left out.
+    /// One of `teams`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Whom to ask about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Aliases and `provider/model` names that the key may use, `provider/*` for all of a provider; all if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
+    /// Providers that may answer it; all if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub providers: Option<Vec<String>>,
+    /// Paths that it may call, as `/v1/messages`; all if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<String>>,
     /// Limits of this key, in place of the general ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<KeyLimits>,
     /// Money that the key may spend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-in-effect" = false))]
     pub budget: Option<Budget>,
+    /// Whether its answers may come from the cache, and go into it; `true` if left out.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    #[schemars(extend("x-in-effect" = false))]
+    pub cache: bool,
+    /// When it is refused from, as `2027-01-31T00:00:00Z`; never if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
+/// Several keys together.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Team {
+    /// Limits that all keys of the team share, besides their own.
+    pub limits: KeyLimits,
+    /// What its keys may use at most, by the same names: what a key lists and its team does not, is not allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<String>>,
+    /// Providers that may answer its keys; all if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub providers: Option<Vec<String>>,
+    /// Paths that its keys may call; all if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<String>>,
+}
+
+/// Limits of a key or a team: in all, and for single models and providers within that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyLimits {
     /// Requests per minute.
@@ -618,6 +660,37 @@ pub struct KeyLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub concurrent: Option<u64>,
+    /// What may be used at once, in percent of a minute's limit; all of it if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub burst_percent: Option<u32>,
+    /// Limits for single models, by the names that are asked for; each has those above.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub models: IndexMap<String, KeyRates>,
+    /// The same for single providers.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub providers: IndexMap<String, KeyRates>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyRates {
+    /// Requests per minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub requests_per_minute: Option<u64>,
+    /// Tokens, input and output, per minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub tokens_per_minute: Option<u64>,
+    /// Requests at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub concurrent: Option<u64>,
+    /// What may be used at once, in percent of a minute's limit; all of it if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub burst_percent: Option<u32>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -698,9 +771,9 @@ pub struct Storage {
     /// `redis://` or `rediss://` URL of a Redis that several gateways share: each can explain the requests of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_url: Option<Hidden>,
-    /// `sqlite://` or `postgres://` URL of the database for keys and usage; `sqlite://data/llm-gateway.db` if left out.
+    /// `sqlite://` or `postgres://` URL of the database for keys. Left out: `sqlite://data/llm-gateway.db`, or none where there
+    /// is a `redis_url`, since gateways that share one would not share their keys.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-in-effect" = false))]
     pub database_url: Option<Hidden>,
 }
 
@@ -775,6 +848,14 @@ impl JsonSchema for Hidden {
 
 fn one() -> u32 {
     1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 fn is_false(value: &bool) -> bool {

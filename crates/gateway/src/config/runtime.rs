@@ -1,19 +1,22 @@
 //! What the rest of the program gets: checked, complete, ready to run.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_core::access::Rates;
+use gateway_core::access::{self, Rates, VirtualKey};
 use gateway_core::dialect::ProviderDialect;
 use gateway_core::secret::Secret;
 use gateway_core::target::{Capabilities, Strategy};
 use gateway_policy::resilience::{Backoff, BreakerSettings, ExtraSettings};
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue};
+use indexmap::IndexMap;
 use ipnet::IpNet;
 
 use super::changes::Said;
-pub use super::raw::{Cache, Key, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price};
+pub use super::raw::{Cache, KeyLimits, KeyRates, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price};
+use crate::store::database::Location;
 
 /// One whole configuration. Immutable; share it in an `Arc`.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Config {
     pub circuit_breaker: BreakerSettings,
     /// Of callers that have none of their own. None: nobody is limited.
     pub limits: Option<Rates>,
+    /// Those of the file.
+    pub keys: Vec<Arc<VirtualKey>>,
     pub log: Log,
     /// Simulated providers, every answer marked.
     pub sandbox: bool,
@@ -37,8 +42,6 @@ pub struct Config {
     pub warnings: Vec<String>,
 
     // Read and checked, so that a file written for a later version is known to be good; nothing acts upon the rest yet.
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
-    pub keys: Vec<Key>,
     #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub cache: Cache,
     pub storage: Storage,
@@ -69,6 +72,11 @@ pub struct Server {
 impl Server {
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.host, self.port)
+    }
+
+    /// Nothing off loopback is open to everyone by accident: such a gateway starts only if there are keys.
+    pub fn wants_keys(&self) -> bool {
+        !self.host.to_canonical().is_loopback() && !self.allow_anonymous
     }
 }
 
@@ -279,12 +287,43 @@ pub struct Retry {
 #[derive(Debug, Clone, Default)]
 pub struct Storage {
     pub redis_url: Option<Secret>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
-    pub database_url: Option<Secret>,
+    /// Of the keys that are not in the file. None: there are no others.
+    pub database: Option<Location>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct Log {
     pub format: LogFormat,
     pub level: LogLevel,
+}
+
+impl From<KeyRates> for Rates {
+    fn from(rates: KeyRates) -> Rates {
+        Rates {
+            requests_per_minute: rates.requests_per_minute,
+            tokens_per_minute: rates.tokens_per_minute,
+            concurrent: rates.concurrent,
+            burst_percent: rates.burst_percent,
+        }
+    }
+}
+
+impl KeyLimits {
+    pub fn all(&self) -> KeyRates {
+        KeyRates {
+            requests_per_minute: self.requests_per_minute,
+            tokens_per_minute: self.tokens_per_minute,
+            concurrent: self.concurrent,
+            burst_percent: self.burst_percent,
+        }
+    }
+}
+
+impl From<&KeyLimits> for access::Limits {
+    fn from(limits: &KeyLimits) -> access::Limits {
+        let each = |by_name: &IndexMap<String, KeyRates>| {
+            by_name.iter().map(|(name, rates)| (name.clone(), Rates::from(*rates))).collect()
+        };
+        access::Limits { all: limits.all().into(), models: each(&limits.models), providers: each(&limits.providers) }
+    }
 }

@@ -187,7 +187,7 @@ fn the_example_loads() {
     assert_eq!(smart, ["anthropic/claude-opus-4-5 1", "openai/gpt-5.2 2"]);
     assert_eq!(config.aliases[1].on_context_overflow.len(), 1);
     assert_eq!(config.limits.unwrap().concurrent, Some(50));
-    for section in ["keys", "cache"] {
+    for section in ["cache"] {
         let said = |warning: &&String| warning.contains(&format!("`{section}` is not in effect yet"));
         assert_eq!(config.warnings.iter().filter(said).count(), 1, "{:?}", config.warnings);
     }
@@ -214,7 +214,8 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!((config.cache.threshold, config.cache.ttl_seconds), (0.95, 3600.0));
     let BreakerSettings { failure_threshold, recovery_timeout, half_open_requests, .. } = config.circuit_breaker;
     assert_eq!((failure_threshold, recovery_timeout, half_open_requests), (5, Duration::from_secs(5), 1));
-    assert!(config.storage.redis_url.is_none() && config.storage.database_url.is_none());
+    assert!(config.storage.redis_url.is_none());
+    assert_eq!(config.storage.database.unwrap().place, "SQLite file data/llm-gateway.db");
     assert!(config.keys.is_empty() && config.server.trusted_proxies.is_empty() && config.server.admin_addr.is_none());
     assert_eq!(config.warnings, [""; 0]);
     let on_a_terminal = World { terminal: true, ..World::default().var("OPENAI_API_KEY", "k") };
@@ -436,10 +437,11 @@ fn start_rules() {
     enum Start {
         Sandbox,
         Serve,
+        /// Only if there is a key in the database.
+        WithKeys,
         Refuse(&'static str),
     }
     use Start::*;
-    const EXPOSED: &str = "is not loopback";
     const NO_PROVIDER: &str = "providers: there is none";
     const KEYS: &str =
         "keys: [{name: a, hash: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}]\n";
@@ -465,17 +467,11 @@ fn start_rules() {
             Refuse("did you mean OPENAI_API_KEY?"),
         ),
         ("off loopback, nothing else", nothing().var("HOST", "0.0.0.0"), false, Refuse(NO_PROVIDER)),
-        ("off loopback", exposed(), false, Refuse(EXPOSED)),
-        ("off loopback, IPv6", key().var("HOST", "::"), false, Refuse(EXPOSED)),
+        ("off loopback", exposed(), false, WithKeys),
+        ("off loopback, IPv6", key().var("HOST", "::"), false, WithKeys),
         ("off loopback, allowed", exposed().var("GATEWAY_ALLOW_ANONYMOUS", "true"), false, Serve),
-        ("off loopback, explicitly not", exposed().var("GATEWAY_ALLOW_ANONYMOUS", "false"), false, Refuse(EXPOSED)),
-        // Keys that nobody asks for protect nothing.
-        (
-            "off loopback, keys in the file",
-            exposed().file("gateway.yaml", KEYS),
-            false,
-            Refuse("does not check keys yet"),
-        ),
+        ("off loopback, explicitly not", exposed().var("GATEWAY_ALLOW_ANONYMOUS", "false"), false, WithKeys),
+        ("off loopback, keys in the file", exposed().file("gateway.yaml", KEYS), false, Serve),
         ("--sandbox", nothing(), true, Sandbox),
         ("--sandbox with a key", key(), true, Sandbox),
         (
@@ -484,7 +480,7 @@ fn start_rules() {
             true,
             Sandbox,
         ),
-        ("--sandbox off loopback", nothing().var("HOST", "0.0.0.0"), true, Refuse(EXPOSED)),
+        ("--sandbox off loopback", nothing().var("HOST", "0.0.0.0"), true, WithKeys),
         ("a short admin key", key().var("GATEWAY_ADMIN_KEY", "s9!kfk3l0s9dkcm"), false, Refuse("fewer than 16")),
         ("an admin key of 16", key().var("GATEWAY_ADMIN_KEY", "s9!kfk3l0s9dkcmq"), false, Serve),
         (
@@ -510,7 +506,12 @@ fn start_rules() {
         let args = Args { sandbox, ..Args::default() };
         match (load(&args, &world), &expected) {
             (Ok(config), _) => {
-                assert_eq!(if config.sandbox { Sandbox } else { Serve }, expected, "{what}");
+                let start = match config.sandbox {
+                    _ if config.server.wants_keys() && config.keys.is_empty() => WithKeys,
+                    true => Sandbox,
+                    false => Serve,
+                };
+                assert_eq!(start, expected, "{what}");
                 assert_eq!(config.sandbox, config.providers.is_empty(), "{what}");
             }
             (Err(problems), Refuse(why)) => {

@@ -19,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::admission::{GivenUp, Shed};
 use crate::gateway::Gateway;
+use crate::keys::ring::Standing;
 use crate::providers::quota;
 use crate::settle::Record;
 
@@ -161,6 +162,8 @@ pub struct Metrics {
     explanations_lost: Counter,
     redis_failures: Counter,
     redis_up: Gauge,
+    database_up: Gauge,
+    keys: Gauge,
     pub in_flight: Gauge,
     pub connections: Gauge,
 }
@@ -201,6 +204,8 @@ impl Metrics {
             explanations_lost: Counter::default(),
             redis_failures: Counter::default(),
             redis_up: Gauge::default(),
+            database_up: Gauge::default(),
+            keys: Gauge::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
         };
@@ -335,6 +340,12 @@ impl Metrics {
             metrics.redis_failures.clone(),
         );
         registry.register("gateway_redis_up", "1 while there is a connection to Redis", metrics.redis_up.clone());
+        registry.register(
+            "gateway_database_up",
+            "1 while the keys of the database are known to be those in use",
+            metrics.database_up.clone(),
+        );
+        registry.register("gateway_keys", "Keys of the database, revoked ones included", metrics.keys.clone());
         registry.register("gateway_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
         registry.register("gateway_connections", "Open client connections", metrics.connections.clone());
         metrics
@@ -459,6 +470,9 @@ impl Metrics {
             self.redis_failures.inc_by(redis.failures().saturating_sub(self.redis_failures.get()));
             self.redis_up.set(redis.is_up().into());
         }
+        let keys = &gateway.process.keys;
+        self.database_up.set((keys.standing(Instant::now()) == Standing::Current).into());
+        self.keys.set(i64::try_from(keys.count()).unwrap_or(i64::MAX));
         let mut text = String::with_capacity(16 * 1024);
         if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
             let _ = write!(text, "# encoding failed");

@@ -29,6 +29,8 @@ mod http;
 #[cfg(test)]
 mod keep_alive;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod operations;

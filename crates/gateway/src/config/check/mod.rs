@@ -1,11 +1,11 @@
 //! From what was said to what runs: everything that the shape alone cannot tell.
 
 mod alias;
+mod keys;
 mod provider;
 mod server;
 
 use gateway_policy::resilience::{Backoff, BreakerSettings, ExtraSettings};
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,11 +14,12 @@ use gateway_core::secret::Secret;
 
 use super::changes::Said;
 use super::environment::Environment;
-use super::problem::{Problem, Report, path_text, suggest};
+use super::problem::{Problem, Report, path_text};
 use super::raw;
-use super::runtime::{Alias, Config, Log, LogFormat, Provider, Retry, Routing, Server, Storage, Timeouts};
+use super::runtime::{Config, Log, LogFormat, Provider, Retry, Routing, Server, Storage, Timeouts};
 use super::tree::Node;
 use super::vendors::{self, Vendor};
+use crate::store::database::{DEFAULT_URL, Location};
 
 pub use provider::sandbox_providers;
 
@@ -32,8 +33,6 @@ pub struct Situation<'a> {
     pub sandbox: bool,
     /// The folder of the configuration file, if there is one.
     pub folder: Option<&'a Path>,
-    /// Whether this version asks callers for the keys in the file.
-    pub keys_in_effect: bool,
 }
 
 /// Checks everything, fills in what the operator left out (in `file` too, so that it can be shown), and puts the parts
@@ -46,9 +45,8 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
         file.providers.iter_mut().filter_map(|(name, provider)| checker.provider(name, provider)).collect();
     let aliases = checker.aliases(&file.aliases, &providers, &names);
     checker.retry(&file.retry);
-    checker.keys(&file.keys, &aliases, &names);
-    checker.storage(&file.storage);
-    checker.exposure(&server, &file.keys);
+    let keys = checker.keys(&file.keys, &file.teams, &aliases, &names);
+    let storage = checker.storage(&file.storage);
     let sandbox = checker.sandbox(&server, &providers, &file.storage);
 
     let seconds = Duration::from_secs_f64;
@@ -98,13 +96,15 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
             ratio_failures: file.circuit_breaker.failure_threshold,
         },
         limits: file.limits.enabled.then(|| rates(&file.limits)),
-        keys: file.keys.clone(),
+        keys,
         cache: file.cache.clone(),
-        storage: Storage {
-            redis_url: secret(&file.storage.redis_url),
-            database_url: secret(&file.storage.database_url),
-        },
+        storage,
     }
+}
+
+/// Where the keys are that are not in the file, of the storage alone.
+pub fn database(storage: &raw::Storage, situation: &Situation<'_>, report: &mut Report) -> Option<Location> {
+    Checker { situation, report }.database(storage)
 }
 
 /// A number that the schema has bounded.
@@ -133,9 +133,18 @@ struct Checker<'a, 'r> {
 impl Checker<'_, '_> {
     /// Reports a problem with what was said at `path`, unless that was refused already.
     fn problem(&mut self, path: &[&str], message: &str, hint: impl Into<String>) {
+        self.report_at(path, message, |problem| problem.hint(hint));
+    }
+
+    /// Where the message says what would be right.
+    fn plain_problem(&mut self, path: &[&str], message: &str) {
+        self.report_at(path, message, |problem| problem);
+    }
+
+    fn report_at(&mut self, path: &[&str], message: &str, finish: impl FnOnce(Problem) -> Problem) {
         if !self.report.is_refused(path) {
             let message = format!("{}: {message}", path_text(path));
-            self.report.problem(Problem::new(self.situation.tree.origin(path), message).hint(hint));
+            self.report.problem(finish(Problem::new(self.situation.tree.origin(path), message)));
         }
     }
 
@@ -151,63 +160,45 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn keys(&mut self, keys: &[raw::Key], aliases: &[Alias], providers: &[String]) {
-        let mut first: HashMap<(&str, &str), usize> = HashMap::new();
-        for (index, key) in keys.iter().enumerate() {
-            let item = index.to_string();
-            let at = |field| ["keys", item.as_str(), field];
-            let digest = key.hash.strip_prefix("sha256:").unwrap_or_default();
-            if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                let hint = "`printf %s KEY | sha256sum` prints them";
-                self.problem(&at("hash"), "is not `sha256:` and 64 hexadecimal digits", hint);
-            }
-            for (field, value) in [("name", &key.name), ("hash", &key.hash)] {
-                if let Some(first) = first.insert((field, value), index) {
-                    let message = format!("is the same as keys[{first}].{field}");
-                    self.problem(&at(field), &message, "give each key its own");
-                }
-            }
-            for (number, model) in key.models.iter().flatten().enumerate() {
-                let provider = model.split_once('/').map(|(provider, _)| provider);
-                let known = aliases.iter().any(|alias| alias.name == *model)
-                    || provider.is_some_and(|name| providers.iter().any(|provider| provider == name));
-                if !known && !self.situation.sandbox {
-                    let names: Vec<&str> = aliases.iter().map(|alias| alias.name.as_str()).collect();
-                    let message = format!("{model:?} is neither an alias nor provider/model");
-                    self.problem(&["keys", &item, "models", &number.to_string()], &message, suggest(model, &names));
-                }
-            }
+    fn storage(&mut self, storage: &raw::Storage) -> Storage {
+        let redis_url = secret(&storage.redis_url);
+        if redis_url
+            .as_ref()
+            .is_some_and(|url| !["redis://", "rediss://"].iter().any(|scheme| url.expose().starts_with(scheme)))
+        {
+            let hint = "it begins with redis:// or rediss://";
+            self.problem(&["storage", "redis_url"], "is not the URL of a store that the gateway knows", hint);
         }
+        let database = self.database(storage);
+        match &database {
+            None if redis_url.is_some() => self.warn(
+                &["storage", "redis_url"],
+                "is set and `database_url` is not, so that there are no keys but those of this file: gateways that share a Redis are to share their keys, in PostgreSQL",
+            ),
+            Some(database) if redis_url.is_some() && !database.is_shared() => self.warn(
+                &["storage", "database_url"],
+                "is a file of this machine: gateways on other machines that use the same Redis do not have its keys",
+            ),
+            _ => {}
+        }
+        Storage { redis_url, database }
     }
 
-    fn storage(&mut self, storage: &raw::Storage) {
-        let mut url = |field, url: &Option<raw::Hidden>, schemes: &[&str]| {
-            let fits = |url: &raw::Hidden| schemes.iter().any(|scheme| url.0.expose().starts_with(scheme));
-            if url.as_ref().is_some_and(|url| !fits(url)) {
-                let hint = format!("it begins with {}", schemes.join(" or "));
-                self.problem(&["storage", field], "is not the URL of a store that the gateway knows", hint);
-            }
+    /// Where the keys are that are not in the file.
+    fn database(&mut self, storage: &raw::Storage) -> Option<Location> {
+        let url = match (secret(&storage.database_url), &storage.redis_url) {
+            (Some(url), _) => url,
+            (None, None) => Secret::new(DEFAULT_URL),
+            (None, Some(_)) => return None,
         };
-        url("redis_url", &storage.redis_url, &["redis://", "rediss://"]);
-        url("database_url", &storage.database_url, &["sqlite://", "postgres://", "postgresql://"]);
-    }
-
-    /// Nothing off loopback is open to everyone by accident.
-    fn exposure(&mut self, server: &Server, keys: &[raw::Key]) {
-        let guarded = self.situation.keys_in_effect && !keys.is_empty();
-        if server.host.to_canonical().is_loopback() || server.allow_anonymous || guarded {
-            return;
+        let path = ["storage", "database_url"];
+        if !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme)) {
+            let hint = "it begins with sqlite:// or postgres:// or postgresql://";
+            self.problem(&path, "is not the URL of a store that the gateway knows", hint);
+            return None;
         }
-        let hint = match self.situation.keys_in_effect {
-            true => {
-                "make a key with `llm-gateway keys create`, or set GATEWAY_ALLOW_ANONYMOUS=true if only your own can reach it"
-            }
-            false => {
-                "this version does not check keys yet: set GATEWAY_ALLOW_ANONYMOUS=true if only your own can reach it, or listen on 127.0.0.1"
-            }
-        };
-        let message = format!("{} is not loopback, and callers would need no key", server.host);
-        self.problem(&["server", "host"], &message, hint);
+        let location = Location::parse(&url);
+        location.map_err(|hint| self.problem(&path, "cannot be understood", hint)).ok()
     }
 
     /// Simulated providers answer only where nothing is configured at all, or where they were asked for.

@@ -34,8 +34,7 @@ const OWN_HEADERS: &[&str] = &[
 /// The vendors that made the dialects, answered by the simulator at `addr`.
 pub fn sandbox_providers(vendors: &[Vendor], addr: SocketAddr) -> Vec<Provider> {
     let tree = Node::empty();
-    let situation =
-        Situation { environment: &System, vendors, tree: &tree, sandbox: true, folder: None, keys_in_effect: false };
+    let situation = Situation { environment: &System, vendors, tree: &tree, sandbox: true, folder: None };
     let mut report = Report::default();
     let mut checker = Checker { situation: &situation, report: &mut report };
     let simulated = |vendor: &Vendor| {

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod dialects;
 pub(crate) mod gateway;
+pub(crate) mod postgres;
 pub(crate) mod upstream;
 
 use std::time::{Duration, Instant};
