@@ -110,3 +110,5 @@ pub const ADDRESS_USERS: u64 = 10;
 pub const ANONYMOUS_HOLDERS: usize = 65_536;
 /// A provider that tells of more tokens for one request is not believed: no model reads and writes so many.
 pub const TOKENS_PER_REQUEST_MOST: u64 = 4_000_000;
+/// Scripts for Redis that wait to be run and nobody waits for.
+pub const REDIS_DELIVERIES: usize = 16 * 1024;

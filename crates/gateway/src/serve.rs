@@ -83,7 +83,7 @@ fn start_log(config: &Config, explanations: Explanations) -> Result<Log, Refusal
 
 /// The first gateway of a process.
 pub(crate) fn assemble(config: Config) -> Result<Gateway, Refusal> {
-    let redis = config.storage.redis_url.as_ref().map(Redis::start).transpose()?;
+    let redis = config.storage.redis_url.as_ref().map(|url| Redis::start(url, &[])).transpose()?;
     let process = Process::new(start_log(&config, Explanations::new(redis))?)?;
     let gateway = Gateway::new(Arc::new(process), config, None)?;
     gateway.process.metrics.configuration_loaded(gateway.loaded_at);
