@@ -3,6 +3,7 @@
 
 mod answer;
 mod levels;
+mod shared;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -28,8 +28,8 @@ use std::time::Duration;
 
 use gateway_core::access::Rates;
 
-pub use bucket::{Bucket, Rate};
-pub use table::{Counts, Table};
+pub use bucket::{Bucket, Rate, parts};
+pub use table::{Counts, Said, Table};
 
 /// Whose limit it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -138,7 +138,8 @@ impl Ask {
     /// address's.
     pub fn tenant(&self) -> Option<&Holder> {
         let holders = || self.levels.iter().map(|level| &level.id.holder);
-        holders().find(|holder| matches!(holder, Holder::Team(_))).or_else(|| holders().next())
+        let shared = |holder: &&Holder| matches!(holder, Holder::Team(_) | Holder::Address(_));
+        holders().find(shared).or_else(|| holders().next())
     }
 }
 

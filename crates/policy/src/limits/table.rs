@@ -4,6 +4,8 @@
 //! request locks the shards of all its levels, always in the same order, so that it takes from all or from none; two requests
 //! wait for each other only if they stand under the same limit, or by chance.
 
+mod shared;
+
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ const SHARDS: usize = 64;
 const SWEPT_LEAST: usize = 64;
 /// A shard without room is not swept for every newcomer.
 const SWEEP_EVERY_MS: u64 = 1000;
+
+pub use shared::Said;
 
 #[derive(Debug)]
 pub struct Table {

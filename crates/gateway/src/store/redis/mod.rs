@@ -138,12 +138,7 @@ impl Redis {
     }
 
     /// What a script returns, within [`ANSWER_TIME`]. Who stops waiting before the script was sent has asked nothing.
-    pub async fn run(
-        &self,
-        script: &'static Script,
-        keys: &[impl ToRedisArgs],
-        arguments: &[impl ToRedisArgs],
-    ) -> Answer {
+    pub async fn run(&self, script: &'static Script, keys: &[impl ToRedisArgs], arguments: impl ToRedisArgs) -> Answer {
         match script.run(keys, arguments) {
             Some(command) if self.is_up() => self.answer(command, Some(script)).await,
             _ => Err(Unavailable("no connection".to_owned())),
@@ -156,7 +151,7 @@ impl Redis {
         &self,
         script: &'static Script,
         keys: &[impl ToRedisArgs],
-        arguments: &[impl ToRedisArgs],
+        arguments: impl ToRedisArgs,
         patience: Duration,
     ) -> bool {
         let taken = script.run(keys, arguments).is_some_and(|command| {

@@ -24,7 +24,7 @@ impl Script {
     }
 
     /// Runs it. `None`: there was no connection yet.
-    pub(super) fn run(&self, keys: &[impl ToRedisArgs], arguments: &[impl ToRedisArgs]) -> Option<Cmd> {
+    pub(super) fn run(&self, keys: &[impl ToRedisArgs], arguments: impl ToRedisArgs) -> Option<Cmd> {
         let mut command = redis::cmd("EVALSHA");
         command.arg(self.hash.get()?).arg(keys.len()).arg(keys).arg(arguments);
         Some(command)

@@ -41,7 +41,7 @@ impl World {
     /// How long it took, and whether there was an answer.
     async fn asked(&self) -> (Duration, bool) {
         let began = Instant::now();
-        let answer = self.redis.run(&COUNT, &["count"], &[1]).await;
+        let answer = self.redis.run(&COUNT, &["count"], 1).await;
         (began.elapsed(), answer.is_ok())
     }
 
@@ -68,12 +68,12 @@ const LATE_IN_A_ROW: u32 = 3;
 #[tokio::test]
 async fn a_script_that_was_forgotten_is_loaded_again() {
     let Some(world) = world().await else { return };
-    assert_eq!(world.redis.run(&COUNT, &["count"], &[5]).await, Ok(Value::Int(5)));
+    assert_eq!(world.redis.run(&COUNT, &["count"], 5).await, Ok(Value::Int(5)));
     world.server.says("SCRIPT FLUSH").await.unwrap();
-    assert_eq!(world.redis.run(&COUNT, &["count"], &[1]).await, Ok(Value::Int(6)));
+    assert_eq!(world.redis.run(&COUNT, &["count"], 1).await, Ok(Value::Int(6)));
     world.server.says("SCRIPT FLUSH").await.unwrap();
-    assert!(world.redis.deliver(&ADD, &["set"], &["one"], WITHIN_A_SECOND));
-    assert!(world.redis.deliver(&COUNT, &["count"], &["1"], WITHIN_A_SECOND));
+    assert!(world.redis.deliver(&ADD, &["set"], "one", WITHIN_A_SECOND));
+    assert!(world.redis.deliver(&COUNT, &["count"], "1", WITHIN_A_SECOND));
     let began = Instant::now();
     while world.server.says("GET count").await.unwrap() != ["7"] {
         assert!(began.elapsed() < WITHIN_A_SECOND);
@@ -168,9 +168,9 @@ async fn what_is_to_be_delivered_arrives_over_the_next_connection() {
     let Some(mut world) = world().await else { return };
     world.proxy.set(Fault::Blackhole);
     for number in 0..1000 {
-        assert!(world.redis.deliver(&ADD, &["set"], &[number], Duration::from_secs(30)));
+        assert!(world.redis.deliver(&ADD, &["set"], number, Duration::from_secs(30)));
     }
-    assert!(world.redis.deliver(&ADD, &["set"], &["too late"], Duration::from_millis(1)));
+    assert!(world.redis.deliver(&ADD, &["set"], "too late", Duration::from_millis(1)));
     while world.redis.is_up() {
         let _ = world.asked().await;
     }
@@ -189,9 +189,9 @@ async fn what_is_to_be_delivered_arrives_over_the_next_connection() {
 async fn what_was_not_sent_before_its_asker_left_is_not_sent() {
     let Some(world) = world().await else { return };
     for _ in 0..200 {
-        let asking = Box::pin(world.redis.run(&COUNT, &["left"], &[1]));
+        let asking = Box::pin(world.redis.run(&COUNT, &["left"], 1));
         let (left, kept) =
-            tokio::join!(tokio::time::timeout(Duration::ZERO, asking), world.redis.run(&COUNT, &["kept"], &[1]));
+            tokio::join!(tokio::time::timeout(Duration::ZERO, asking), world.redis.run(&COUNT, &["kept"], 1));
         assert!(left.is_err() && kept.is_ok());
     }
     // Some were quick enough to be sent; none was sent twice, and those that stayed were all answered.
