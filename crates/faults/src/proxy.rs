@@ -36,6 +36,7 @@ pub enum Fault {
 pub struct Proxy {
     addr: SocketAddr,
     fault: watch::Sender<Fault>,
+    server: watch::Sender<SocketAddr>,
     accepting: JoinHandle<()>,
 }
 
@@ -45,16 +46,23 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
         let (fault, faults) = watch::channel(Fault::None);
+        let (server, servers) = watch::channel(server);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let server = *servers.borrow();
                 tokio::spawn(connection(client, server, faults.clone()));
             }
         });
-        Ok(Proxy { addr, fault, accepting })
+        Ok(Proxy { addr, fault, server, accepting })
     }
 
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// New connections are for another server, as when an address moves to one that was a replica.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.server.send_replace(server);
     }
 
     /// From now on, for open connections too. [`Fault::None`] heals.

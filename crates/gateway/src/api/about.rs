@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::api::egress::Reply;
 use crate::gateway::{Gateway, VERSION};
+use crate::limits::Shared;
 use crate::providers::catalog::Provider;
 use crate::providers::health::Health;
 
@@ -163,7 +164,9 @@ pub fn ready(gateway: &Gateway) -> Reply {
         reply.status = StatusCode::SERVICE_UNAVAILABLE;
         return reply;
     }
-    Reply::json(&json!({"status": "ready"}))
+    let degraded = gateway.process.limiter.shared().is_some_and(Shared::is_degraded);
+    let degraded: &[&str] = if degraded { &["rate_limits"] } else { &[] };
+    Reply::json(&json!({"status": "ready", "degraded": degraded}))
 }
 
 pub fn metrics(gateway: &Gateway) -> Reply {

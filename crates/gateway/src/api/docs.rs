@@ -410,7 +410,10 @@ fn success(action: Action, generator: &mut SchemaGenerator) -> Value {
             plain("Nothing to clear: there is no cache yet.", json!({"enabled": false, "removed": 0}))
         }
         Action::Live => plain("The process is alive.", json!({"status": "alive"})),
-        Action::Ready => plain("Requests are taken.", json!({"status": "ready"})),
+        Action::Ready => plain(
+            "Requests are taken. What works with less than it should is named: `rate_limits` while Redis cannot be asked.",
+            json!({"status": "ready", "degraded": []}),
+        ),
         Action::Root => plain(
             "Name, version and where to go on.",
             json!({"name": "llm-gateway", "version": VERSION, "docs": "/docs", "health": "/health"}),

@@ -49,4 +49,6 @@ mod routing;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod shared_limits;
+#[cfg(test)]
 mod stalled;

@@ -134,8 +134,8 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Whose state must be kept in one place so that all levels can be taken from at once: the team's, else the key's, else the
-    /// address's.
+    /// Whose state must be kept in one place so that all levels can be taken from at once: the team's or the address's, which
+    /// others share, else the key's.
     pub fn tenant(&self) -> Option<&Holder> {
         let holders = || self.levels.iter().map(|level| &level.id.holder);
         let shared = |holder: &&Holder| matches!(holder, Holder::Team(_) | Holder::Address(_));

@@ -2,7 +2,7 @@
 -- what comes back in a millisecond, and what fits in; each for requests (`r`, `rr`, `rf`) and for tokens (`t`, `tr`, `tf`), with the
 -- time when it was so (`at`). Of a level that nobody knows nothing has been taken. A rate of 0 is no limit. All numbers are whole
 -- and below 2^53, so that doubles hold them exactly.
-local TAKEN, RATE, FULL = 1, 2, 3
+local TAKEN, RATE, FULL, CHANGED = 1, 2, 3, 4
 local MOST = 6000000000000000
 -- Numbers of a level in ARGV: rate and fullness of requests, the same of tokens, places.
 local LEVEL = 5
@@ -34,7 +34,7 @@ local function by(bucket, rate, full)
     if bucket and full < bucket[FULL] then
         taken = math.min(taken, full)
     end
-    return { taken, rate, full }
+    return { taken, rate, full, bucket and (bucket[RATE] ~= rate or bucket[FULL] ~= full) }
 end
 
 local function allows(bucket, cost)

@@ -128,6 +128,11 @@ impl Shared {
         self.nodes.load(Ordering::Relaxed).max(1)
     }
 
+    /// Requests that ended and of which Redis was not told what they needed.
+    pub fn unsettled(&self) -> u64 {
+        self.redis.undelivered()
+    }
+
     /// Tells the others that this gateway lives, renews its leases, and says in the log when limits stop to be shared and when
     /// they are again. Never ends.
     pub async fn watch(&self, log: &Log) {

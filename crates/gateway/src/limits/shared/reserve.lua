@@ -34,6 +34,9 @@ for level, state in ipairs(levels) do
         redis.call('ZREMRANGEBYSCORE', leases, '(' .. string.format('%.0f', now + lease), '+inf')
         redis.call('ZADD', leases, now + lease, id)
         redis.call('PEXPIRE', leases, lease)
+    elseif r[CHANGED] or t[CHANGED] then
+        -- From now on it comes back by the limits that hold now.
+        keep(KEYS[2 * level - 1], r, t)
     end
     answer[#answer + 1] = r[TAKEN]
     answer[#answer + 1] = t[TAKEN]
