@@ -18,26 +18,19 @@ const LINES: usize = 100_000;
 pub struct Redis {
     addr: SocketAddr,
     folder: TempDir,
-    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
 impl Redis {
     /// `None`, loudly, where there is no redis-server.
     pub async fn start() -> io::Result<Option<Redis>> {
-        Redis::start_with(&[]).await
-    }
-
-    /// With more in its environment.
-    pub async fn start_with(environment: &[(&str, &str)]) -> io::Result<Option<Redis>> {
         if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
             use std::io::Write;
             writeln!(io::stderr(), "SKIPPED: there is no redis-server; scripts/setup.sh installs it")?;
             return Ok(None);
         }
         let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut redis = Redis { addr, folder: tempfile::tempdir()?, environment, child: None };
+        let mut redis = Redis { addr, folder: tempfile::tempdir()?, child: None };
         redis.run().await?;
         Ok(Some(redis))
     }
@@ -46,9 +39,8 @@ impl Redis {
     pub async fn run(&mut self) -> io::Result<()> {
         let port = self.addr.port().to_string();
         let child = Command::new("redis-server")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(["--enable-debug-command", "yes", "--dir"])
+            .args(["--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0", "--dir"])
             .arg(self.folder.path())
             .stdout(Stdio::null())
             .spawn()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use gateway_core::limits::REDIS_COMMANDS_AT_ONCE;
+use gateway_core::limits::REDIS_BATCHES_AT_ONCE;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::mpsc;
@@ -38,18 +38,19 @@ const PROOF_KEY: &str = "llm-gateway:proof";
 
 const BATCH: usize = 128;
 
-/// How one exchange ended.
+/// How one exchange ended; the worse, the later.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Exchange {
     Fine,
-    Late,
     /// The server does not do this, and the connection is as good as before.
     Refused,
+    Late,
     Broken,
 }
 
 /// What an exchange was for.
 enum Purpose {
-    Question,
+    Questions,
     Puts,
     Deliveries,
     Ping,
@@ -137,7 +138,7 @@ impl Keeper {
             under_way.push(Box::pin(deliver(connection.clone(), deliveries)));
             delivering = true;
         }
-        let mut fresh: Vec<Later> = Vec::new();
+        let (mut questions, mut fresh): (Vec<Question>, Vec<Later>) = (Vec::new(), Vec::new());
         loop {
             // In this order: what somebody waits for goes before what nobody waits for.
             let (purpose, exchange) = tokio::select! {
@@ -147,11 +148,14 @@ impl Keeper {
                     under_way.push(Box::pin(pinged(connection.clone())));
                     continue;
                 }
-                question = self.asked.recv(), if under_way.len() < REDIS_COMMANDS_AT_ONCE => {
-                    let Some(question) = question else { return true };
+                count = self.asked.recv_many(&mut questions, BATCH), if under_way.len() < REDIS_BATCHES_AT_ONCE => {
+                    if count == 0 {
+                        return true;
+                    }
                     // Nobody waits any more: what was never sent need not be undone.
-                    if !question.answer.is_closed() {
-                        under_way.push(Box::pin(answer(connection.clone(), question)));
+                    questions.retain(|question| !question.answer.is_closed());
+                    if !questions.is_empty() {
+                        under_way.push(Box::pin(answer(connection.clone(), std::mem::take(&mut questions))));
                     }
                     continue;
                 }
@@ -177,7 +181,7 @@ impl Keeper {
             late = if let Exchange::Late = exchange { late + LATE_COUNTS } else { u32::saturating_sub(late, 1) };
             match (purpose, &exchange) {
                 // They go again over the next connection.
-                (Purpose::Puts | Purpose::Deliveries, Exchange::Broken) | (Purpose::Question | Purpose::Ping, _) => {}
+                (Purpose::Puts | Purpose::Deliveries, Exchange::Broken) | (Purpose::Questions | Purpose::Ping, _) => {}
                 (Purpose::Puts, _) => {
                     if !matches!(exchange, Exchange::Fine) {
                         self.state.lost.fetch_add(self.puts.len() as u64, Ordering::Relaxed);
@@ -258,33 +262,44 @@ fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-async fn asked(
-    connection: &mut MultiplexedConnection,
-    command: &Cmd,
-    script: Option<&'static Script>,
-) -> RedisResult<Value> {
-    match (said(connection, command).await, script) {
-        // Somebody made the server forget its scripts.
-        (Err(error), Some(script)) if is_unknown_script(&error) => {
-            load(connection, &[script]).await?;
-            said(connection, command).await
-        }
-        (answer, _) => answer,
+/// Asks all of them at once: what comes while others are under way costs little more than one.
+async fn answer(mut connection: MultiplexedConnection, questions: Vec<Question>) -> (Purpose, Exchange) {
+    let mut pipeline = Pipeline::with_capacity(questions.len());
+    for question in &questions {
+        pipeline.add_command(question.command.clone());
     }
-}
-
-async fn answer(mut connection: MultiplexedConnection, question: Question) -> (Purpose, Exchange) {
-    let Question { command, script, answer } = question;
-    let (told, exchange) = match timeout(ANSWER_TIME, asked(&mut connection, &command, script)).await {
-        Ok(Ok(value)) => (Ok(value), Exchange::Fine),
-        Ok(Err(error)) => {
-            let exchange = if script.is_some() { judge_script(&error) } else { judge(&error) };
-            (Err(Unavailable(error.to_string())), exchange)
+    let mut exchange = Exchange::Fine;
+    let asking = async {
+        let answers = connection.send_packed_commands(&pipeline, 0, questions.len()).await?;
+        let mut told = Vec::with_capacity(answers.len());
+        for (question, answer) in questions.iter().zip(answers) {
+            let mut answer = answer.extract_error();
+            if let (Err(error), Some(script)) = (&answer, question.script)
+                && is_unknown_script(error)
+            {
+                // Somebody made the server forget its scripts.
+                load(&mut connection, &[script]).await?;
+                answer = said(&mut connection, &question.command).await;
+            }
+            told.push(answer);
         }
-        Err(_) => (Err(Unavailable("no answer in time".to_owned())), Exchange::Late),
+        RedisResult::Ok(told)
     };
-    let _ = answer.send(told);
-    (Purpose::Question, exchange)
+    match timeout(ANSWER_TIME, asking).await {
+        Ok(Ok(answers)) => {
+            for (question, answer) in questions.into_iter().zip(answers) {
+                if let Err(error) = &answer {
+                    let judged = if question.script.is_some() { judge_script(error) } else { judge(error) };
+                    exchange = exchange.max(judged);
+                }
+                let _ = question.answer.send(answer.map_err(|error| Unavailable(error.to_string())));
+            }
+        }
+        // Those who asked learn it from the end of their channel, or have stopped waiting.
+        Ok(Err(error)) => exchange = judge_script(&error),
+        Err(_) => exchange = Exchange::Late,
+    }
+    (Purpose::Questions, exchange)
 }
 
 async fn deliver(
