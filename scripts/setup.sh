@@ -2,7 +2,7 @@
 # Installs what the tests and checks need beyond Rust, into .cache/ of the project, once: again only when a pin changes.
 #     scripts/setup.sh          the tools and the official clients (make test, make lint)
 #     scripts/setup.sh llama    a llama.cpp server and a small model (make e2e)
-# Debian packages are a last resort, for Python itself and a Redis to test with; sudo is used only by those who are not root.
+# Debian packages are a last resort, for Python itself, and a Redis and a load balancer to test with; sudo is used only by those who are not root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,18 +37,18 @@ install_python() {
     python_is_usable || fail "python3 is $(python3 --version 2>&1 || true); 3.11 or newer with its venv module is needed"
 }
 
-# The tests start a real Redis; those that need it skip themselves, loudly, where it cannot be had.
-install_redis() {
+# The tests start a real Redis and a real load balancer; those that need them skip themselves, loudly, where they cannot be had.
+install_servers() {
     command -v apt-get >/dev/null || {
-        echo "setup: no redis-server, and no apt-get to install it: tests with a real Redis are skipped" >&2
+        echo "setup: no redis-server or no haproxy, and no apt-get to install them: their tests are skipped" >&2
         return
     }
     local sudo=()
     [ "$(id -u)" -eq 0 ] || sudo=(sudo)
-    echo "setup: installing redis-server"
+    echo "setup: installing redis-server and haproxy"
     quietly "${sudo[@]}" apt-get update
-    # Its service is not wanted, the program is.
-    quietly "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --no-install-recommends redis-server
+    # Their services are not wanted, the programs are.
+    quietly "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --no-install-recommends redis-server haproxy
 }
 
 # once STAMP KEY COMMAND...: runs the command unless it went well before with the same key.
@@ -80,7 +80,9 @@ key() {
 
 mkdir -p .cache
 python_is_usable || install_python
-command -v redis-server >/dev/null || install_redis
+if ! command -v redis-server >/dev/null || ! command -v haproxy >/dev/null; then
+    install_servers
+fi
 python=$(python3 -c 'import sys; print(sys.executable, sys.version)')
 
 if [ "${1:-}" = llama ]; then

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import re
 import shutil
@@ -124,7 +125,7 @@ def test_a_stream_passes_as_it_comes(fleet):
                 times.append(time.monotonic())
     assert line == b"\n" and len(times) > 10
     # Not all at once at the end.
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert sum(step > 0.005 for step in steps) >= 5, steps
 
 
