@@ -3,13 +3,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cov lint fmt bench e2e fuzz model-check faults docker-build docker-up docker-down docker-logs simulate update-models clean toolchain
+.PHONY: help setup run test test-cov lint fmt bench e2e fuzz model-check faults limits-marathon docker-build docker-up docker-down docker-logs simulate update-models clean toolchain
 
 TOOLS := .cache/tools/bin
 IMAGE ?= llm-gateway
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 toolchain:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.94 or newer, see https://rustup.rs" >&2; exit 1; }
@@ -56,6 +56,10 @@ model-check: toolchain ## every order in which threads can meet in crates/policy
 
 faults: toolchain ## the fault marathon, reconciled; ARGS=figures measures docs/reliability.md
 	@scripts/faults.sh $(ARGS)
+
+limits-marathon: toolchain ## eight gateways on one Redis, twenty times what they may admit for LIMITS_SECONDS (90)
+	@scripts/setup.sh
+	@LIMITS_SECONDS=$${LIMITS_SECONDS:-90} cargo test --locked --release --package llm-gateway --test front -- --nocapture shared_limits
 
 docker-build: ## build the container image
 	@docker build --tag $(IMAGE) .

@@ -2,7 +2,7 @@
 # Installs what the tests and checks need beyond Rust, into .cache/ of the project, once: again only when a pin changes.
 #     scripts/setup.sh          the tools and the official clients (make test, make lint)
 #     scripts/setup.sh llama    a llama.cpp server and a small model (make e2e)
-# Debian packages are a last resort, for Python itself, and a Redis and a PostgreSQL to test with; sudo is used only by those who are not root.
+# Debian packages are a last resort, for Python itself, and a Redis, a PostgreSQL and a load balancer to test with; sudo is used only by those who are not root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -87,6 +87,7 @@ mkdir -p .cache
 python_is_usable || install_python
 command -v redis-server >/dev/null || install_server redis-server
 has_postgres || install_server postgresql
+command -v haproxy >/dev/null || install_server haproxy
 python=$(python3 -c 'import sys; print(sys.executable, sys.version)')
 
 if [ "${1:-}" = llama ]; then

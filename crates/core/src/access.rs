@@ -36,6 +36,18 @@ impl Rates {
         }
     }
 
+    /// One part in `of` of everything, but not nothing of what is not nothing.
+    #[must_use]
+    pub fn share(self, of: u64) -> Rates {
+        let part = |most: Option<u64>| most.map(|most| if most == 0 { 0 } else { (most / of.max(1)).max(1) });
+        Rates {
+            requests_per_minute: part(self.requests_per_minute),
+            tokens_per_minute: part(self.tokens_per_minute),
+            concurrent: part(self.concurrent),
+            burst_percent: self.burst_percent,
+        }
+    }
+
     /// So many times as much, in everything.
     #[must_use]
     pub fn times(self, factor: u64) -> Rates {

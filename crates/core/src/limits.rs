@@ -95,9 +95,10 @@ pub const EXPLANATION_HEADER_BYTES: usize = 2048;
 /// For what was said of requests that have just ended to be kept.
 pub const EXPLANATION_WAIT: Duration = Duration::from_millis(250);
 
-/// Commands to Redis that wait to be sent, and those that wait for their answer.
+/// Commands to Redis that wait to be sent.
 pub const REDIS_QUEUE: usize = 1024;
-pub const REDIS_COMMANDS_AT_ONCE: usize = 256;
+/// Of commands, sent together, that wait for their answers.
+pub const REDIS_BATCHES_AT_ONCE: usize = 8;
 
 /// The highest limit of requests or tokens in a minute. Every sum that a bucket makes of it fits into the 53 bits of a double,
 /// in which Redis' scripts count.
@@ -128,3 +129,5 @@ pub const KEYS_PER_PAGE: u64 = 1000;
 pub const KEYS_STALE_TIME: Duration = Duration::from_secs(60);
 /// Changes of keys and questions about them that wait for the database; more are refused.
 pub const STORE_QUEUE: usize = 64;
+/// Scripts for Redis that wait to be run and nobody waits for.
+pub const REDIS_DELIVERIES: usize = 16 * 1024;

@@ -23,6 +23,7 @@ use crate::providers::catalog::Catalog;
 use crate::providers::client::Client;
 use crate::store::database::Location;
 use crate::store::keeper::Store;
+use crate::store::redis::Redis;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 
@@ -57,7 +58,8 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn new(log: Log) -> Result<Self, String> {
+    /// `redis`: what several gateways share.
+    pub fn new(log: Log, redis: Option<Redis>) -> Result<Self, String> {
         let models = ModelTable::bundled().map_err(|error| format!("the table of models cannot be read: {error}"))?;
         Ok(Process {
             metrics: Metrics::new(),
@@ -66,7 +68,7 @@ impl Process {
             models: Arc::new(models),
             extra: Arc::new(ExtraCost::new(ExtraSettings::default(), Instant::now())),
             admission: Admission::new(),
-            limiter: Limiter::new(Instant::now()),
+            limiter: Limiter::new(Instant::now(), redis),
             nodes: AtomicU64::new(1),
             keys: Arc::new(KeyRing::new()),
             store: OnceLock::new(),
@@ -267,7 +269,7 @@ pub(crate) mod tests {
     /// A gateway of its own, with an address where nobody is.
     pub(crate) fn writing_to(output: impl std::io::Write + Send + 'static) -> Gateway {
         let log = Log::start(Format::Json, Level::Error, Explanations::new(None), output).unwrap();
-        Gateway::new(Arc::new(Process::new(log).unwrap()), config("127.0.0.1:1"), None).unwrap()
+        Gateway::new(Arc::new(Process::new(log, None).unwrap()), config("127.0.0.1:1"), None).unwrap()
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::call::{Call, Caller};
 use crate::cli;
 use crate::config::{self, Config, Files, LogFormat, LogLevel, Watched};
 use crate::gateway::{Current, Gateway, Process, VERSION};
+use crate::limits;
 use crate::pipeline;
 use crate::providers::probe;
 use crate::reload::Reloader;
@@ -94,8 +95,9 @@ fn start_log(config: &Config, explanations: Explanations) -> Result<Log, String>
 
 /// The first gateway of a process.
 pub(crate) fn assemble(config: Config) -> Result<Gateway, String> {
-    let redis = config.storage.redis_url.as_ref().map(Redis::start).transpose()?;
-    let process = Process::new(start_log(&config, Explanations::new(redis))?)?;
+    let redis = config.storage.redis_url.as_ref().map(|url| Redis::start(url, limits::SCRIPTS)).transpose()?;
+    let log = start_log(&config, Explanations::new(redis.clone()))?;
+    let process = Process::new(log, redis)?;
     let gateway = Gateway::new(Arc::new(process), config, None)?;
     gateway.process.metrics.configuration_loaded(gateway.loaded_at);
     Ok(gateway)
@@ -148,6 +150,14 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
     let workers: Result<Vec<Workers>, _> = doors.into_iter().take(listeners.len()).map(start).collect();
     let workers = workers.map_err(|error| format!("cannot start workers: {error}"))?;
     greet(&gateway, addr, admin_addr);
+    tokio::spawn({
+        let process = process.clone();
+        async move {
+            if let Some(shared) = process.limiter.shared() {
+                shared.watch(&process.log).await;
+            }
+        }
+    });
     // Simulated providers have nothing that could be read anew.
     let reloader = match gateway.config.sandbox {
         true => None,

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::api::egress::Reply;
 use crate::gateway::{Gateway, VERSION};
 use crate::keys::ring::Standing;
+use crate::limits::Shared;
 use crate::providers::catalog::Provider;
 use crate::providers::health::Health;
 
@@ -168,7 +169,7 @@ pub fn live() -> Reply {
 pub struct Readiness {
     /// `ready`, or why no requests are to be sent here: `draining`, `keys_unknown`.
     pub status: &'static str,
-    /// What is not as it should be, though requests are served: `database`.
+    /// What is not as it should be, though requests are served: `database`, `rate_limits` (Redis cannot be asked).
     pub degraded: Vec<&'static str>,
 }
 
@@ -181,10 +182,10 @@ pub fn ready(gateway: &Gateway) -> Reply {
         Standing::Lost if gateway.config.keys.is_empty() => "keys_unknown",
         _ => "ready",
     };
-    let degraded = match standing {
-        Standing::Alone | Standing::Current => Vec::new(),
-        Standing::Doubtful | Standing::Lost => vec!["database"],
-    };
+    let database = matches!(standing, Standing::Doubtful | Standing::Lost);
+    let rate_limits = gateway.process.limiter.shared().is_some_and(Shared::is_degraded);
+    let degraded = [(database, "database"), (rate_limits, "rate_limits")];
+    let degraded = degraded.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
     let mut reply = Reply::json(&Readiness { status, degraded });
     if status != "ready" {
         reply.status = StatusCode::SERVICE_UNAVAILABLE;

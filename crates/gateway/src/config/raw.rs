@@ -768,7 +768,7 @@ pub enum CacheScope {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
-    /// `redis://` or `rediss://` URL of a Redis that several gateways share: each can explain the requests of all.
+    /// `redis://` or `rediss://` URL of a Redis that several gateways share: their limits hold for all together, and each can explain the requests of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_url: Option<Hidden>,
     /// `sqlite://` or `postgres://` URL of the database for keys. Left out: `sqlite://data/llm-gateway.db`, or none where there

@@ -58,7 +58,8 @@ fn of_caller(gateway: &Gateway, caller: &Caller, user: User<'_>) -> Vec<Level> {
         }
         Caller::Key(key) => {
             let own = level(Holder::Key(key.id.clone()), Part::All, key.limits.all.or(general));
-            let team = key.team.as_ref().filter(|team| team.limits.all.limit());
+            // A team that limits only models is here for every model: the state of a key lives where that of its team does.
+            let team = key.team.as_ref().filter(|team| team.limits != Limits::default());
             let team = team.map(|team| level(Holder::Team(team.id.clone()), Part::All, team.limits.all));
             [Some(own), team].into_iter().flatten().collect()
         }

@@ -3,6 +3,7 @@
 
 mod answer;
 mod levels;
+mod shared;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,29 +11,41 @@ use std::time::Instant;
 use gateway_core::limits::TOKENS_PER_REQUEST_MOST;
 use gateway_policy::limits::{Ask, Counts, Level, Refused, Standing, Table};
 
+use crate::store::redis::Redis;
+use shared::Reservation;
+
 pub use answer::{error, tell};
 pub use levels::{ask, ask_of_provider, look};
+pub use shared::{SCRIPTS, Shared};
 
 /// The state of all limits. It outlives configurations: each request says by which limits it is measured.
 #[derive(Debug)]
 pub struct Limiter {
     table: Table,
+    /// Where several gateways have the same limits, the table has what their Redis last said.
+    shared: Option<Shared>,
 }
 
 impl Limiter {
-    pub fn new(now: Instant) -> Arc<Limiter> {
-        Arc::new(Limiter { table: Table::new(now) })
+    /// `redis`: shared with other gateways.
+    pub fn new(now: Instant, redis: Option<Redis>) -> Arc<Limiter> {
+        Arc::new(Limiter { table: Table::new(now), shared: redis.map(Shared::new) })
     }
 
     /// Takes what `ask` says from all of its levels, or from none.
     pub async fn take(self: &Arc<Self>, mut ask: Ask) -> Result<(Hold, Standing), Box<Refused>> {
-        let standing =
-            if ask.levels.is_empty() { Standing::default() } else { self.table.take(&mut ask, Instant::now())? };
-        Ok((Hold { limiter: self.clone(), ask: Some(ask), owes: false }, standing))
+        let (standing, reservation) = match &self.shared {
+            _ if ask.levels.is_empty() => (Standing::default(), None),
+            None => (self.table.take(&mut ask, Instant::now())?, None),
+            Some(shared) => shared.take(&self.table, &mut ask).await?,
+        };
+        Ok((Hold { limiter: self.clone(), ask: Some(ask), reservation, owes: false }, standing))
     }
 
     /// Whether a request of so many tokens would pass, as far as this node knows without asking anybody. Nothing is taken.
     pub fn look(&self, levels: &[Level], tokens: u64) -> Result<Standing, Box<Refused>> {
+        // Another gateway may have given tokens back that this one does not know of.
+        let tokens = if self.shared.is_some() { 0 } else { tokens };
         self.table.look(levels, tokens, Instant::now())
     }
 
@@ -40,10 +53,18 @@ impl Limiter {
         self.table.counts()
     }
 
+    /// The limits that several gateways share; `None`: this one has its own.
+    pub fn shared(&self) -> Option<&Shared> {
+        self.shared.as_ref()
+    }
+
     /// Never waits: a request that has ended has nobody left to wait for it.
-    fn settle(&self, ask: &Ask, spent: u64) {
+    fn settle(&self, ask: &Ask, reservation: Option<&Reservation>, spent: u64) {
         if !ask.levels.is_empty() {
             self.table.settle(ask, spent, Instant::now());
+        }
+        if let (Some(shared), Some(reservation)) = (&self.shared, reservation) {
+            shared.settle(reservation, ask.tokens, spent);
         }
     }
 }
@@ -58,6 +79,8 @@ pub struct Hold {
     limiter: Arc<Limiter>,
     /// `None`: it has been settled.
     ask: Option<Ask>,
+    /// What Redis holds for it.
+    reservation: Option<Arc<Reservation>>,
     /// A provider is at work for it.
     owes: bool,
 }
@@ -80,7 +103,7 @@ impl Hold {
     /// `spent`: the tokens that the request really needed. Settles once; what is said later changes nothing.
     pub fn settle(&mut self, spent: u64) {
         if let Some(ask) = self.ask.take() {
-            self.limiter.settle(&ask, spent.min(TOKENS_PER_REQUEST_MOST));
+            self.limiter.settle(&ask, self.reservation.as_deref(), spent.min(TOKENS_PER_REQUEST_MOST));
         }
     }
 }

@@ -159,6 +159,9 @@ pub struct Metrics {
     ratelimit_refusals: Family<RateLimitLabels, Counter>,
     ratelimit_levels: Gauge,
     ratelimit_reservations: Gauge,
+    ratelimit_degraded: Gauge,
+    ratelimit_nodes: Gauge,
+    ratelimit_unsettled: Counter,
     explanations_lost: Counter,
     redis_failures: Counter,
     redis_up: Gauge,
@@ -201,6 +204,9 @@ impl Metrics {
             ratelimit_refusals: Family::default(),
             ratelimit_levels: Gauge::default(),
             ratelimit_reservations: Gauge::default(),
+            ratelimit_degraded: Gauge::default(),
+            ratelimit_nodes: Gauge::default(),
+            ratelimit_unsettled: Counter::default(),
             explanations_lost: Counter::default(),
             redis_failures: Counter::default(),
             redis_up: Gauge::default(),
@@ -330,6 +336,21 @@ impl Metrics {
             metrics.ratelimit_reservations.clone(),
         );
         registry.register(
+            "gateway_ratelimit_degraded",
+            "1 while Redis cannot be asked and this gateway keeps to its share of all limits",
+            metrics.ratelimit_degraded.clone(),
+        );
+        registry.register(
+            "gateway_ratelimit_nodes",
+            "Gateways that shared the limits when Redis was last asked; 0 without Redis",
+            metrics.ratelimit_nodes.clone(),
+        );
+        registry.register(
+            "gateway_ratelimit_unsettled",
+            "Requests that ended and of which Redis was not told in time what they needed",
+            metrics.ratelimit_unsettled.clone(),
+        );
+        registry.register(
             "gateway_explanations_lost",
             "Explanations too large to be kept, or not taken by Redis",
             metrics.explanations_lost.clone(),
@@ -396,6 +417,11 @@ impl Metrics {
         let limits = gateway.process.limiter.counts();
         self.ratelimit_levels.set(limits.levels as i64);
         self.ratelimit_reservations.set(limits.reservations as i64);
+        if let Some(shared) = gateway.process.limiter.shared() {
+            self.ratelimit_degraded.set(shared.is_degraded().into());
+            self.ratelimit_nodes.set(shared.nodes() as i64);
+            self.ratelimit_unsettled.inc_by(shared.unsettled().saturating_sub(self.ratelimit_unsettled.get()));
+        }
         // Without the providers of earlier configurations.
         self.provider_in_flight.clear();
         self.provider_queue.clear();

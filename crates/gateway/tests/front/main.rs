@@ -51,4 +51,6 @@ mod routing;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod shared_limits;
+#[cfg(test)]
 mod stalled;

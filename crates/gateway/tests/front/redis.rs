@@ -1,82 +1,21 @@
 //! A real Redis beside the gateway: shared explanations, and what happens when it is slow or gone.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use faults::redis::Redis;
 use simulator::Simulator;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::harness::gateway::Gateway;
 use crate::harness::{Answer, Client, get, post, providers};
 
-/// A server of its own, killed when dropped.
-struct Redis {
-    port: u16,
-    folder: TempDir,
-    child: Option<Child>,
+async fn start() -> Option<Redis> {
+    Redis::start().await.unwrap()
 }
 
-impl Redis {
-    /// `None`, loudly, where there is no redis-server.
-    async fn start() -> Option<Redis> {
-        if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
-            eprintln!("SKIPPED: there is no redis-server; scripts/setup.sh installs it");
-            return None;
-        }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut redis = Redis { port, folder: TempDir::new().unwrap(), child: None };
-        redis.run().await;
-        Some(redis)
-    }
-
-    async fn run(&mut self) {
-        let port = self.port.to_string();
-        let child = Command::new("redis-server")
-            .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
-            .arg(self.folder.path())
-            .stdout(Stdio::null())
-            .spawn();
-        self.child = Some(child.unwrap());
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(10), "redis-server does not start");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
-    }
-
-    /// What it says to one command, as it says it.
-    async fn says(&self, command: &str) -> String {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        socket.write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
-        let mut said = vec![0; 64 * 1024];
-        let length = socket.read(&mut said).await.unwrap();
-        String::from_utf8_lossy(&said[..length]).into_owned()
-    }
-
-    async fn gateway(&self, simulator: &Simulator) -> Gateway {
-        with_redis(simulator, &format!("redis://127.0.0.1:{}", self.port)).await
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.kill();
-    }
+async fn gateway(redis: &Redis, simulator: &Simulator) -> Gateway {
+    with_redis(simulator, &redis.url()).await
 }
 
 async fn with_redis(simulator: &Simulator, url: &str) -> Gateway {
@@ -131,9 +70,9 @@ async fn shared(addr: SocketAddr, id: &str) {
 
 #[tokio::test]
 async fn any_gateway_explains_the_requests_of_all() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = start().await else { return };
     let simulator = simulator().await;
-    let (one, other) = (redis.gateway(&simulator).await, redis.gateway(&simulator).await);
+    let (one, other) = (gateway(&redis, &simulator).await, gateway(&redis, &simulator).await);
     is_up(&one, true).await;
     is_up(&other, true).await;
     let id = asked(&one).await;
@@ -143,20 +82,20 @@ async fn any_gateway_explains_the_requests_of_all() {
     let foreign = crate::explain::get_from("127.0.0.2", other.addr, &format!("/v1/requests/{id}")).await;
     assert_eq!(foreign.status, 404);
     let key = format!("llm-gateway:request:{id}");
-    let left: u64 = redis.says(&format!("TTL {key}")).await.trim().trim_start_matches(':').parse().unwrap();
+    let left: u64 = redis.says(&format!("TTL {key}")).await.unwrap()[0].parse().unwrap();
     assert!((3500..=3600).contains(&left), "{left} s");
-    let value = redis.says(&format!("GET {key}")).await;
+    let value = redis.says(&format!("GET {key}")).await.unwrap().concat();
     assert!(value.contains("openai/sim answered") && !value.contains("canary"), "{value}");
     assert_eq!(metric(&one, "gateway_explanations_lost_total").await, 0);
 }
 
 #[tokio::test]
 async fn a_frozen_redis_costs_no_request_anything() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = start().await else { return };
     let simulator = simulator().await;
-    let (one, other) = (redis.gateway(&simulator).await, redis.gateway(&simulator).await);
+    let (one, other) = (gateway(&redis, &simulator).await, gateway(&redis, &simulator).await);
     is_up(&one, true).await;
-    redis.signal("STOP");
+    redis.signal("STOP").unwrap();
     let began = Instant::now();
     let mut ids = Vec::new();
     for _ in 0..20 {
@@ -176,7 +115,7 @@ async fn a_frozen_redis_costs_no_request_anything() {
     }
     is_up(&one, false).await;
     assert!(metric(&one, "gateway_redis_failures_total").await >= 3);
-    redis.signal("CONT");
+    redis.signal("CONT").unwrap();
     is_up(&one, true).await;
     let id = asked(&one).await;
     is_up(&other, true).await;
@@ -185,32 +124,32 @@ async fn a_frozen_redis_costs_no_request_anything() {
 
 #[tokio::test]
 async fn what_happens_while_redis_is_away_reaches_it_later() {
-    let Some(mut redis) = Redis::start().await else { return };
+    let Some(mut redis) = start().await else { return };
     let simulator = simulator().await;
-    let (one, other) = (redis.gateway(&simulator).await, redis.gateway(&simulator).await);
+    let (one, other) = (gateway(&redis, &simulator).await, gateway(&redis, &simulator).await);
     is_up(&one, true).await;
     redis.kill();
     is_up(&one, false).await;
     let id = asked(&one).await;
     assert_eq!(explanation(one.addr, &id).await.status, 200, "memory answers");
     assert_eq!(explanation(other.addr, &id).await.status, 404);
-    redis.run().await;
+    redis.run().await.unwrap();
     is_up(&other, true).await;
     shared(other.addr, &id).await;
 }
 
 #[tokio::test]
 async fn a_redis_that_became_a_replica_is_left_until_it_is_none() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = start().await else { return };
     let simulator = simulator().await;
-    let (one, other) = (redis.gateway(&simulator).await, redis.gateway(&simulator).await);
+    let (one, other) = (gateway(&redis, &simulator).await, gateway(&redis, &simulator).await);
     is_up(&one, true).await;
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = nobody.local_addr().unwrap().port();
-    assert!(redis.says(&format!("REPLICAOF 127.0.0.1 {nobody}")).await.starts_with("+OK"));
+    assert_eq!(redis.says(&format!("REPLICAOF 127.0.0.1 {nobody}")).await.unwrap(), ["OK"]);
     let id = asked(&one).await;
     until("a failure", Duration::from_secs(5), async || metric(&one, "gateway_redis_failures_total").await > 0).await;
-    assert!(redis.says("REPLICAOF NO ONE").await.starts_with("+OK"));
+    assert_eq!(redis.says("REPLICAOF NO ONE").await.unwrap(), ["OK"]);
     shared(other.addr, &id).await;
 }
 

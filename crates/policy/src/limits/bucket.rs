@@ -8,6 +8,9 @@ use gateway_core::limits::RATE_PER_MINUTE_MOST;
 /// A minute's limit comes back in so many steps, one for each millisecond: a bucket counts in this part of a unit.
 const STEPS: u64 = 60_000;
 
+/// A debt has an end, too.
+const MOST_TAKEN: u64 = 2 * RATE_PER_MINUTE_MOST * STEPS;
+
 /// How fast a bucket fills, and how much it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -25,7 +28,8 @@ impl Rate {
         Rate { per_minute, capacity: capacity.clamp(1, RATE_PER_MINUTE_MOST) }
     }
 
-    fn full(self) -> u64 {
+    /// The capacity in parts of a unit.
+    pub fn full(self) -> u64 {
         self.capacity * STEPS
     }
 }
@@ -43,8 +47,18 @@ impl Bucket {
         Bucket { taken: 0, rate }
     }
 
+    /// Of which somebody else knows what has been taken, in parts of a unit: see [`Bucket::taken`].
+    pub fn of(taken: u64, rate: Rate) -> Bucket {
+        Bucket { taken, rate }
+    }
+
     pub fn rate(self) -> Rate {
         self.rate
+    }
+
+    /// What has been taken and has not come back, in 60,000ths of a unit.
+    pub fn taken(self) -> u64 {
+        self.taken
     }
 
     /// Lets `millis` go by.
@@ -59,6 +73,13 @@ impl Bucket {
     pub fn at(self, rate: Rate) -> Bucket {
         let taken = if rate.capacity < self.rate.capacity { self.taken.min(rate.full()) } else { self.taken };
         Bucket { taken, rate }
+    }
+
+    /// As much of another bucket as has been taken of this one.
+    #[must_use]
+    pub fn scaled(self, rate: Rate) -> Bucket {
+        let taken = u128::from(self.taken) * u128::from(rate.full()) / u128::from(self.rate.full());
+        Bucket { taken: u64::try_from(taken).unwrap_or(u64::MAX).min(MOST_TAKEN), rate }
     }
 
     pub fn is_full(self) -> bool {
@@ -91,8 +112,7 @@ impl Bucket {
 
     #[must_use]
     pub fn take(self, cost: u64) -> Bucket {
-        // A debt has an end, too.
-        Bucket { taken: (self.taken + parts(cost)).min(2 * RATE_PER_MINUTE_MOST * STEPS), ..self }
+        Bucket { taken: (self.taken + parts(cost)).min(MOST_TAKEN), ..self }
     }
 
     #[must_use]
@@ -101,6 +121,7 @@ impl Bucket {
     }
 }
 
-fn parts(units: u64) -> u64 {
+/// So many units, in parts of a unit.
+pub fn parts(units: u64) -> u64 {
     units.min(RATE_PER_MINUTE_MOST) * STEPS
 }

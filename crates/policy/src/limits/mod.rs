@@ -28,8 +28,8 @@ use std::time::Duration;
 
 use gateway_core::access::Rates;
 
-pub use bucket::{Bucket, Rate};
-pub use table::{Counts, Table};
+pub use bucket::{Bucket, Rate, parts};
+pub use table::{Counts, Said, Table};
 
 /// Whose limit it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -134,11 +134,12 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Whose state must be kept in one place so that all levels can be taken from at once: the team's, else the key's, else the
-    /// address's.
+    /// Whose state must be kept in one place so that all levels can be taken from at once: the team's or the address's, which
+    /// others share, else the key's.
     pub fn tenant(&self) -> Option<&Holder> {
         let holders = || self.levels.iter().map(|level| &level.id.holder);
-        holders().find(|holder| matches!(holder, Holder::Team(_))).or_else(|| holders().next())
+        let shared = |holder: &&Holder| matches!(holder, Holder::Team(_) | Holder::Address(_));
+        holders().find(shared).or_else(|| holders().next())
     }
 }
 

@@ -7,6 +7,8 @@
 //! A level is known by a hash of its name under a secret of the process: nobody can look for two levels with the same one, and
 //! that two have it by chance is as good as impossible (one in a billion gateways with two hundred thousand levels each).
 
+mod shared;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
@@ -21,6 +23,8 @@ const SHARDS: usize = 64;
 const SWEPT_LEAST: usize = 64;
 /// A shard without room is not swept for every newcomer.
 const SWEEP_EVERY_MS: u64 = 1000;
+
+pub use shared::Said;
 
 #[derive(Debug)]
 pub struct Table {

@@ -26,7 +26,7 @@ fn gateway() -> Gateway {
     let args = config::Args { config: Some(file), ..config::Args::default() };
     let config: Config = config::load(&args, &System).unwrap();
     let log = Log::start(Format::Json, Level::Error, Explanations::new(None), std::io::sink()).unwrap();
-    Gateway::new(Arc::new(Process::new(log).unwrap()), config, None).unwrap()
+    Gateway::new(Arc::new(Process::new(log, None).unwrap()), config, None).unwrap()
 }
 
 fn names(list: &[&str]) -> Option<Vec<String>> {

@@ -1,0 +1,326 @@
+//! Several gateways on one Redis: limits that hold for all of them together, and what becomes of them when Redis fails.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use faults::proxy::{Fault, Proxy};
+use faults::redis::Redis;
+use futures_util::future::join_all;
+use simulator::Simulator;
+use tempfile::TempDir;
+
+use crate::harness::client::request;
+use crate::harness::{Answer, Client, Connection, Gateway, STORY, get, post, providers};
+
+/// What Redis may cost a request, and what a busy machine may be late by.
+const WAIT: Duration = Duration::from_millis(100 + 900);
+
+struct Fleet {
+    gateways: Vec<Gateway>,
+    _simulator: Simulator,
+}
+
+impl Fleet {
+    /// So many gateways, which know of each other. `limits`: those of every caller.
+    async fn start(count: usize, redis: &str, limits: &str) -> Fleet {
+        let simulator = Simulator::start(simulator::Config::default(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let file = format!("{}limits: {{{limits}}}\n", providers(&simulator));
+        let gateways = join_all((0..count).map(async |_| {
+            let folder = TempDir::new().unwrap();
+            std::fs::write(folder.path().join("gateway.yaml"), &file).unwrap();
+            Gateway::start_in(folder, &[("REDIS_URL", redis)]).await
+        }));
+        let fleet = Fleet { gateways: gateways.await, _simulator: simulator };
+        fleet.all("gateway_ratelimit_nodes", count as f64, Duration::from_secs(10)).await;
+        fleet.all("gateway_ratelimit_degraded", 0.0, Duration::from_secs(10)).await;
+        fleet
+    }
+
+    /// Waits until this metric is so everywhere.
+    async fn all(&self, metric: &str, value: f64, patience: Duration) {
+        let began = Instant::now();
+        for (index, gateway) in self.gateways.iter().enumerate() {
+            loop {
+                let is = gateway.metric(metric, "").await;
+                if is == value {
+                    break;
+                }
+                assert!(
+                    began.elapsed() < patience,
+                    "{metric} of gateway {index} is {is}, not {value}, after {patience:?}"
+                );
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    async fn sum(&self, metric: &str) -> f64 {
+        join_all(self.gateways.iter().map(|gateway| gateway.metric(metric, ""))).await.into_iter().sum()
+    }
+}
+
+fn body(streamed: bool) -> Vec<u8> {
+    Client::OpenAi.request("openai/sim", "Reply with exactly: ok", streamed).to_string().into_bytes()
+}
+
+/// One request of this user, and how long it took.
+async fn asked(gateway: &Gateway, user: &str) -> (Answer, Duration) {
+    let began = Instant::now();
+    let answer = post(gateway.addr, Client::OpenAi.path(), &format!("x-gateway-user: {user}\r\n"), &body(false)).await;
+    (answer, began.elapsed())
+}
+
+/// So many as a gateway lets through at once, up to `most`.
+async fn admitted(gateway: &Gateway, user: &str, most: usize) -> usize {
+    for count in 0..most {
+        let (answer, took) = asked(gateway, user).await;
+        assert!(took < WAIT, "a request took {took:?}");
+        match answer.status {
+            200 => {}
+            429 => return count,
+            _ => panic!("{answer:?}"),
+        }
+    }
+    most
+}
+
+/// What a whole fleet let through while it was asked for far more.
+#[derive(Debug)]
+struct Pressed {
+    admitted: u64,
+    refused: u64,
+    /// From the first answer to the last refused question, and from the first question to the last answer.
+    least: Duration,
+    most: Duration,
+}
+
+async fn press(fleet: &Fleet, user: &str, connections: usize, pause: Duration, time: Duration) -> Pressed {
+    let (admitted, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+    let began = Instant::now();
+    let (first, last) = (std::sync::Mutex::new(None), std::sync::Mutex::new(began));
+    let pressing =
+        fleet.gateways.iter().flat_map(|gateway| std::iter::repeat_n(gateway, connections)).map(async |gateway| {
+            let mut connection = Connection::open(gateway.addr).await;
+            let headers = format!("content-type: application/json\r\nx-gateway-user: {user}\r\n");
+            let question = request(gateway.addr, "POST", Client::OpenAi.path(), &headers, &body(false));
+            while began.elapsed() < time {
+                let asked = Instant::now();
+                connection.send(&question).await;
+                let answer = connection.answer().await;
+                match answer.status {
+                    200 => {
+                        admitted.fetch_add(1, Ordering::Relaxed);
+                        first.lock().unwrap().get_or_insert_with(Instant::now);
+                    }
+                    429 => {
+                        refused.fetch_add(1, Ordering::Relaxed);
+                        let mut last = last.lock().unwrap();
+                        *last = (*last).max(asked);
+                    }
+                    _ => panic!("{answer:?}"),
+                }
+                tokio::time::sleep(pause).await;
+            }
+        });
+    join_all(pressing).await;
+    let first = first.into_inner().unwrap().expect("nothing was admitted");
+    Pressed {
+        admitted: admitted.into_inner(),
+        refused: refused.into_inner(),
+        least: last.into_inner().unwrap().saturating_duration_since(first),
+        most: began.elapsed(),
+    }
+}
+
+/// `LIMITS_SECONDS` makes it longer: see `make limits-marathon`.
+#[tokio::test]
+async fn eight_gateways_admit_exactly_what_one_bucket_allows() {
+    let seconds: u64 = std::env::var("LIMITS_SECONDS").map_or(3, |seconds| seconds.parse().unwrap());
+    let limit: u64 = if seconds > 10 { 1000 } else { 240 };
+    let Some(redis) = Redis::start().await.unwrap() else { return };
+    let limits = format!("requests_per_minute: {limit}, tokens_per_minute: 1000000000");
+    let fleet = Fleet::start(8, &redis.url(), &limits).await;
+
+    // All that a bucket holds, at once and from everywhere: nobody is refused who need not be.
+    let below = fleet.gateways.iter().flat_map(|gateway| (0..limit / 8).map(move |_| asked(gateway, "below")));
+    for (answer, _) in join_all(below).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    // Twenty times as much as is allowed. A machine that is so busy that Redis answers late proves nothing: then once more.
+    let pause = Duration::from_secs_f64(60.0 * 32.0 / 20.0 / limit as f64).min(Duration::from_millis(20));
+    let allowed = |time: Duration| limit + (time.as_secs_f64() * limit as f64 / 60.0) as u64;
+    for user in ["first", "second", "third"] {
+        let before = fleet.sum("gateway_redis_failures_total").await;
+        let pressed = press(&fleet, user, 4, pause, Duration::from_secs(seconds)).await;
+        let (least, most) = (allowed(pressed.least.saturating_sub(Duration::from_millis(2))), allowed(pressed.most));
+        let late = fleet.sum("gateway_redis_failures_total").await - before;
+        eprintln!("{pressed:?}: between {least} and {most} are right; {late} late answers of Redis");
+        assert!(pressed.refused > pressed.admitted, "{pressed:?}");
+        assert!(pressed.admitted >= least && pressed.admitted <= most + limit, "{pressed:?}");
+        if late == 0.0 {
+            assert!(pressed.admitted <= most, "{pressed:?}: between {least} and {most} are right");
+            break;
+        }
+    }
+    fleet.all("gateway_ratelimit_reservations", 0.0, Duration::from_secs(5)).await;
+    assert_eq!(redis.says("KEYS llm-gateway:open:*").await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_clients_leave_in_the_middle_is_settled_everywhere() {
+    let Some(redis) = Redis::start().await.unwrap() else { return };
+    let fleet =
+        Fleet::start(3, &redis.url(), "requests_per_minute: 1000000, tokens_per_minute: 1000000000, concurrent: 500")
+            .await;
+    let body = Client::OpenAi.request("openai/sim", STORY, true).to_string().into_bytes();
+    let asking = (0..400).map(async |n: usize| {
+        let gateway = &fleet.gateways[n % fleet.gateways.len()];
+        let asked = post(gateway.addr, Client::OpenAi.path(), "", &body);
+        if fastrand::f64() < 0.3 {
+            let _ = tokio::time::timeout(Duration::from_millis(fastrand::u64(0..400)), asked).await;
+        } else {
+            assert_eq!(asked.await.status, 200);
+        }
+    });
+    join_all(asking).await;
+    fleet.all("gateway_ratelimit_reservations", 0.0, Duration::from_secs(10)).await;
+    let began = Instant::now();
+    while let open = redis.says("KEYS llm-gateway:open:*").await.unwrap()
+        && !open.is_empty()
+    {
+        assert!(began.elapsed() < Duration::from_secs(5), "{open:?}");
+    }
+    assert_eq!(fleet.sum("gateway_ratelimit_unsettled_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn without_redis_each_gateway_keeps_to_its_share() {
+    let Some(mut redis) = Redis::start().await.unwrap() else { return };
+    let limits = "requests_per_minute: 40, tokens_per_minute: 1000000000";
+    let fleet = Fleet::start(4, &redis.url(), limits).await;
+    // Somebody has used half of it.
+    assert_eq!(admitted(&fleet.gateways[0], "half", 20).await, 20);
+
+    redis.kill();
+    let began = Instant::now();
+    for gateway in &fleet.gateways {
+        let count = admitted(gateway, "nobody yet", 41).await;
+        assert!((10..=12).contains(&count), "{count} of a share of 10");
+    }
+    // The first gateway knows what was left.
+    let count = admitted(&fleet.gateways[0], "half", 41).await;
+    assert!((5..=7).contains(&count), "{count} of a share of 5 that were left");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    for gateway in &fleet.gateways {
+        let ready = get(gateway.addr, "/health/ready").await;
+        assert_eq!((ready.status, ready.json()["degraded"][0].as_str()), (200, Some("rate_limits")));
+    }
+    assert_eq!(fleet.sum("gateway_ratelimit_degraded").await, 4.0);
+
+    redis.run().await.unwrap();
+    fleet.all("gateway_ratelimit_degraded", 0.0, Duration::from_secs(1)).await;
+    // The new Redis knows nothing, and all share what it has.
+    let mut count = 0;
+    for gateway in &fleet.gateways {
+        count += admitted(gateway, "nobody yet", 41).await;
+    }
+    assert!((40..=42).contains(&count), "{count} of 40");
+    for gateway in &fleet.gateways {
+        for (message, times) in [("Redis cannot be asked", 1), ("limits are shared again", 1)] {
+            assert_eq!(gateway.events(message).len(), 0, "names are whole messages");
+            let told = gateway.log().iter().filter(|line| line["message"].as_str().unwrap().contains(message)).count();
+            assert_eq!(told, times, "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_redis_costs_a_few_requests_a_moment() {
+    let Some(redis) = Redis::start().await.unwrap() else { return };
+    let fleet =
+        Fleet::start(2, &redis.url(), "requests_per_minute: 100000, tokens_per_minute: 1000000000, concurrent: 10")
+            .await;
+    let gateway = &fleet.gateways[0];
+    // One that runs into the frost and out of it.
+    let body = Client::OpenAi.request("openai/fault:drip=2,split=100", STORY, true).to_string().into_bytes();
+    let mut running = Connection::open(gateway.addr).await;
+    let headers = "content-type: application/json\r\n";
+    running.send(&request(gateway.addr, "POST", Client::OpenAi.path(), headers, &body)).await;
+    running.wait_for("data:").await;
+    redis.signal("STOP").unwrap();
+    let mut slow = 0;
+    for _ in 0..40 {
+        let (answer, took) = asked(gateway, "u").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(took < WAIT, "{took:?}");
+        slow += u32::from(took > Duration::from_millis(90));
+    }
+    assert!(slow <= 10, "{slow} waited");
+    let streamed = running.answer().await;
+    assert!(streamed.status == 200 && streamed.complete);
+    redis.signal("CONT").unwrap();
+    fleet.all("gateway_ratelimit_degraded", 0.0, Duration::from_secs(1)).await;
+    let began = Instant::now();
+    while let open = redis.says("KEYS llm-gateway:open:*").await.unwrap()
+        && !open.is_empty()
+    {
+        assert!(began.elapsed() < Duration::from_secs(2), "what ended in the frost is still open: {open:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_emptied_redis_begins_anew_and_no_request_notices() {
+    let Some(redis) = Redis::start().await.unwrap() else { return };
+    let fleet = Fleet::start(2, &redis.url(), "requests_per_minute: 30, tokens_per_minute: 1000000000").await;
+    assert!((30..=31).contains(&admitted(&fleet.gateways[0], "u", 40).await));
+    redis.says("FLUSHALL").await.unwrap();
+    redis.says("SCRIPT FLUSH").await.unwrap();
+    assert!((29..=31).contains(&admitted(&fleet.gateways[1], "u", 40).await));
+    assert_eq!(fleet.sum("gateway_redis_failures_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn when_a_replica_takes_over_limits_are_shared_on() {
+    let Some(mut primary) = Redis::start().await.unwrap() else { return };
+    let Some(replica) = Redis::start().await.unwrap() else { return };
+    replica.says(&format!("REPLICAOF 127.0.0.1 {}", primary.addr().port())).await.unwrap();
+    let proxy = Proxy::start(primary.addr()).await.unwrap();
+    let limits = "requests_per_minute: 60, tokens_per_minute: 1000000000";
+    let fleet = Fleet::start(2, &format!("redis://{}", proxy.addr()), limits).await;
+    let began = Instant::now();
+    while !replica.says("INFO replication").await.unwrap().join("").contains("master_link_status:up") {
+        assert!(began.elapsed() < Duration::from_secs(10), "the replica does not follow");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let before = admitted(&fleet.gateways[0], "u", 20).await;
+    assert_eq!(before, 20);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    // The address leads to the replica, which may not write yet.
+    primary.kill();
+    proxy.lead_to(replica.addr());
+    fleet.all("gateway_ratelimit_degraded", 1.0, Duration::from_secs(2)).await;
+    assert_eq!(asked(&fleet.gateways[0], "other").await.0.status, 200);
+    replica.says("REPLICAOF NO ONE").await.unwrap();
+    fleet.all("gateway_ratelimit_degraded", 0.0, Duration::from_secs(1)).await;
+    let left = admitted(&fleet.gateways[1], "u", 60).await;
+    let most = 40 + began.elapsed().as_secs() as usize + 1;
+    assert!((40..=most).contains(&left), "{left} of 40 that were left");
+}
+
+#[tokio::test]
+async fn a_network_that_swallows_everything_is_noticed_and_its_end_too() {
+    let Some(redis) = Redis::start().await.unwrap() else { return };
+    let proxy = Proxy::start(redis.addr()).await.unwrap();
+    let limits = "requests_per_minute: 20, tokens_per_minute: 1000000000";
+    let fleet = Fleet::start(2, &format!("redis://{}", proxy.addr()), limits).await;
+    for fault in [Fault::Blackhole, Fault::Reset, Fault::Answer("-LOADING Redis is loading the dataset in memory")] {
+        let user = format!("{fault:?}").chars().filter(char::is_ascii_alphabetic).collect::<String>();
+        proxy.set(fault);
+        let shares = join_all(fleet.gateways.iter().map(|gateway| admitted(gateway, &user, 21))).await;
+        assert!(shares.iter().all(|count| (10..=12).contains(count)), "{user}: {shares:?} of shares of 10");
+        proxy.set(Fault::None);
+        fleet.all("gateway_ratelimit_degraded", 0.0, Duration::from_secs(1)).await;
+    }
+}
