@@ -3,6 +3,8 @@
 
 mod answer;
 mod levels;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Instant;
