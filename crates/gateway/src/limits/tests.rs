@@ -7,11 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use gateway_core::access::{KeyHash, Limits, Rates, Scope, Team, VirtualKey};
 use gateway_core::dialect::Dialect;
-use gateway_policy::limits::{Part, Standing};
+use gateway_policy::limits::{Ask, Holder, Level as PolicyLevel, LevelId, Part, Standing};
 use serde_json::json;
 use simulator::Simulator;
 
-use super::{ask_of_provider, levels};
+use super::{Limiter, ask_of_provider, levels};
 use crate::api::Arrival;
 use crate::api::egress::Reply;
 use crate::api::ingress::Inbound;
@@ -70,15 +70,19 @@ impl World {
     }
 
     async fn ask(&self, caller: &Caller, model: &str) -> Reply {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "Reply with exactly: ok"}]});
+        self.send(caller, &body.to_string()).await
+    }
+
+    async fn send(&self, caller: &Caller, body: &str) -> Reply {
         let (dialect, caller) = (Dialect::OpenAiChat, caller.clone());
         let arrival =
             Arrival { started: Instant::now(), request_id: "test".into(), correlation_id: None, dialect, caller };
-        let body = json!({"model": model, "messages": [{"role": "user", "content": "Reply with exactly: ok"}]});
         let inbound = Inbound {
             arrival,
             route: "test",
             headers: http::HeaderMap::new(),
-            body: Ok(Bytes::from(body.to_string())),
+            body: Ok(Bytes::from(body.to_owned())),
             admitted: self.gateway.process.admission.unbounded(),
             standing: Standing::default(),
         };
@@ -205,6 +209,52 @@ async fn what_was_taken_of_a_provider_comes_back_when_it_fails_and_the_next_one_
     let left = world.tokens_left(&caller, "anthropic");
     assert!((FULL - 40..FULL - 2).contains(&left), "a short answer, as it was: {left} left");
     assert_eq!(world.reservations(), 0);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_several_times_is_taken_as_often() {
+    let world = World::new().await;
+    let mut taken = Vec::new();
+    for n in [json!(1), json!(4), json!(-1), json!("x"), json!(u64::MAX)] {
+        let caller = key(&n.to_string(), Limits::default(), None);
+        let body =
+            json!({"n": n, "model": "openai/sim", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]});
+        let reply = world.send(&caller, &body.to_string()).await;
+        taken.push(600_000 - header(&reply, "x-ratelimit-remaining-tokens").parse::<u64>().unwrap());
+    }
+    assert!((100..200).contains(&taken[0]) && (400..500).contains(&taken[1]), "{taken:?}");
+    assert!(taken[2..4].iter().all(|taken| (100..200).contains(taken)), "what is no number is one: {taken:?}");
+    assert_eq!(taken[4], 600_000, "all that there is, and a debt");
+}
+
+#[tokio::test]
+async fn who_drops_a_hold_owes_what_a_provider_was_at_work_for() {
+    let limiter = Limiter::new(Instant::now());
+    let levels =
+        vec![PolicyLevel { id: LevelId { holder: Holder::Key("k".into()), part: Part::All }, rates: SLOW_TOKENS }];
+    let left = || limiter.look(&levels, 0).unwrap().tokens.unwrap().remaining;
+    let take = async || limiter.take(Ask { levels: levels.clone(), tokens: 1000 }).await.unwrap().0;
+    drop(take().await);
+    assert_eq!(left(), FULL, "nobody was asked");
+    let mut failed = take().await;
+    failed.provider_asked();
+    failed.provider_failed();
+    drop(failed);
+    assert_eq!(left(), FULL, "what failed is not the caller's to pay");
+    let mut asked = take().await;
+    asked.provider_asked();
+    drop(asked);
+    assert!(left() < FULL - 990, "it was at work");
+    let mut settled = take().await;
+    settled.provider_asked();
+    settled.settle(u64::MAX);
+    settled.settle(0);
+    drop(settled);
+    assert_eq!(left(), 0, "settled once");
+    let unlimited = limiter.take(Ask::default()).await.unwrap();
+    assert_eq!((unlimited.0.reserved(), unlimited.1), (0, Standing::default()));
+    drop(unlimited);
+    assert_eq!(limiter.counts().reservations, 0);
 }
 
 #[tokio::test]
