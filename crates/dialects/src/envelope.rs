@@ -16,6 +16,8 @@ pub struct Envelope {
     pub stream: bool,
     /// `max_tokens` or `max_completion_tokens`.
     pub max_tokens: Option<u64>,
+    /// `n`: how many answers are wanted to the same prompt.
+    pub answers: Option<u64>,
     /// `stream_options.include_usage` as the client wrote it.
     pub include_usage: Option<bool>,
     pub has_tools: bool,
@@ -50,6 +52,11 @@ impl Envelope {
                     let text = std::str::from_utf8(&body[place]).unwrap_or_default();
                     // What is not a whole number is none.
                     envelope.max_tokens = text.parse().ok().or(envelope.max_tokens);
+                    return Ok(());
+                }
+                b"n" => {
+                    let text = std::str::from_utf8(&body[place]).unwrap_or_default();
+                    envelope.answers = text.parse().ok();
                     return Ok(());
                 }
                 b"tools" | b"functions" => {

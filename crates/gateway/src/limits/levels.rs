@@ -127,7 +127,8 @@ fn needs(gateway: &Gateway, call: &Call, plan: &RoutePlan) -> u64 {
     }
     let first = plan.targets.first().map(|planned| gateway.catalog.estimate(&planned.target, call));
     let estimate = first.unwrap_or_else(|| call.estimate());
-    estimate.input.saturating_add(estimate.output)
+    let output = estimate.output.saturating_mul(call.envelope.answers.unwrap_or(1).max(1));
+    estimate.input.saturating_add(output)
 }
 
 /// An IPv6 address is one of 2^64 that its holder has.

@@ -4,6 +4,8 @@
 mod answer;
 mod levels;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Instant;

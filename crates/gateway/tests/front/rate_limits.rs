@@ -305,12 +305,13 @@ async fn a_thousand_requests_of_which_a_third_goes_away_leave_nothing_behind() {
     let gone = lines.iter().filter(|line| line["outcome"] == "client_gone").count();
     assert!(lines.len() >= 900 && (100..400).contains(&gone), "{} of {}", gone, lines.len());
     let known: u64 = lines.iter().filter(|line| !line["usage"].is_null()).map(|line| spent(line)).sum();
-    // Of those who left before anything came, what they were thought to need: a small prompt, ten tokens.
+    // Of those who left before anything came, what they were thought to need: ten tokens, and a small prompt by an estimate that
+    // comes closer with each answer.
     let unknown = lines.iter().filter(|line| line["usage"].is_null() && line["attempts"] == 1).count() as u64;
     let used = full - world.tokens_left("many").await;
     let back = (began.elapsed().as_secs() + 1) * 10;
     assert!(
-        used <= known + unknown * 70 && used + back >= known + unknown * 30,
+        used <= known + unknown * 70 && used + back >= known + unknown * 12,
         "{used} used, {known} known, {unknown}"
     );
 }

@@ -78,9 +78,9 @@ impl Table {
             states[index] = state;
         }
         if let Some(refused) = refused {
-            for index in 0..ask.levels.len() {
+            for (index, state) in states.into_iter().enumerate() {
                 if let Some((place, shard)) = locked.shard(index) {
-                    shard.keep(place.hash, states[index]);
+                    shard.keep(place.hash, state);
                 }
             }
             return Err(Box::new(Refused { standing, ..refused }));
