@@ -362,9 +362,11 @@ async fn while_it_runs(addr: SocketAddr, id: &str) -> Value {
 #[tokio::test]
 async fn a_request_that_takes_long_or_has_failed_once_is_explained_while_it_runs() {
     // The second provider is asked, and says nothing.
-    let world = World::new(
-        "aliases: {both: {strategy: fallback, targets: ['openai/fault:status=500', 'anthropic/fault:stall']}}\n",
-    )
+    const ADMIN_KEY: &str = "c41f8e7d29b0a6538e1d";
+    let world = World::new(&format!(
+        "aliases: {{both: {{strategy: fallback, targets: ['openai/fault:status=500', 'anthropic/fault:stall']}}}}\nserver: \
+         {{admin_key: {ADMIN_KEY}}}\n"
+    ))
     .await;
     let addr = world.gateway.addr;
     let ask = async |model: &str, streamed: bool, name: &str| {
@@ -390,8 +392,11 @@ async fn a_request_that_takes_long_or_has_failed_once_is_explained_while_it_runs
     let other = TcpSocket::new_v4().unwrap();
     other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut other = Connection::over(other.connect(addr).await.unwrap());
-    other.send(&client::request(addr, "GET", &format!("/v1/requests/{id}"), "", b"")).await;
+    let path = format!("/v1/requests/{id}");
+    other.send(&client::request(addr, "GET", &path, "", b"")).await;
     assert_eq!(other.answer_to("GET").await.status, 404, "another caller");
+    other.send(&client::request(addr, "GET", &path, &format!("authorization: Bearer {ADMIN_KEY}\r\n"), b"")).await;
+    assert_eq!(other.answer_to("GET").await.status, 200, "the operator");
     // Without an answer there is no id yet, but the client's own.
     let _waiting = ask("both", false, "mine").await;
     let began = std::time::Instant::now();

@@ -72,10 +72,10 @@ impl Running {
         self.all().remove(id);
     }
 
-    /// The request `id`, if it is of `caller`.
+    /// The request `id`, if `caller` may see it.
     pub fn find(&self, id: &str, caller: &Caller) -> Option<Explanation> {
         let mut all = self.all();
-        let shown = all.get_mut(id).filter(|shown| shown.record.caller == *caller)?;
+        let shown = all.get_mut(id).filter(|shown| caller.may_see(&shown.record.caller))?;
         Some(shown.explanation(Instant::now()))
     }
 
