@@ -65,7 +65,7 @@ impl World {
             ..config::load(&args, &System).unwrap()
         };
         let log = Log::start(Format::Json, Level::Error, Explanations::new(None), std::io::sink()).unwrap();
-        let gateway = Gateway::new(Arc::new(Process::new(log).unwrap()), config, None).unwrap();
+        let gateway = Gateway::new(Arc::new(Process::new(log, None).unwrap()), config, None).unwrap();
         World { gateway: Arc::new(gateway), _simulator: simulator }
     }
 
@@ -229,7 +229,7 @@ async fn what_is_asked_for_several_times_is_taken_as_often() {
 
 #[tokio::test]
 async fn who_drops_a_hold_owes_what_a_provider_was_at_work_for() {
-    let limiter = Limiter::new(Instant::now());
+    let limiter = Limiter::new(Instant::now(), None);
     let levels =
         vec![PolicyLevel { id: LevelId { holder: Holder::Key("k".into()), part: Part::All }, rates: SLOW_TOKENS }];
     let left = || limiter.look(&levels, 0).unwrap().tokens.unwrap().remaining;
