@@ -62,7 +62,7 @@ pub(super) async fn restarts(program: &Path) -> Result<Vec<Figure>, AnyError> {
     )])
 }
 
-/// The same load with and without a new configuration ten times a second.
+/// The same load with and without a new configuration twice a second.
 pub(super) async fn reload(program: &Path) -> Result<Vec<Figure>, AnyError> {
     const RATE: f64 = 500.0;
     const LENGTH: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ pub(super) async fn reload(program: &Path) -> Result<Vec<Figure>, AnyError> {
             count += 1;
             let more = format!("retry: {{max_attempts: {}}}\n", 2 + count % 2);
             gateway.reload(&configuration(&providers, &more)).await?;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
         Ok::<_, AnyError>(count)
     };
@@ -157,7 +157,7 @@ pub(super) async fn kill(program: &Path) -> Result<Vec<Figure>, AnyError> {
 
 /// The clock on the wall jumps by an hour, forth and back, while a provider rests.
 pub(super) async fn clock(program: &Path) -> Result<Vec<Figure>, AnyError> {
-    const WHAT: &str = "requests to a provider that rests for 5 s, while the clock jumps by hours";
+    const WHAT: &str = "requests to a provider that rests for a minute, while the clock jumps by hours";
     const GOAL: &str = "none; all clients served";
     let library = ["x86_64", "aarch64"]
         .map(|machine| PathBuf::from(format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1")))
@@ -174,6 +174,8 @@ pub(super) async fn clock(program: &Path) -> Result<Vec<Figure>, AnyError> {
         ("FAKETIME_TIMESTAMP_FILE", told.display().to_string()),
         ("FAKETIME_NO_CACHE", "1".to_owned()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        // Half of it is drawn at random.
+        ("CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "120".to_owned()),
     ];
     let (bad, good) = (simulator(Config::default()).await?, simulator(Config::default()).await?);
     let more = "aliases: {both: {strategy: fallback, targets: ['bad/sim+fault:status=500', good/sim]}}\n";
