@@ -175,22 +175,47 @@ pub(super) async fn share(program: &Path) -> Result<Vec<Figure>, AnyError> {
     Ok(figures)
 }
 
-/// Up again before it is probed for the first time: a failed probe doubles the wait.
+/// A provider that was down for one second is up again before it is probed for the first time. Of three seconds that depends on
+/// chance: a probe that fails doubles the wait.
 pub(super) async fn recovery(program: &Path) -> Result<Vec<Figure>, AnyError> {
-    Ok(vec![recovery_from(program, 1).await?, recovery_from(program, 3).await?])
+    const RUNS: usize = 6;
+    let mut figures = Vec::new();
+    let after_a_probe = "≤ 15 s: 1.5 times the wait after one failed probe";
+    for (seconds, goal, most) in [(1, "≤ 8 s", 8.0), (3, after_a_probe, 15.0)] {
+        let down = Duration::from_secs(seconds);
+        let mut running = tokio::task::JoinSet::new();
+        for _ in 0..RUNS {
+            let program = program.to_owned();
+            running.spawn(async move { recovery_from(&program, down).await });
+        }
+        let runs = running.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut after: Vec<f64> =
+            runs.iter().map(|(after, _)| after.map_or(f64::INFINITY, |at| at.as_secs_f64())).collect();
+        after.sort_by(f64::total_cmp);
+        let failed: usize = runs.iter().map(|(_, failed)| failed).sum();
+        let (median, worst) = (after[RUNS / 2], after[RUNS - 1]);
+        figures.push(Figure::new(
+            format!("a provider is used again, after it was down for {seconds} s (from its failure on)"),
+            goal,
+            format!("{median:.1} s, at most {worst:.1} s in {RUNS} runs; {failed} requests failed"),
+            worst <= most,
+        ));
+    }
+    Ok(figures)
 }
 
-async fn recovery_from(program: &Path, seconds: u64) -> Result<Figure, AnyError> {
-    let (rate, length) = (100.0, Duration::from_secs(25));
+/// How long after its failure a provider has its requests again, and how many requests failed.
+async fn recovery_from(program: &Path, down: Duration) -> Result<(Option<Duration>, usize), AnyError> {
+    let (rate, length) = (50.0, Duration::from_secs(25));
     let down_at = Duration::from_secs(3);
-    let up_at = down_at + Duration::from_secs(seconds);
+    let up_at = down_at + down;
     let (a, b) = (simulator(Config::default()).await?, simulator(Config::default()).await?);
     let address = a.addr();
     let gateway = gateway(program, &[("a", address), ("b", b.addr())], BOTH).await?;
     let outage = async {
         tokio::time::sleep(down_at).await;
         a.stop().await;
-        tokio::time::sleep(up_at - down_at).await;
+        tokio::time::sleep(down).await;
         Simulator::start(Config::default(), address).await
     };
     let pool = Pool::new(gateway.address);
@@ -205,12 +230,5 @@ async fn recovery_from(program: &Path, seconds: u64) -> Result<Figure, AnyError>
     let steps = (0..).map(|step| up_at + Duration::from_millis(50) * step);
     let back_at = steps.take_while(|from| *from + window < length).find(|from| is_back(*from));
     let failed = shots.iter().filter(|shot| !shot.good).count();
-    let what = format!("a provider is used again, after it was down for {seconds} s (from its failure on)");
-    Ok(match back_at {
-        Some(at) => {
-            let after = (at - down_at).as_secs_f64();
-            Figure::new(what, "≤ 8 s", format!("{after:.1} s; {failed} requests failed"), after <= 8.0)
-        }
-        None => Figure::new(what, "≤ 8 s", format!("not within {} s", (length - down_at).as_secs()), false),
-    })
+    Ok((back_at.map(|at| at - down_at), failed))
 }
