@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::harness::client::{ask, request};
 use crate::harness::{
@@ -390,4 +391,51 @@ async fn new_limits_hold_at_once_and_what_was_used_stays_used() {
     let lowered = ask().await;
     refusal(Client::OpenAi, &lowered, "3 requests a minute").unwrap();
     assert!(number(&lowered, "retry-after") <= 20, "empty, and not in debt: {lowered:?}");
+}
+
+#[tokio::test]
+async fn a_key_stands_under_its_own_limits_its_teams_and_those_for_a_provider() {
+    let mut more =
+        "aliases: {both: {targets: [openai/sim, anthropic/sim]}}\nlimits: {requests_per_minute: 100}\n".to_owned();
+    let (mut teams, mut keys) = ("teams:\n".to_owned(), "keys:\n".to_owned());
+    for client in Client::ALL.map(Client::dialect) {
+        teams += &format!("  t-{client}: {{limits: {{requests_per_minute: 3}}}}\n");
+        let own = "requests_per_minute: 2, providers: {openai: {requests_per_minute: 1}}";
+        for (name, limits) in [("a", own), ("b", "tokens_per_minute: 1000000")] {
+            let hash: String = Sha256::digest(key_of(name, client)).iter().map(|byte| format!("{byte:02x}")).collect();
+            keys += &format!(
+                "  - {{name: {name}-{client}, hash: 'sha256:{hash}', team: t-{client}, limits: {{{limits}}}}}\n"
+            );
+        }
+    }
+    more += &(teams + &keys);
+    let world = World::new(&more).await;
+    all(Client::ALL.map(|client| stands(&world, client))).await;
+    assert_eq!(world.reservations().await, 0.0);
+}
+
+fn key_of(name: &str, client: &str) -> String {
+    format!("a-secret-of-{name}-for-{client}")
+}
+
+async fn stands(world: &World, client: Client) -> Result<(), String> {
+    let ask = |name: &'static str| async move {
+        let headers = format!("authorization: Bearer {}\r\n", key_of(name, client.dialect()));
+        world.ask_with(client, "both", "Reply with exactly: ok", false, &headers).await
+    };
+    let first = ask("a").await;
+    ensure!(first.header("x-gateway-provider") == Some("openai"), "{first:?}");
+    ensure!(number(&first, "x-ratelimit-remaining-requests") == 1, "{first:?}");
+    let second = ask("a").await;
+    ensure!(second.header("x-gateway-provider") == Some("anthropic"), "{second:?}");
+    refusal(client, &ask("a").await, "2 requests a minute for this key")?;
+    let other = ask("b").await;
+    ensure!(other.header("x-gateway-provider") == Some("openai"), "{other:?}");
+    ensure!(number(&other, "x-ratelimit-limit-requests") == 3, "the team's are fewer: {other:?}");
+    ensure!(number(&other, "x-ratelimit-limit-tokens") == 1_000_000, "{other:?}");
+    let refused = ask("b").await;
+    refusal(client, &refused, "3 requests a minute for the team of this key")?;
+    let line = world.gateway.told(refused.request_id()).await;
+    ensure!(line["error"].as_str().is_some_and(|error| error.contains("[team:")), "{line}");
+    Ok(())
 }

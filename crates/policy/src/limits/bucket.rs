@@ -56,7 +56,7 @@ impl Bucket {
         self.rate
     }
 
-    /// What has been taken and has not come back, in 60,000ths of a unit.
+    /// What has been taken and has not come back, in parts of a unit of which there are 60,000.
     pub fn taken(self) -> u64 {
         self.taken
     }
