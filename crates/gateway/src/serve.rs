@@ -38,6 +38,9 @@ use crate::telemetry::log::{Format, Level, Log};
 /// a moment to hear of it.
 const LAME_DUCK: Duration = Duration::from_secs(1);
 
+/// For Redis to be told of the requests that ended last.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// Why the gateway does not run, in words for the operator.
 #[derive(Debug)]
 pub struct Refusal {
@@ -96,8 +99,7 @@ fn start_log(config: &Config, explanations: Explanations) -> Result<Log, String>
 /// The first gateway of a process.
 pub(crate) fn assemble(config: Config) -> Result<Gateway, String> {
     let redis = config.storage.redis_url.as_ref().map(|url| Redis::start(url, limits::SCRIPTS)).transpose()?;
-    let log = start_log(&config, Explanations::new(redis.clone()))?;
-    let process = Process::new(log, redis)?;
+    let process = Process::new(start_log(&config, Explanations::new(redis))?)?;
     let gateway = Gateway::new(Arc::new(process), config, None)?;
     gateway.process.metrics.configuration_loaded(gateway.loaded_at);
     Ok(gateway)
@@ -221,6 +223,9 @@ async fn serve(mut config: Config, args: config::Args, files: Files) -> Result<(
     process.close();
     let _ = phase.send(Phase::Closing);
     workers.into_iter().for_each(Workers::join);
+    if let Some(shared) = process.limiter.shared() {
+        shared.settled(SETTLING).await;
+    }
     if let Some(simulator) = simulator {
         simulator.stop().await;
     }

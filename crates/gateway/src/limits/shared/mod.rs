@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gateway_policy::limits::{Ask, LevelId, Part, Rate, Refused, Said, Standing, Table, parts};
@@ -74,11 +74,7 @@ impl Shared {
     }
 
     /// Takes what `ask` says from all of its levels, or from none; `None` for what was taken from this gateway's share alone.
-    pub async fn take(
-        &self,
-        table: &Table,
-        ask: &mut Ask,
-    ) -> Result<(Standing, Option<Arc<Reservation>>), Box<Refused>> {
+    pub async fn take(&self, table: &Table, ask: &mut Ask) -> Result<(Standing, Option<Arc<Reservation>>), Refused> {
         let asked = Instant::now();
         if self.redis.is_up() {
             // What is surely used up need not be asked for: others can take, but give back tokens alone.
@@ -116,8 +112,7 @@ impl Shared {
     }
 
     fn end(&self, reservation: &Reservation, requests_back: u64, tokens_back: u64, tokens_more: u64) {
-        let mut numbers =
-            vec![requests_back, tokens_back, tokens_more].into_iter().map(|n| parts(n) as i64).collect::<Vec<_>>();
+        let mut numbers: Vec<i64> = [requests_back, tokens_back, tokens_more].map(|n| parts(n) as i64).to_vec();
         numbers.extend(&reservation.numbers);
         // Later there would be no lease to settle.
         self.redis.deliver(&scripts::SETTLE, &reservation.keys, (&reservation.id, numbers), LEASE);
@@ -142,18 +137,22 @@ impl Shared {
     pub async fn watch(&self, log: &Log) {
         let mut was_degraded = false;
         loop {
+            let _ = tokio::time::timeout(WATCH_EVERY, self.redis.changed()).await;
             let degraded = self.is_degraded();
             if !degraded {
                 self.live().await;
                 self.renew(Instant::now(), was_degraded);
             }
-            let _ = tokio::time::timeout(WATCH_EVERY, self.redis.changed()).await;
-            let degraded = self.is_degraded();
             if degraded != was_degraded {
                 self.tell(log, degraded);
-                was_degraded = degraded;
             }
+            was_degraded = degraded;
         }
+    }
+
+    /// Waits until Redis has been told of all that has ended, as long as it can be asked, and not longer than `patience`.
+    pub async fn settled(&self, patience: Duration) {
+        let _ = tokio::time::timeout(patience, self.redis.delivered()).await;
     }
 
     fn tell(&self, log: &Log, degraded: bool) {
@@ -190,7 +189,7 @@ impl Shared {
         }
     }
 
-    fn open(&self, number: u64) -> std::sync::MutexGuard<'_, HashMap<u64, Open>> {
+    fn open(&self, number: u64) -> MutexGuard<'_, HashMap<u64, Open>> {
         self.open[number as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -12,22 +12,22 @@ use super::*;
 /// The scripts with a clock that is handed in as the last argument.
 macro_rules! timed {
     ($($part:literal),+) => {
-        Script::new(concat!("local now = tonumber(table.remove(ARGV))\n", $(include_str!($part), "\n"),+))
+        concat!("local now = tonumber(table.remove(ARGV))\n", $(include_str!($part), "\n"),+)
     };
 }
 
-static RESERVE: Script = timed!("bucket.lua", "reserve.lua");
-static SETTLE: Script = timed!("bucket.lua", "settle.lua");
-static RENEW: Script = timed!("lease.lua");
-static NODE: Script = timed!("node.lua");
-static TIMED: [&Script; 8] =
-    [&RESERVE, &SETTLE, &RENEW, &NODE, &scripts::RESERVE, &scripts::SETTLE, &scripts::LEASE, &scripts::NODE];
+const RESERVE: &str = timed!("bucket.lua", "reserve.lua");
+const SETTLE: &str = timed!("bucket.lua", "settle.lua");
+const RENEW: &str = timed!("lease.lua");
+const NODE: &str = timed!("node.lua");
 
 const HOUR: u64 = 3_600_000;
 
 /// A gateway's limits on a Redis of their own, with the time in our hands.
 struct World {
     server: Server,
+    /// For the scripts alone: a busy machine may take its time.
+    connection: redis::aio::MultiplexedConnection,
     shared: Shared,
     table: Table,
     origin: Instant,
@@ -36,14 +36,17 @@ struct World {
 
 async fn world() -> Option<World> {
     let server = Server::start().await.unwrap()?;
-    let shared = Shared::new(Redis::start(&Secret::new(server.url()), &TIMED).unwrap());
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let client = redis::Client::open(server.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+    let shared = Shared::new(Redis::start(&Secret::new(server.url()), SCRIPTS).unwrap());
     let began = Instant::now();
     while shared.is_degraded() {
         assert!(began.elapsed() < Duration::from_secs(5));
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let origin = Instant::now();
-    Some(World { server, shared, table: Table::new(origin), origin, millis: 100 * HOUR })
+    Some(World { server, connection, shared, table: Table::new(origin), origin, millis: 100 * HOUR })
 }
 
 impl World {
@@ -51,16 +54,18 @@ impl World {
         self.origin + Duration::from_millis(self.millis)
     }
 
-    async fn run(&self, script: &'static Script, keys: &[String], arguments: impl ToRedisArgs) -> Value {
-        self.shared.redis.run(script, keys, (arguments, self.millis)).await.unwrap()
+    async fn run(&self, script: &str, keys: &[String], arguments: impl ToRedisArgs) -> Value {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script).arg(keys.len()).arg(keys).arg(arguments).arg(self.millis);
+        command.query_async(&mut self.connection.clone()).await.unwrap()
     }
 
     /// What Redis decides, in the words of the table.
-    async fn take(&self, ask: &Ask) -> (Result<Standing, Box<Refused>>, Reservation) {
+    async fn take(&self, ask: &Ask) -> (Result<Standing, Refused>, Reservation) {
         let reservation = self.shared.reservation(ask).unwrap();
         let mut numbers = vec![LEASE.as_millis() as i64, parts(ask.tokens) as i64];
         numbers.extend(&reservation.numbers);
-        let answer = self.run(&RESERVE, &reservation.keys, (&reservation.id, numbers)).await;
+        let answer = self.run(RESERVE, &reservation.keys, (&reservation.id, numbers)).await;
         let (granted, said) = read(&answer, ask.levels.len()).unwrap();
         (self.table.told(ask, &said, granted, self.now()), reservation)
     }
@@ -69,12 +74,12 @@ impl World {
     async fn settle(&self, reservation: &Reservation, reserved: u64, spent: u64) -> Value {
         let mut numbers = vec![0, parts(reserved.saturating_sub(spent)), parts(spent.saturating_sub(reserved))];
         numbers.extend(reservation.numbers.iter().map(|number| number.cast_unsigned()));
-        self.run(&SETTLE, &reservation.keys, (&reservation.id, numbers)).await
+        self.run(SETTLE, &reservation.keys, (&reservation.id, numbers)).await
     }
 
     async fn renew(&self, reservation: &Reservation) {
         let leases: Vec<String> = reservation.keys.iter().skip(1).step_by(2).cloned().collect();
-        self.run(&RENEW, &leases, (&reservation.id, LEASE.as_millis() as u64)).await;
+        self.run(RENEW, &leases, (&reservation.id, LEASE.as_millis() as u64)).await;
     }
 
     async fn keys(&self) -> Vec<String> {
@@ -254,7 +259,7 @@ async fn numbers_stay_exact_at_the_highest_limits() {
     let Some(mut world) = world().await else { return };
     let most = gateway_core::limits::RATE_PER_MINUTE_MOST;
     let ask = |tokens| Ask { levels: vec![key("k", rates(most, most, None))], tokens };
-    let left = |told: &Result<Standing, Box<Refused>>| match told {
+    let left = |told: &Result<Standing, Refused>| match told {
         Ok(standing) => standing.tokens.unwrap().remaining,
         Err(refused) => refused.standing.tokens.unwrap().remaining,
     };
@@ -276,7 +281,7 @@ async fn numbers_stay_exact_at_the_highest_limits() {
 async fn gateways_that_are_silent_are_not_counted() {
     let Some(mut world) = world().await else { return };
     let alive = async |world: &World, node: &str| {
-        world.run(&NODE, &[NODES.to_owned()], (node, NODE_SILENCE.as_millis() as u64)).await
+        world.run(NODE, &[NODES.to_owned()], (node, NODE_SILENCE.as_millis() as u64)).await
     };
     for node in 1..=3 {
         assert_eq!(alive(&world, &format!("n{node}")).await, Value::Int(node));
@@ -288,4 +293,46 @@ async fn gateways_that_are_silent_are_not_counted() {
     // A clock that went back does not let the dead live on.
     world.millis -= HOUR;
     assert_eq!(alive(&world, "n2").await, Value::Int(1));
+}
+
+#[tokio::test]
+async fn leases_that_were_lost_are_renewed_and_those_of_ended_requests_are_not() {
+    let Some(world) = world().await else { return };
+    let mut ask = Ask { levels: vec![key("k", rates(600, 100_000, Some(5)))], tokens: 100 };
+    let (_, reservation) = world.shared.take(&world.table, &mut ask).await.unwrap();
+    let (reservation, leases) = (reservation.unwrap(), "llm-gateway:open:{key:k}:key:k");
+    let open = async || world.server.says(&format!("ZCARD {leases}")).await.unwrap().concat();
+    assert_eq!(open().await, "1");
+    world.server.says("FLUSHALL").await.unwrap();
+    world.shared.renew(Instant::now(), false);
+    world.shared.settled(Duration::from_secs(1)).await;
+    assert_eq!(open().await, "0", "it was renewed not long ago");
+    world.shared.renew(Instant::now(), true);
+    world.shared.settled(Duration::from_secs(1)).await;
+    assert_eq!(open().await, "1");
+    world.shared.settle(&reservation, 100, 50);
+    world.shared.renew(Instant::now() + 2 * RENEW_AFTER, true);
+    world.shared.settled(Duration::from_secs(1)).await;
+    assert_eq!(open().await, "0");
+    assert_eq!(world.shared.unsettled(), 0);
+}
+
+#[tokio::test]
+async fn who_leaves_before_the_answer_has_taken_nothing() {
+    let Some(world) = world().await else { return };
+    let ask = Ask { levels: vec![key("k", rates(60, 6000, Some(100)))], tokens: 100 };
+    let mut answered = 0;
+    for patience in 0..50u64 {
+        let mut ask = ask.clone();
+        let asking = world.shared.take(&world.table, &mut ask);
+        if let Ok(taken) = tokio::time::timeout(Duration::from_micros(20 * patience), asking).await {
+            world.shared.settle(&taken.unwrap().1.unwrap(), 100, 100);
+            answered += 1;
+        }
+    }
+    world.shared.settled(Duration::from_secs(1)).await;
+    assert_eq!(world.server.says("KEYS llm-gateway:open:*").await.unwrap(), Vec::<String>::new());
+    // Neither its request nor its tokens: what is gone is what was answered, as far as it has not come back.
+    let gone = world.server.says("HGET llm-gateway:used:{key:k}:key:k r").await.unwrap().concat();
+    assert!(gone.parse().unwrap_or(0) <= parts(answered), "{gone} of {answered}");
 }

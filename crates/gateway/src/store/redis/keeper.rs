@@ -191,9 +191,7 @@ impl Keeper {
                 }
                 (Purpose::Deliveries, Exchange::Late) => return false,
                 (Purpose::Deliveries, _) => {
-                    if !matches!(exchange, Exchange::Fine) {
-                        self.state.undelivered.fetch_add(self.deliveries.len() as u64, Ordering::Relaxed);
-                    }
+                    self.state.delivered(self.deliveries.len(), exchange == Exchange::Fine);
                     self.deliveries.clear();
                     delivering = false;
                 }
@@ -208,8 +206,7 @@ impl Keeper {
     fn still_of_use(&mut self) -> Option<(Pipeline, Vec<&'static Script>)> {
         let (now, waited) = (Instant::now(), self.deliveries.len());
         self.deliveries.retain(|delivery| delivery.until > now);
-        let given_up = waited - self.deliveries.len();
-        self.state.undelivered.fetch_add(given_up as u64, Ordering::Relaxed);
+        self.state.delivered(waited - self.deliveries.len(), false);
         if self.deliveries.is_empty() {
             return None;
         }

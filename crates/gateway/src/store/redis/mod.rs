@@ -28,6 +28,8 @@ pub use script::Script;
 
 /// For an answer that somebody waits for.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
+/// Whoever waits for the end of all deliveries looks so often.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// What the kernel allows a silent connection.
 const SILENT_TIME: Duration = Duration::from_secs(5);
 
@@ -85,12 +87,21 @@ struct State {
     changed: Notify,
     failures: AtomicU64,
     lost: AtomicU64,
+    /// Deliveries that are on their way.
+    delivering: AtomicU64,
     undelivered: AtomicU64,
 }
 
 impl State {
     fn failed(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn delivered(&self, count: usize, well: bool) {
+        self.delivering.fetch_sub(count as u64, Ordering::Relaxed);
+        if !well {
+            self.undelivered.fetch_add(count as u64, Ordering::Relaxed);
+        }
     }
 
     fn set_up(&self, up: bool) {
@@ -154,14 +165,22 @@ impl Redis {
         arguments: impl ToRedisArgs,
         patience: Duration,
     ) -> bool {
+        self.state.delivering.fetch_add(1, Ordering::Relaxed);
         let taken = script.run(keys, arguments).is_some_and(|command| {
             let delivery = Delivery { script, command, until: Instant::now() + patience };
             self.deliveries.try_send(delivery).is_ok()
         });
         if !taken {
-            self.state.undelivered.fetch_add(1, Ordering::Relaxed);
+            self.state.delivered(1, false);
         }
         taken
+    }
+
+    /// Waits until everything has been delivered that was to be, as long as there is a connection.
+    pub async fn delivered(&self) {
+        while self.is_up() && self.state.delivering.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     async fn answer(&self, command: Cmd, script: Option<&'static Script>) -> Answer {
