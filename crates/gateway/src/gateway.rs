@@ -1,6 +1,6 @@
 //! What every request needs, in one place: what lives as long as the process, and what one configuration has made.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -41,8 +41,6 @@ pub struct Process {
     pub admission: Arc<Admission>,
     /// Who has used how much of what it may.
     pub limiter: Arc<Limiter>,
-    /// Gateways that ask the same providers with the same keys, as far as is known: each has its share of the quotas.
-    pub nodes: AtomicU64,
     pub keys: Arc<KeyRing>,
     /// The way to the database; empty where there is none, and until [`Process::open_store`].
     store: OnceLock<Store>,
@@ -69,7 +67,6 @@ impl Process {
             extra: Arc::new(ExtraCost::new(ExtraSettings::default(), Instant::now())),
             admission: Admission::new(),
             limiter: Limiter::new(Instant::now(), redis),
-            nodes: AtomicU64::new(1),
             keys: Arc::new(KeyRing::new()),
             store: OnceLock::new(),
             files: raise_open_files(),
@@ -80,8 +77,9 @@ impl Process {
         })
     }
 
+    /// Gateways that ask the same providers with the same keys, as far as is known: each has its share of the quotas.
     pub fn nodes(&self) -> u64 {
-        self.nodes.load(Ordering::Relaxed)
+        self.limiter.shared().map_or(1, limits::Shared::nodes)
     }
 
     /// Starts to follow the database, and waits until it is known what it holds, or that it cannot be asked now.

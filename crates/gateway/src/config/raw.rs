@@ -184,7 +184,7 @@ pub struct Provider {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_concurrent: Option<u64>,
     /// What the provider takes in a minute, of all credentials and models together. More is not sent to it; what it tells of
-    /// its limits itself counts besides. Each gateway counts for itself.
+    /// its limits itself counts besides. Of several gateways with one Redis each has its share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
     /// Seconds between questions whether the provider is there (its list of models, which costs nothing), asked where no

@@ -199,3 +199,28 @@ async fn each_key_has_a_quota_of_its_own_and_a_reload_keeps_what_was_used() {
     gateway.reload(&keys("routing: {strategy: cost}\n")).await;
     assert_eq!((ask(&gateway, "p/m", false).await.status, provider.asked()), (429, 3));
 }
+
+#[tokio::test]
+async fn of_two_gateways_each_has_its_share_of_a_declared_quota() {
+    let Some(redis) = faults::redis::Redis::start().await.unwrap() else { return };
+    let provider = Scripted::saying(Say::good()).await;
+    let file = format!("providers:\n{}", provider.provider("p").replace('}', ", quota: {requests_per_minute: 6}}"));
+    let gateways = futures_util::future::join_all((0..2).map(async |_| {
+        let folder = tempfile::TempDir::new().unwrap();
+        std::fs::write(folder.path().join("gateway.yaml"), &file).unwrap();
+        Gateway::start_in(folder, &[("REDIS_URL", &redis.url())]).await
+    }))
+    .await;
+    let began = Instant::now();
+    for gateway in &gateways {
+        while gateway.metric("gateway_ratelimit_nodes", "").await < 2.0 {
+            assert!(began.elapsed() < Duration::from_secs(10), "they do not know of each other");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    for gateway in &gateways {
+        let answers = futures_util::future::join_all((0..5).map(|_| ask(gateway, "p/m", false))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 3);
+    }
+    assert_eq!(provider.asked(), 6);
+}
