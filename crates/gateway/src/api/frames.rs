@@ -76,7 +76,8 @@ impl Frames {
                         let [a, b, c, kind, ..] = *head;
                         let length = u32::from_be_bytes([0, a, b, c]) as usize;
                         self.at = At::Payload(length);
-                        if !(kind == HEADERS || kind == DATA && length > 0) && !self.control_frame(&now) {
+                        let carries = kind == HEADERS || kind == DATA && length > 0;
+                        if !carries && !self.control_frame(&now) {
                             return false;
                         }
                     }
