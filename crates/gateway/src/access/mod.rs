@@ -95,23 +95,6 @@ pub struct Granted {
     pub details: bool,
 }
 
-/// The keys of this gateway.
-pub trait Ring {
-    /// There are keys, so that callers need one. Keys that are no longer good count too: to revoke the last one opens nothing.
-    fn has_keys(&self) -> bool;
-    fn find(&self, text: &str) -> Result<Arc<VirtualKey>, Refused>;
-}
-
-impl Ring for KeyRing {
-    fn has_keys(&self) -> bool {
-        KeyRing::has_keys(self)
-    }
-
-    fn find(&self, text: &str) -> Result<Arc<VirtualKey>, Refused> {
-        self.shown(text)
-    }
-}
-
 /// What the configuration says about who may do what.
 #[derive(Debug)]
 pub struct Guard {
@@ -139,7 +122,7 @@ impl Guard {
         row: &Row,
         head: &Parts,
         approach: Approach,
-        ring: &impl Ring,
+        ring: &KeyRing,
     ) -> Result<Granted, GatewayError> {
         let asking = Asking { guard: self, row, head, approach, ring };
         let anybody = Granted { caller: Caller::Address(approach.address), details: false };
@@ -162,15 +145,15 @@ impl std::convert::From<Caller> for Granted {
     }
 }
 
-struct Asking<'a, R> {
+struct Asking<'a> {
     guard: &'a Guard,
     row: &'a Row,
     head: &'a Parts,
     approach: Approach,
-    ring: &'a R,
+    ring: &'a KeyRing,
 }
 
-impl<R: Ring> Asking<'_, R> {
+impl Asking<'_> {
     fn r#use(&self) -> Result<Caller, GatewayError> {
         let needed = self.approach.door == Door::Admin || self.ring.has_keys();
         if !needed && self.guard.admin.is_none() {
@@ -250,7 +233,7 @@ impl<R: Ring> Asking<'_, R> {
         if admin_counts && self.guard.admin.is_some_and(|admin| shown::is_same(&admin, &shown::digest(key))) {
             return Ok(Some(Caller::Admin));
         }
-        match self.ring.find(key) {
+        match self.ring.shown(key) {
             Ok(key) => Ok(Some(Caller::Key(key))),
             Err(Refused::Unknown) => Err(unauthorized("this key is not known here")),
             Err(Refused::Expired) => Err(unauthorized("this key has expired: ask for a new one")),

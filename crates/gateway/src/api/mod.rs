@@ -121,7 +121,7 @@ async fn dispatch(
         Found::Nothing => return Err(egress::not_found(head.uri.path())),
     };
     *route = row.name;
-    let Granted { caller, details } = gateway.guard.authorize(row, &head, approach, &*gateway.process.keys)?;
+    let Granted { caller, details } = gateway.guard.authorize(row, &head, approach, &gateway.process.keys)?;
     arrival.caller = caller;
     let scope = arrival.caller.scope();
     match row.action {

@@ -213,6 +213,36 @@ async fn where_there_is_a_key_callers_need_one_that_may_do_what_they_ask() {
     assert!(!gateway.output().contains(&free[10..30]));
 }
 
+#[tokio::test]
+async fn a_key_has_its_own_limits_those_of_its_team_and_else_the_general_ones_until_it_expires() {
+    let simulator = simulator().await;
+    let key = |name: &str, more: &str| format!("  - {{name: {name}, hash: 'sha256:{}'{more}}}\n", sha256(name));
+    let yaml = providers(&simulator)
+        + "limits: {requests_per_minute: 4}\nteams: {search: {limits: {requests_per_minute: 3}}}\nkeys:\n"
+        + &key("own", ", limits: {requests_per_minute: 2}")
+        + &key("general", "")
+        + &key("one", ", team: search")
+        + &key("two", ", team: search")
+        + &key("old", ", expires: 2026-01-01T00:00:00Z");
+    let gateway = Gateway::start_in(with_file(&yaml), &[]).await;
+    for (key, expected, says) in [
+        ("own", vec![200, 200, 429], "2 requests a minute for this key"),
+        ("general", vec![200, 200, 200, 200, 429], "4 requests a minute for this key"),
+        ("one", vec![200, 200], ""),
+        ("two", vec![200, 429], "3 requests a minute for the team of this key"),
+        ("old", vec![401], "expired"),
+    ] {
+        let mut last = String::new();
+        let mut found = Vec::new();
+        for _ in &expected {
+            let answer = asked(&gateway, key, "openai/sim").await;
+            found.push(answer.status);
+            last = answer.text();
+        }
+        assert!(found == expected && last.contains(says), "{key}: {found:?}, and not {expected:?}; {last}");
+    }
+}
+
 fn sha256(text: &str) -> String {
     let mut command = Command::new("sha256sum");
     let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();

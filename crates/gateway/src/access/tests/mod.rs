@@ -3,62 +3,57 @@
 
 mod scopes;
 
-use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::{Arc, LazyLock};
 
-use gateway_core::access::{KeyHash, Limits};
 use http::{Method, Request};
 
 use super::*;
 use crate::api::routes::{self, Found, ROUTES};
+use crate::keys::ring::Entry;
+use crate::keys::{KeySettings, Second, TeamSettings, text};
 
 const ADMIN_KEY: &str = "the-operator-s-own-key-4711";
 
-/// Keys by their texts.
-struct FakeRing(HashMap<&'static str, Result<Arc<VirtualKey>, Refused>>);
-
-impl Ring for FakeRing {
-    fn has_keys(&self) -> bool {
-        !self.0.is_empty()
-    }
-
-    fn find(&self, text: &str) -> Result<Arc<VirtualKey>, Refused> {
-        self.0.get(text).cloned().unwrap_or(Err(Refused::Unknown))
-    }
+fn list(names: &[&str]) -> Option<Vec<String>> {
+    Some(names.iter().map(|name| (*name).to_owned()).collect())
 }
 
-fn key(name: &str, routes: Option<&[&str]>) -> Result<Arc<VirtualKey>, Refused> {
-    let routes = routes.map(|routes| routes.iter().map(|route| (*route).to_owned()).collect());
-    Ok(Arc::new(VirtualKey {
-        id: name.into(),
-        name: name.to_owned(),
-        hash: KeyHash([0; 32]),
-        team: None,
-        owner: None,
-        tags: Vec::new(),
-        scope: Scope { routes, ..Scope::EVERYTHING },
-        limits: Limits::default(),
-        cache: true,
-        expires: None,
-    }))
+fn settings(name: &str, routes: Option<Vec<String>>) -> KeySettings {
+    KeySettings { routes, ..KeySettings::named(name) }
 }
 
-fn ring(keys: bool) -> FakeRing {
-    let all = [
-        ("key-whole", key("whole", None)),
-        ("key-lists", key("lists", Some(&["/v1/models"]))),
-        ("key-watch", key("watch", Some(&["/metrics", "/health"]))),
-        ("key-expired", Err(Refused::Expired)),
-        ("key-revoked", Err(Refused::Revoked)),
-        ("key-away", Err(Refused::Unavailable)),
-    ];
-    FakeRing(if keys { all.into() } else { HashMap::new() })
-}
+/// The keys of the places that have some.
+static KEYS: LazyLock<KeyRing> = LazyLock::new(|| {
+    let entry = |text: &str, settings: KeySettings, team: Option<TeamSettings>| {
+        let team = team.map(|team| (Arc::new(team.team("team_1".into())), team.scope()));
+        let hash = text::read(text).unwrap();
+        let key = settings.key(text.into(), hash, team.as_ref().map(|(team, scope)| (team.clone(), scope)));
+        (hash, Entry::Live(Arc::new(key)))
+    };
+    let expired = KeySettings { expires: Some(Second(1)), ..settings("expired", None) };
+    let team = |routes: &[&str]| Some(TeamSettings { routes: list(routes), ..TeamSettings::named("team") });
+    let ring = KeyRing::new();
+    ring.replace(vec![
+        entry("key-whole", settings("whole", None), None),
+        entry("key-lists", settings("lists", list(&["/v1/models"])), None),
+        entry("key-watch", settings("watch", list(&["/metrics", "/health"])), None),
+        entry("key-team", settings("of a team", list(&["/v1/messages", "/metrics"])), team(&["/v1/messages"])),
+        entry("key-other", settings("of another team", list(&["/v1/messages"])), team(&["/v1/models"])),
+        entry("key-expired", expired, None),
+        (text::read("key-revoked").unwrap(), Entry::Revoked),
+        (text::read("key-away").unwrap(), Entry::Unreadable),
+    ]);
+    ring
+});
+
+static NO_KEYS: LazyLock<KeyRing> = LazyLock::new(KeyRing::new);
 
 /// What each caller shows.
-const CALLERS: [(&str, &[(&str, &str)]); 12] = [
+const CALLERS: [(&str, &[(&str, &str)]); 15] = [
     ("nobody", &[]),
     ("twice", &[("x-api-key", "key-whole"), ("x-api-key", "key-whole")]),
+    ("malformed", &[("authorization", "Bearer llmgw_key-whole")]),
     ("unknown", &[("authorization", "Bearer key-nobody-has")]),
     ("expired", &[("authorization", "Bearer key-expired")]),
     ("revoked", &[("authorization", "Bearer key-revoked")]),
@@ -66,6 +61,8 @@ const CALLERS: [(&str, &[(&str, &str)]); 12] = [
     ("whole", &[("authorization", "Bearer key-whole")]),
     ("lists", &[("x-api-key", "key-lists")]),
     ("watch", &[("x-goog-api-key", "key-watch")]),
+    ("of a team", &[("authorization", "Bearer key-team")]),
+    ("other team", &[("authorization", "Bearer key-other")]),
     ("admin", &[("authorization", "Bearer the-operator-s-own-key-4711")]),
     ("other admin", &[("authorization", "Bearer the-operator-s-own-key-4712")]),
     ("admin of a page", &[("api-key", "the-operator-s-own-key-4711"), ("origin", "http://evil.example")]),
@@ -116,7 +113,7 @@ impl Place {
         let request = Request::builder().uri("/").header("host", "localhost");
         let request = lines.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let head = request.body(()).unwrap().into_parts().0;
-        self.guard().authorize(row, &head, self.approach(), &ring(self.keys))
+        self.guard().authorize(row, &head, self.approach(), if self.keys { &KEYS } else { &NO_KEYS })
     }
 
     fn cell(&self, row: &Row, lines: &[(&str, &str)]) -> String {
@@ -172,7 +169,7 @@ fn what_must_never_be() {
                 if row.right == Right::Use && place.keys && !place.loopback {
                     assert!(!matches!(caller, Some(Caller::Address(_))), "{what}");
                 }
-                if ["expired", "revoked", "unknown", "twice", "away"].contains(&name) {
+                if ["expired", "revoked", "malformed", "unknown", "twice", "away"].contains(&name) {
                     assert!(!matches!(caller, Some(Caller::Key(_))), "{what}");
                 }
                 if place.admin_door && place.door == Door::Public {
@@ -190,6 +187,7 @@ fn a_refusal_says_which_and_never_repeats_the_key() {
     for (name, says) in [
         ("nobody", "wants a key"),
         ("twice", "one key, in one header"),
+        ("malformed", "not known"),
         ("unknown", "not known"),
         ("expired", "has expired"),
         ("revoked", "was revoked"),

@@ -34,8 +34,8 @@ fn names(list: &[&str]) -> Option<Vec<String>> {
 }
 
 fn caller(scope: Scope) -> Caller {
-    let key = key("scoped", None).unwrap();
-    Caller::Key(Arc::new(VirtualKey { scope, ..(*key).clone() }))
+    let key = KeySettings::named("scoped").key("scoped".into(), text::read("key-scoped").unwrap(), None);
+    Caller::Key(Arc::new(VirtualKey { scope, ..key }))
 }
 
 /// The targets of a request for `model`, those that are skipped in brackets; or the status and the message of the refusal.
