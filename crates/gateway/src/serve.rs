@@ -99,7 +99,8 @@ fn start_log(config: &Config, explanations: Explanations) -> Result<Log, String>
 /// The first gateway of a process.
 pub(crate) fn assemble(config: Config) -> Result<Gateway, String> {
     let redis = config.storage.redis_url.as_ref().map(|url| Redis::start(url, limits::SCRIPTS)).transpose()?;
-    let process = Process::new(start_log(&config, Explanations::new(redis))?)?;
+    let log = start_log(&config, Explanations::new(redis.clone()))?;
+    let process = Process::new(log, redis)?;
     let gateway = Gateway::new(Arc::new(process), config, None)?;
     gateway.process.metrics.configuration_loaded(gateway.loaded_at);
     Ok(gateway)

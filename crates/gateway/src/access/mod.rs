@@ -8,7 +8,6 @@ mod shown;
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use gateway_core::access::{Scope, VirtualKey};
 use gateway_core::error::{ErrorKind, GatewayError};

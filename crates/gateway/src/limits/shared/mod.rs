@@ -74,7 +74,11 @@ impl Shared {
     }
 
     /// Takes what `ask` says from all of its levels, or from none; `None` for what was taken from this gateway's share alone.
-    pub async fn take(&self, table: &Table, ask: &mut Ask) -> Result<(Standing, Option<Arc<Reservation>>), Refused> {
+    pub async fn take(
+        &self,
+        table: &Table,
+        ask: &mut Ask,
+    ) -> Result<(Standing, Option<Arc<Reservation>>), Box<Refused>> {
         let asked = Instant::now();
         if self.redis.is_up() {
             // What is surely used up need not be asked for: others can take, but give back tokens alone.

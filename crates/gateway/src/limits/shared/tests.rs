@@ -61,7 +61,7 @@ impl World {
     }
 
     /// What Redis decides, in the words of the table.
-    async fn take(&self, ask: &Ask) -> (Result<Standing, Refused>, Reservation) {
+    async fn take(&self, ask: &Ask) -> (Result<Standing, Box<Refused>>, Reservation) {
         let reservation = self.shared.reservation(ask).unwrap();
         let mut numbers = vec![LEASE.as_millis() as i64, parts(ask.tokens) as i64];
         numbers.extend(&reservation.numbers);
@@ -259,7 +259,7 @@ async fn numbers_stay_exact_at_the_highest_limits() {
     let Some(mut world) = world().await else { return };
     let most = gateway_core::limits::RATE_PER_MINUTE_MOST;
     let ask = |tokens| Ask { levels: vec![key("k", rates(most, most, None))], tokens };
-    let left = |told: &Result<Standing, Refused>| match told {
+    let left = |told: &Result<Standing, Box<Refused>>| match told {
         Ok(standing) => standing.tokens.unwrap().remaining,
         Err(refused) => refused.standing.tokens.unwrap().remaining,
     };

@@ -21,7 +21,7 @@ const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
 impl Table {
     /// Takes over what a store has decided about `ask` at a moment not after `at`: of each level what it says, with this request
     /// in it if it was granted. Of the places only this gateway's own are counted.
-    pub fn told(&self, ask: &Ask, said: &[Said], granted: bool, at: Instant) -> Result<Standing, Refused> {
+    pub fn told(&self, ask: &Ask, said: &[Said], granted: bool, at: Instant) -> Result<Standing, Box<Refused>> {
         let at_ms = self.millis(at);
         let mut locked = self.lock(&ask.levels);
         let (mut refused, mut standing) = (None, Standing::default());
@@ -52,14 +52,14 @@ impl Table {
                     wait: UNKNOWN_WAIT,
                     standing,
                 };
-                Err(Refused { standing, ..refused.unwrap_or_else(unknown) })
+                Err(Box::new(Refused { standing, ..refused.unwrap_or_else(unknown) }))
             }
             _ => Ok(standing),
         }
     }
 
     /// As [`Table::take`], by one part in `of` of each limit, and of what the store last said was taken.
-    pub fn take_share(&self, ask: &mut Ask, of: u64, now: Instant) -> Result<Standing, Refused> {
+    pub fn take_share(&self, ask: &mut Ask, of: u64, now: Instant) -> Result<Standing, Box<Refused>> {
         let now_ms = self.millis(now);
         for level in &mut ask.levels {
             level.rates = level.rates.share(of);
