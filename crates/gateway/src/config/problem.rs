@@ -139,13 +139,13 @@ impl Report {
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let fold =
         |text: &str| -> String { text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect() };
-    let name = fold(name);
-    let bound = (name.chars().count() / 3).clamp(1, 3);
+    let folded = fold(name);
+    let bound = (folded.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&name, &fold(candidate)), candidate))
+        .map(|candidate| (strsim::damerau_levenshtein(&folded, &fold(candidate)), candidate))
         .filter(|&(distance, _)| distance <= bound)
-        .min_by_key(|&(distance, _)| distance)
+        .min_by_key(|&(distance, candidate)| (distance, strsim::damerau_levenshtein(name, candidate), candidate))
         .map(|(_, candidate)| candidate)
 }
 
