@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use faults::proxy::{Fault, Proxy};
 use faults::redis::Redis;
 use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
 use simulator::Simulator;
 use tempfile::TempDir;
 
@@ -350,4 +351,48 @@ async fn a_gateway_that_ends_settles_what_it_began() {
     }
     assert!(fleet.gateways[0].exited(Duration::from_secs(10)).await.success());
     assert_eq!(redis.says("KEYS llm-gateway:open:*").await.unwrap(), Vec::<String>::new());
+}
+
+/// A key, and how a configuration file writes it.
+fn a_key(name: &str) -> (String, String) {
+    let folder = TempDir::new().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_llm-gateway"));
+    command.current_dir(folder.path()).env_clear().args(["keys", "create", "--name", name]);
+    let key = String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned();
+    let hash: String = Sha256::digest(&key).iter().map(|byte| format!("{byte:02x}")).collect();
+    (key, format!("{{name: {name}, team: t, hash: 'sha256:{hash}'}}"))
+}
+
+#[tokio::test]
+async fn the_keys_of_a_team_share_its_limits_at_all_gateways() {
+    let Some(redis) = Redis::start().await.unwrap() else { return };
+    let ((first, one), (second, other)) = (a_key("first"), a_key("second"));
+    let limits = format!(
+        "requests_per_minute: 1000, tokens_per_minute: 1000000000}}\nteams: {{t: {{limits: {{requests_per_minute: 20, models: \
+         {{openai/sim: {{requests_per_minute: 12}}}}}}}}}}\nkeys: [{one}, {other}]\nrouting: {{strategy: fallback"
+    );
+    let fleet = Fleet::start(2, &redis.url(), &limits).await;
+    let refused_after = async |gateway: &Gateway, key: &str, model: &str| {
+        let body = Client::OpenAi.request(model, "Reply with exactly: ok", false).to_string();
+        for count in 0..30 {
+            let headers = format!("authorization: Bearer {key}\r\n");
+            let answer = post(gateway.addr, Client::OpenAi.path(), &headers, body.as_bytes()).await;
+            match answer.status {
+                200 => {}
+                429 => return (count, answer.text()),
+                _ => panic!("{answer:?}"),
+            }
+        }
+        panic!("nothing was refused");
+    };
+    let (count, told) = refused_after(&fleet.gateways[0], &first, "openai/sim").await;
+    assert!((12..=13).contains(&count) && told.contains("12 requests a minute"), "{count}: {told}");
+    let (count, told) = refused_after(&fleet.gateways[1], &second, "openai/sim").await;
+    assert!(count <= 1 && told.contains("12 requests a minute"), "{count}: {told}");
+    let (count, told) = refused_after(&fleet.gateways[1], &second, "anthropic/sim").await;
+    assert!((7..=10).contains(&count) && told.contains("20 requests a minute"), "{count}: {told}");
+    let (count, _) = refused_after(&fleet.gateways[0], &first, "anthropic/sim").await;
+    assert!(count <= 1, "{count}");
+    let keys = redis.says("KEYS llm-gateway:used:*").await.unwrap();
+    assert!(keys.len() >= 4 && keys.iter().all(|key| key.contains(":{team:file:t}:")), "{keys:?}");
 }
