@@ -84,7 +84,8 @@ impl Process {
 
     /// Starts to follow the database, and waits until it is known what it holds, or that it cannot be asked now.
     pub async fn open_store(&self, location: Location) -> Result<(), String> {
-        let store = Store::start(location, self.keys.clone(), self.log.clone());
+        let store =
+            Store::start(location, self.keys.clone(), self.log.clone(), self.log.explanations().redis().cloned());
         let store = store.map_err(|error| format!("cannot start the thread of the database: {error}"))?;
         self.store.get_or_init(|| store).settled().await;
         Ok(())

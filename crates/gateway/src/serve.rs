@@ -262,10 +262,15 @@ fn greet(gateway: &Gateway, addr: SocketAddr, admin: Option<SocketAddr>) {
         gateway.process.log.event(Level::Warn, warning.clone(), []);
     }
     let admin = admin.map(|addr| format!("for the operator: {scheme}://{addr}\n")).unwrap_or_default();
-    let mode = if gateway.config.sandbox { " (sandbox: simulated, no key needed)" } else { "" };
+    let (mode, key) = match (gateway.config.sandbox, gateway.process.keys.has_keys()) {
+        (true, false) => (" (sandbox: simulated, no key needed)", ""),
+        (true, true) => (" (sandbox: simulated)", " -H 'authorization: Bearer YOUR_KEY'"),
+        (false, false) => ("", ""),
+        (false, true) => ("", " -H 'authorization: Bearer YOUR_KEY'"),
+    };
     cli::complain(&format!(
         "\nllm-gateway {VERSION} listens on {scheme}://{shown}\nproviders: {}{mode}\ntry: curl -s {scheme}://{shown}/v1/completions \
-         -H 'content-type: application/json' \\\n       -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of France?\"}}]}}'\n\
+         -H 'content-type: application/json'{key} \\\n       -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of France?\"}}]}}'\n\
          docs: {scheme}://{shown}/docs\n{admin}\n",
         providers.join(", ")
     ));

@@ -51,12 +51,13 @@ impl Mirror {
         }
     }
 
-    /// Makes the ring as the database is. One question, and no more, if nothing has changed.
-    pub async fn follow(&mut self, connection: &mut Connection) -> Result<()> {
+    /// Makes the ring as the database is, and says whether anything was new. One question, and no more, if nothing was.
+    pub async fn follow(&mut self, connection: &mut Connection) -> Result<bool> {
         if Seen::Until(connection.audit_head().await?) == self.seen {
-            return Ok(());
+            return Ok(false);
         }
-        connection.snapshot(async |connection| self.catch_up(connection).await).await
+        connection.snapshot(async |connection| self.catch_up(connection).await).await?;
+        Ok(true)
     }
 
     async fn catch_up(&mut self, connection: &mut Connection) -> Result<()> {

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_core::limits::STORE_QUEUE;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use super::database::{Connection, Location, Result, StoreError};
+use super::redis::Redis;
 use super::sqlite::FileId;
 use crate::keys::mirror::Mirror;
 use crate::keys::ring::KeyRing;
 use crate::telemetry::log::{Level, Log};
 
+/// Where gateways that share a Redis tell each other that keys have changed, so that they look at once.
+const CHANNEL: &str = "llm-gateway:keys";
 /// Between two looks at what has changed: a key that is revoked anywhere is refused everywhere within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const CONNECT_TIME: Duration = Duration::from_secs(3);
@@ -61,15 +64,15 @@ struct Done {
 }
 
 impl Store {
-    /// Starts the thread. From now on `ring` follows the database.
-    pub fn start(location: Location, ring: Arc<KeyRing>, log: Log) -> std::io::Result<Store> {
+    /// Starts the thread. From now on `ring` follows the database. What is changed here other gateways hear of over `redis`.
+    pub fn start(location: Location, ring: Arc<KeyRing>, log: Log, redis: Option<Redis>) -> std::io::Result<Store> {
         ring.expect_database();
         let place: Arc<str> = location.place.as_str().into();
         let (wishes, asked) = mpsc::channel(STORE_QUEUE);
         let (told, state) = watch::channel(State::Starting);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mirror = Mirror::new(ring.clone());
-        let keeper = Keeper { location, ring, mirror, log, connection: None, state: told };
+        let keeper = Keeper { location, ring, mirror, log, connection: None, state: told, redis };
         std::thread::Builder::new().name("database".to_owned()).spawn(move || runtime.block_on(keeper.run(asked)))?;
         Ok(Store { wishes, state, place })
     }
@@ -120,6 +123,7 @@ struct Keeper {
     /// With the file it was opened on.
     connection: Option<(Connection, Option<FileId>)>,
     state: watch::Sender<State>,
+    redis: Option<Redis>,
 }
 
 impl Keeper {
@@ -128,9 +132,14 @@ impl Keeper {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pause = RECONNECT_AFTER;
         let mut next_attempt = Instant::now();
+        let heard = Arc::new(Notify::new());
+        if let Some(redis) = self.redis.clone() {
+            tokio::spawn(redis.listen(CHANNEL, heard.clone()));
+        }
         loop {
             let wish = tokio::select! {
                 _ = look.tick() => None,
+                () = heard.notified() => None,
                 wish = asked.recv() => match wish {
                     Some(wish) => Some(wish),
                     None => return,
@@ -156,9 +165,13 @@ impl Keeper {
                 Some(wish) => Some(self.grant(wish).await),
                 None => None,
             };
-            self.follow().await;
+            let changed = self.follow().await;
             if let Some(done) = done {
                 (done.tell)();
+                // Those who hear of a change do not say so again.
+                if let (true, Some(redis)) = (changed, &self.redis) {
+                    redis.say(CHANNEL).await;
+                }
             }
         }
     }
@@ -198,21 +211,24 @@ impl Keeper {
         done
     }
 
-    async fn follow(&mut self) {
+    /// Whether there was anything new.
+    async fn follow(&mut self) -> bool {
         let Some((connection, _)) = &mut self.connection else {
             if !self.location.exists() && !self.mirror.has_seen_any() {
                 self.mirror.follow_nothing();
                 self.ring.confirm(Instant::now());
                 self.is(State::Absent);
             }
-            return;
+            return false;
         };
         // Before the question: what changes while it is answered is not confirmed.
         let asked = Instant::now();
         let patience = if self.mirror.has_seen_any() { ANSWER_TIME } else { LOAD_TIME };
         let unreadable = self.mirror.unreadable();
+        let mut changed = false;
         match timeout(patience, self.mirror.follow(connection)).await {
-            Ok(Ok(())) => {
+            Ok(Ok(new)) => {
+                changed = new;
                 self.ring.confirm(asked);
                 self.is(State::Up);
             }
@@ -231,6 +247,7 @@ impl Keeper {
                 [("database", place), ("keys", unreadable.into())],
             );
         }
+        changed
     }
 
     fn is_down(&mut self, error: StoreError) {

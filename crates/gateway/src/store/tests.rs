@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::database::{Connection, Location, Refusal, StoreError};
 use super::keeper::{State, Store};
 use super::keys::Filter;
+use super::redis::Redis;
 use crate::config::{KeyLimits, KeyRates};
 use crate::keys::mirror::Mirror;
 use crate::keys::ring::{KeyRing, Moment, Refused};
@@ -382,7 +383,7 @@ async fn many_who_change_at_once_all_get_their_turn(location: Location) {
 async fn what_the_keeper_did_its_ring_knows(location: Location) {
     let ring = Arc::new(KeyRing::new());
     let was_there = location.exists();
-    let store = Store::start(location.clone(), ring.clone(), log()).unwrap();
+    let store = Store::start(location.clone(), ring.clone(), log(), None).unwrap();
     let state = store.settled().await;
     assert_eq!(state, if was_there { State::Up } else { State::Absent });
     assert_eq!(location.exists(), was_there, "looking makes no file");
@@ -403,4 +404,30 @@ async fn what_the_keeper_did_its_ring_knows(location: Location) {
         assert!(began.elapsed() < Duration::from_secs(1), "not known after {:?}", began.elapsed());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn gateways_that_share_a_redis_hear_of_a_change_at_once() {
+    let Some(server) = faults::redis::Redis::start().await.unwrap() else { return };
+    let folder = TempDir::new().unwrap();
+    open(&file(&folder)).await;
+    let start = || {
+        let ring = Arc::new(KeyRing::new());
+        let redis = Redis::start(&Secret::new(server.url()), &[]).unwrap();
+        (Store::start(file(&folder), ring.clone(), log(), Some(redis)).unwrap(), ring)
+    };
+    let ((one, _), (_other, ring)) = (start(), start());
+    // By looking alone each takes a quarter of a second on average, and up to half a one.
+    let mut times = Vec::new();
+    while times.len() < 50 && times.iter().rev().take(5).filter(|took| **took < Duration::from_millis(60)).count() < 5 {
+        let settings = KeySettings::named(format!("key {}", times.len()));
+        let (key, _) = one.ask(async |database| database.create_key("test", settings).await).await.unwrap();
+        let began = std::time::Instant::now();
+        while ring.find(&key.hash, Moment::now()).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(1), "not even by looking");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        times.push(began.elapsed());
+    }
+    assert!(times.len() < 50, "never five in a row at once: {times:?}");
 }

@@ -9,6 +9,7 @@ mod keeper;
 mod script;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ struct Delivery {
 /// The way to Redis; cheap to clone.
 #[derive(Clone)]
 pub struct Redis {
+    client: Client,
     questions: mpsc::Sender<Question>,
     deliveries: mpsc::Sender<Delivery>,
     puts: mpsc::Sender<Later>,
@@ -135,12 +137,12 @@ impl Redis {
         let (deliveries, delivered) = mpsc::channel(REDIS_DELIVERIES);
         let (puts, put) = mpsc::channel(REDIS_QUEUE);
         let state = Arc::new(State::default());
-        let keeper = Keeper::new(client, scripts, asked, delivered, put, state.clone());
+        let keeper = Keeper::new(client.clone(), scripts, asked, delivered, put, state.clone());
         std::thread::Builder::new()
             .name("redis".to_owned())
             .spawn(move || runtime.block_on(keeper.run()))
             .map_err(|error| format!("cannot start the thread of Redis: {error}"))?;
-        Ok(Redis { questions, deliveries, puts, state })
+        Ok(Redis { client, questions, deliveries, puts, state })
     }
 
     /// The answer to one command, within [`ANSWER_TIME`].
