@@ -127,6 +127,15 @@ pub const KEY_SCOPE_NAMES: usize = 1000;
 pub const KEYS_PER_PAGE: u64 = 1000;
 /// For so long the gateway believes what it last heard from the database; a key that was revoked meanwhile is then refused.
 pub const KEYS_STALE_TIME: Duration = Duration::from_secs(60);
+/// A body that the admin API takes.
+pub const ADMIN_BODY_BYTES: usize = 1024 * 1024;
+/// What somebody who asks the admin API waits for the database at most, with all that others want before.
+pub const ADMIN_ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Entries of a list of the admin API, if nobody says how many.
+pub const ADMIN_PAGE: u64 = 100;
+/// Of one body: problems that are told, and fields that are looked at one by one to find them.
+pub const KEY_PROBLEMS_TOLD: usize = 50;
+pub const KEY_FIELDS_TRIED: usize = 10_000;
 /// Changes of keys and questions about them that wait for the database; more are refused.
 pub const STORE_QUEUE: usize = 64;
 /// Scripts for Redis that wait to be run and nobody waits for.

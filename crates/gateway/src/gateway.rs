@@ -91,7 +91,6 @@ impl Process {
         Ok(())
     }
 
-    #[expect(dead_code, reason = "the admin API is being built")]
     pub fn store(&self) -> Option<&Store> {
         self.store.get()
     }

@@ -23,7 +23,6 @@ mod reload;
 mod serve;
 mod settle;
 mod steps;
-#[cfg_attr(not(test), expect(dead_code, reason = "authorization and the admin API are being built"))]
 mod store;
 mod telemetry;
 

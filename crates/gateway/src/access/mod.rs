@@ -35,7 +35,6 @@ pub enum Right {
     /// The admin key, or a key that names the route; on this machine nothing. It changes nothing, but tells of all callers.
     Observe,
     /// The admin key.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the admin API is being built"))]
     Administer,
 }
 

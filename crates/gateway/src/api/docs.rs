@@ -1,6 +1,8 @@
 //! Documentation, served from the binary: an OpenAPI document made from the table of routes and from the types that are
 //! written to clients, and a page that shows it and tries it out.
 
+mod admin;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -159,6 +161,7 @@ fn document() -> Value {
         methods[row.method.as_str().to_ascii_lowercase()] = operation;
     }
     schemas.extend(generator.take_definitions(true));
+    schemas.extend(admin::schemas());
     let parameters: Map<String, Value> = REQUEST_HEADERS.iter().map(|(name, about)| parameter(name, about)).collect();
     let headers: Map<String, Value> = RESPONSE_HEADERS
         .iter()
@@ -187,12 +190,13 @@ some, callers show theirs as `Authorization: Bearer KEY`, or as `x-api-key`, `ap
 counts. It is never passed on. What concerns the operator wants the admin key, except what only tells, and is asked from the \
 gateway's own machine. On a loopback address requests are refused whose `Host` or `Origin` is another machine's.\n\nRoutes marked \"not built yet\" answer 404 and say so.";
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("Native API", "The gateway's own API: any provider, one shape."),
     ("OpenAI", "What OpenAI's SDKs speak; also under `/openai`. Any provider can answer."),
     ("Anthropic", "What Anthropic's SDKs speak; also under `/anthropic`. Any provider can answer."),
     ("Providers and health", "None of these calls a provider."),
     ("Cache", "There is no cache yet: these routes say so."),
+    ("Operator", "Keys and teams in the database. There with `GATEWAY_ADMIN_KEY` alone, and for whoever shows it."),
 ];
 
 fn is_part_of_page(row: &Row) -> bool {
@@ -249,6 +253,10 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
             operation["responses"]["default"] =
                 error_response(Dialect::AnthropicMessages, "A provider's error, with the provider's status.");
         }
+        Action::Admin(wanted) => {
+            admin::describe(wanted, &mut operation, generator);
+            kinds.extend([ErrorKind::InvalidRequest, ErrorKind::PayloadTooLarge, ErrorKind::Overloaded]);
+        }
         Action::ShowModel => kinds.push(ErrorKind::ModelNotFound),
         Action::ProviderHealth | Action::ExplainRequest => kinds.push(ErrorKind::NotFound),
         Action::Health => {
@@ -304,9 +312,10 @@ fn operation_id(row: &Row) -> String {
 }
 
 fn tag(row: &Row) -> &'static str {
-    let [native, openai, anthropic, providers, cache] = TAGS.map(|(name, _)| name);
+    let [native, openai, anthropic, providers, cache, operator] = TAGS.map(|(name, _)| name);
     match (row.action, crate::api::routes::dialect_of(row.path)) {
         (Action::CacheStats | Action::CacheClear | Action::CacheFeedback, _) => cache,
+        _ if row.right == Right::Administer => operator,
         (_, Dialect::OpenAiChat) => openai,
         (_, Dialect::AnthropicMessages) => anthropic,
         (Action::Complete { .. } | Action::NotBuilt { .. }, Dialect::Native) => native,
@@ -418,7 +427,7 @@ fn success(action: Action, generator: &mut SchemaGenerator) -> Value {
         Action::OpenApi => plain("This document.", json!({"openapi": "3.1.0"})),
         Action::Metrics => text("OpenMetrics text for Prometheus.", "application/openmetrics-text"),
         Action::Asset(_) => text("The page.", "text/html"),
-        Action::CacheFeedback | Action::NotBuilt { .. } => Value::Null,
+        Action::CacheFeedback | Action::NotBuilt { .. } | Action::Admin(_) => Value::Null,
     }
 }
 

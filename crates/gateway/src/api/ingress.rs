@@ -124,3 +124,31 @@ fn check_type(headers: &HeaderMap) -> Result<(), GatewayError> {
         format!("the body must be JSON (content-type: application/json), got {kind:?}"),
     ))
 }
+
+/// Percent-decoding; what is not valid stays as it is.
+pub fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = (byte == b'%').then(|| after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok())).flatten();
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_are_percent_decoded() {
+        assert_eq!(super::percent_decoded("openai%2Fgpt-5%zz%C3%A9%"), "openai/gpt-5%zzé%");
+    }
+}

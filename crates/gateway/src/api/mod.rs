@@ -2,6 +2,7 @@
 //! routes that answer about the gateway itself.
 
 pub mod about;
+pub mod admin;
 pub mod body;
 pub mod docs;
 pub mod egress;
@@ -183,6 +184,7 @@ async fn dispatch(
         Action::Asset(asset) => Ok(docs::asset(asset)),
         Action::OpenApi => Ok(docs::openapi()),
         Action::ExplainRequest => explain::request(gateway, parameter, &arrival.caller).await,
+        Action::Admin(admin) => admin::act(gateway, admin, arrival.started, &head, parameter, body).await,
         Action::NotBuilt { what } => Err(GatewayError::new(
             ErrorKind::NotFound,
             format!("{what} is not built yet: {} will answer in a later version", row.name),

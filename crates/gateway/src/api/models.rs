@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::access;
 use crate::api::egress::Reply;
+use crate::api::ingress;
 use crate::api::routes::Family;
 use crate::gateway::Gateway;
 
@@ -30,7 +31,7 @@ pub fn list(gateway: &Gateway, anthropic: bool, query: &str, scope: &Scope) -> R
             .split('&')
             .filter_map(|pair| pair.split_once('='))
             .find(|(name, _)| *name == wanted)
-            .map(|(_, value)| decode(value))
+            .map(|(_, value)| ingress::percent_decoded(value))
     };
     let limit = match parameter("limit").map(|limit| limit.parse::<usize>()) {
         None => 20,
@@ -53,7 +54,7 @@ pub fn list(gateway: &Gateway, anthropic: bool, query: &str, scope: &Scope) -> R
 }
 
 pub fn show(gateway: &Gateway, anthropic: bool, name: &str, scope: &Scope) -> Result<Reply, GatewayError> {
-    let name = decode(name);
+    let name = ingress::percent_decoded(name);
     if !gateway.catalog.names(scope).contains(&name) {
         // A name that is not listed may still be one that a provider knows.
         let resolved = gateway.catalog.resolve(Some(&name)).map_err(|error| access::within(scope, error))?;
@@ -75,32 +76,4 @@ fn openai(name: &str) -> Value {
 
 fn anthropic_model(name: &str) -> Value {
     json!({"type": "model", "id": name, "display_name": name, "created_at": CREATED_AT})
-}
-
-/// Percent-decoding; what is not valid stays as it is.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = (byte == b'%').then(|| after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok())).flatten();
-        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(decoded) => {
-                bytes.push(decoded);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn names_are_percent_decoded() {
-        assert_eq!(super::decode("openai%2Fgpt-5%zz%C3%A9%"), "openai/gpt-5%zzé%");
-    }
 }

@@ -4,6 +4,7 @@ use gateway_core::dialect::Dialect;
 use http::Method;
 
 use crate::access::Right;
+use crate::api::admin::Admin;
 use crate::api::docs::{self, Asset};
 
 /// What a route does.
@@ -32,6 +33,7 @@ pub enum Action {
     /// A file of the documentation page.
     Asset(&'static Asset),
     OpenApi,
+    Admin(Admin),
     /// In the contract, and not built yet: says so.
     NotBuilt {
         what: &'static str,
@@ -96,6 +98,17 @@ pub static ROUTES: &[Row] = routes! {
     GET "/docs/page.js" Open Action::Asset(&docs::SCRIPT), "Its script";
     GET "/docs/page.css" Open Action::Asset(&docs::STYLE), "Its style";
     GET "/openapi.json" Open Action::OpenApi, "This interface as OpenAPI 3.1";
+    POST "/admin/v1/keys" Administer Action::Admin(Admin::CreateKey), "Make a key";
+    GET "/admin/v1/keys" Administer Action::Admin(Admin::ListKeys), "List keys";
+    GET "/admin/v1/keys/{id}" Administer Action::Admin(Admin::ShowKey), "Show a key";
+    PATCH "/admin/v1/keys/{id}" Administer Action::Admin(Admin::UpdateKey), "Change what is said of a key";
+    DELETE "/admin/v1/keys/{id}" Administer Action::Admin(Admin::RevokeKey), "Revoke a key";
+    POST "/admin/v1/teams" Administer Action::Admin(Admin::CreateTeam), "Make a team";
+    GET "/admin/v1/teams" Administer Action::Admin(Admin::ListTeams), "List teams";
+    GET "/admin/v1/teams/{id}" Administer Action::Admin(Admin::ShowTeam), "Show a team";
+    PATCH "/admin/v1/teams/{id}" Administer Action::Admin(Admin::UpdateTeam), "Change what is said of a team";
+    GET "/admin/v1/audit" Administer Action::Admin(Admin::Audit), "Who changed which key or team";
+    GET "/admin/v1/usage" Administer Action::NotBuilt { what: "the account of usage" }, "Usage (not built yet)";
 };
 
 /// A base path under which an SDK of that vendor finds everything where it expects it.

@@ -1,10 +1,11 @@
 //! Virtual keys: what callers show to the gateway, and what is known of them.
 //!
 //! `text` is the key itself, `ring` what every request asks, `mirror` how the ring follows the database, `view` what is shown
-//! of a key, `command` how it is said on the command line; the database is in [`crate::store`].
+//! of a key, `reading` how it is said in JSON, `command` on the command line; the database is in [`crate::store`].
 
 pub mod command;
 pub mod mirror;
+pub mod reading;
 pub mod ring;
 pub mod text;
 pub mod view;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::access::Right;
 use crate::api::routes::ROUTES;
 use crate::config::{KeyLimits, KeyRates, nearest};
 
@@ -106,8 +108,8 @@ impl KeySettings {
     pub fn problems(&self) -> Vec<Invalid> {
         let mut problems = Vec::new();
         is_name("name", &self.name, &mut problems);
-        if let Some(owner) = &self.owner {
-            is_name("owner", owner, &mut problems);
+        for (field, name) in [("team", &self.team), ("owner", &self.owner)] {
+            name.iter().for_each(|name| is_name(field, name, &mut problems));
         }
         are_tags(&self.tags, &mut problems);
         is_scope(&self.scope(), &mut problems);
@@ -177,7 +179,7 @@ impl Invalid {
     }
 }
 
-fn is_name(field: &str, name: &str, problems: &mut Vec<Invalid>) {
+pub fn is_name(field: &str, name: &str, problems: &mut Vec<Invalid>) {
     if name.trim().is_empty() {
         problems.push(Invalid::new(&[field], "is empty"));
     } else if name.chars().count() > KEY_NAME_CHARS {
@@ -211,11 +213,18 @@ fn is_scope(scope: &Scope, problems: &mut Vec<Invalid>) {
                 || name.chars().any(|c| c.is_control() || c.is_whitespace());
             let message = match field {
                 _ if is_odd => "is empty, too long, or has white space in it".to_owned(),
-                "routes" if ROUTES.iter().all(|row| row.path != name) => {
-                    let paths: Vec<&str> = ROUTES.iter().map(|row| row.path).collect();
-                    let hint = nearest(name, paths).map(|near| format!("; did you mean {near}?"));
-                    format!("{name:?} is no path of this gateway{}", hint.unwrap_or_default())
-                }
+                "routes" => match ROUTES.iter().find(|row| row.path == name) {
+                    Some(row) if row.right == Right::Administer => {
+                        format!("{name:?} is for the operator, and for no key")
+                    }
+                    Some(_) => continue,
+                    None => {
+                        let of_keys = ROUTES.iter().filter(|row| row.right != Right::Administer);
+                        let hint =
+                            nearest(name, of_keys.map(|row| row.path)).map(|near| format!("; did you mean {near}?"));
+                        format!("{name:?} is no path of this gateway{}", hint.unwrap_or_default())
+                    }
+                },
                 _ => continue,
             };
             problems.push(Invalid::new(&[field, &index.to_string()], message));

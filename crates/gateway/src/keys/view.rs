@@ -1,10 +1,14 @@
 //! What is shown of keys and teams: never the key.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{KeySettings, Second, TeamSettings};
+use crate::store::audit::Entry;
 use crate::store::keys::{Key, Team};
+use crate::telemetry::log::stamp;
 
 /// A key.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -51,5 +55,30 @@ pub struct TeamView {
 impl From<Team> for TeamView {
     fn from(team: Team) -> TeamView {
         TeamView { id: team.id, settings: team.settings, created: team.created }
+    }
+}
+
+/// An entry of the audit log.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AuditView {
+    pub number: i64,
+    /// RFC 3339.
+    pub at: String,
+    /// `admin`, `cli:USER`
+    pub actor: String,
+    /// `key.create`, `key.update`, `key.revoke`, `team.create`, `team.update`
+    pub action: String,
+    /// The id of the key or team.
+    pub subject: String,
+    /// What was said of it then; of a key that was revoked, its name.
+    #[schemars(with = "serde_json::Value")]
+    pub details: Box<RawValue>,
+}
+
+impl From<Entry> for AuditView {
+    fn from(entry: Entry) -> AuditView {
+        let Entry { number, at_ms, actor, action, subject, details } = entry;
+        let at = stamp(Timestamp::from_millisecond(at_ms).unwrap_or_default());
+        AuditView { number, at, actor, action, subject, details }
     }
 }
