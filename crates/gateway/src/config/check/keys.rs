@@ -63,7 +63,9 @@ impl Checker<'_, '_> {
         }
         let team = key.team.as_deref().map(|name| teams.get(name));
         if team == Some(None) {
-            let known: Vec<&str> = teams.keys().copied().collect();
+            let mut known: Vec<&str> = teams.keys().copied().collect();
+            // Of two names that are equally near, always the same is suggested.
+            known.sort_unstable();
             let hint = suggest(key.team.as_deref().unwrap_or_default(), &known);
             self.problem(&at("team"), "is none of `teams`", hint);
         }
