@@ -303,7 +303,8 @@ mod tests {
             };
             let report = streams::run(post(true, 1024), plan).await.unwrap();
             assert_eq!((report.finished, report.chunks), (8, 80));
-            assert!(report.gap.p50_us >= 4000.0, "{report:?}");
+            // Nine gaps a stream, two streams after each other: a busy machine may bunch them, but none comes early.
+            assert!(report.seconds >= 0.08, "{report:?}");
         }
     }
 }
