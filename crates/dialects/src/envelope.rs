@@ -2,6 +2,7 @@
 //! can be replaced while every other byte passes as it came.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gateway_core::error::GatewayError;
@@ -12,7 +13,8 @@ use crate::json::{invalid_body, scan, wrong};
 /// What the gateway needs to know of a body in an OpenAI or Anthropic dialect before it decides anything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Envelope {
-    pub model: Option<String>,
+    /// Shared by the request and what is told of it.
+    pub model: Option<Arc<str>>,
     pub stream: bool,
     /// `max_tokens` or `max_completion_tokens`.
     pub max_tokens: Option<u64>,
@@ -40,14 +42,15 @@ impl Envelope {
     /// Reads and checks a body as [`scan`] does; the fields that matter may stand in it once.
     pub fn read(body: &[u8]) -> Result<Envelope, GatewayError> {
         let mut envelope = Envelope::default();
-        let mut seen: Vec<&'static str> = Vec::new();
+        // Model, stream, stream_options.
+        let mut seen = [false; 3];
         let mut members = 0_usize;
         scan(body, |name, place| {
             members += 1;
-            let once: &'static str = match &*name {
-                b"model" => "model",
-                b"stream" => "stream",
-                b"stream_options" => "stream_options",
+            let (once, seen) = match &*name {
+                b"model" => ("model", &mut seen[0]),
+                b"stream" => ("stream", &mut seen[1]),
+                b"stream_options" => ("stream_options", &mut seen[2]),
                 b"max_tokens" | b"max_completion_tokens" => {
                     let text = std::str::from_utf8(&body[place]).unwrap_or_default();
                     // What is not a whole number is none.
@@ -65,23 +68,22 @@ impl Envelope {
                 }
                 _ => return Ok(()),
             };
-            if seen.contains(&once) {
+            if std::mem::replace(seen, true) {
                 return Err(GatewayError::invalid(once, format!("the body has `{once}` twice")));
             }
-            seen.push(once);
             let text = &body[place.clone()];
             // The usual name of a model needs no parser.
             if let ("model", [b'"', name @ .., b'"']) = (once, text)
                 && let Ok(name) = std::str::from_utf8(name)
                 && !name.contains('\\')
             {
-                envelope.model = Some(name.to_owned());
+                envelope.model = Some(Arc::from(name));
                 envelope.places.model = Some(place);
                 return Ok(());
             }
             let value = parse(text)?;
             match (once, value) {
-                ("model", Value::String(model)) => envelope.model = Some(model),
+                ("model", Value::String(model)) => envelope.model = Some(Arc::from(model)),
                 ("model", Value::Null) | ("stream", Value::Null) => {}
                 ("model", other) => return Err(wrong("model", "a string", &other)),
                 ("stream", Value::Bool(stream)) => envelope.stream = stream,

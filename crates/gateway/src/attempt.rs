@@ -222,10 +222,11 @@ pub async fn one(
     gateway: &Arc<Gateway>,
     call: &SharedCall,
     permit: &Permit,
-    prepared: Prepared,
+    prepared: &Prepared,
     notes: &mut Notes,
 ) -> Result<Good, Failure> {
     let Prepared { payload, uri, limits, tool_names, same } = prepared;
+    let same = *same;
     let (target, provider) = (permit.target(), permit.provider(gateway));
     let quirks = provider.config.quirks;
     let forwarded = if same { &call.forwarded } else { &HeaderMap::new() };
@@ -234,6 +235,7 @@ pub async fn one(
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = provider.headers(forwarded, permit.credential());
+        request.headers_mut().insert(header::CONTENT_LENGTH, payload.content_length());
         if call.stream {
             request.headers_mut().insert(header::ACCEPT, http::HeaderValue::from_static("text/event-stream"));
         }
@@ -258,9 +260,9 @@ pub async fn one(
             Writer::Same { drop_usage: asks_usage(call, quirks) && call.envelope.include_usage != Some(true) }
         } else {
             let answer = crate::pipeline::answer(gateway, call, target);
-            Writer::Translate(codec::client(call.dialect).stream_encoder(answer), tool_names)
+            Writer::Translate(codec::client(call.dialect).stream_encoder(answer), tool_names.clone())
         };
-        return open_stream(gateway, call, target, body, passed_headers(&head.headers, same), &limits, writer)
+        return open_stream(gateway, call, target, body, passed_headers(&head.headers, same), limits, writer)
             .await
             .map(Good::Stream);
     }
@@ -272,7 +274,7 @@ pub async fn one(
             Ok(Ok(body)) => body,
         };
     notes.said = Some(Instant::now());
-    whole(call, target, &head.headers, body, same, &tool_names, notes).map(Good::Whole)
+    whole(call, target, &head.headers, body, same, tool_names, notes).map(Good::Whole)
 }
 
 /// Until when the parts of an answer must have come.

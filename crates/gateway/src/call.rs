@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use crate::admission::WithBody;
 use crate::api::ingress::Inbound;
+use crate::request_id::RequestId;
 
 /// Who asks: what the gateway keeps of a request is told to the same caller alone.
 #[derive(Debug, Clone)]
@@ -75,7 +76,7 @@ const MEDIA_BYTES_LEAST: usize = 4096;
 /// What a client asks, and how.
 #[derive(Debug)]
 pub struct Call {
-    pub request_id: Arc<str>,
+    pub request_id: RequestId,
     pub caller: Caller,
     pub dialect: Dialect,
     pub started: Instant,

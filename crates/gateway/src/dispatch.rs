@@ -87,11 +87,14 @@ async fn tries(
         };
         course.asks(&permit);
         settle.attempt_begins(&mut permit);
-        let first = Asked { permit, notes };
+        let mut first = Asked { permit, notes };
         let result = match course.patience(&first.permit) {
-            None => alone(gateway, call, first, prepared, settle).await,
+            None => {
+                let result = alone(gateway, call, &mut first, &prepared, settle).await;
+                first.conclude(gateway, result, None, settle)
+            }
             // Larger by far, and rare.
-            Some(patience) => Box::pin(hedged(gateway, call, first, prepared, patience, &mut course, settle)).await,
+            Some(patience) => Box::pin(hedged(gateway, call, first, &prepared, patience, &mut course, settle)).await,
         };
         match result {
             Ok(good) => return Ok(good),
@@ -107,12 +110,12 @@ struct Asked {
 }
 
 impl Asked {
-    /// Tells everybody concerned how it went, and when it ended.
+    /// Tells everybody concerned how it went, and when it ended, if not just now.
     fn conclude(
         self,
         gateway: &Gateway,
         result: Result<Good, Failure>,
-        ended: Instant,
+        ended: Option<Instant>,
         settle: &mut Settle,
     ) -> Result<Good, Failure> {
         match result {
@@ -122,7 +125,7 @@ impl Asked {
             }
             Err(failure) => {
                 let failure = failure.without_keys(gateway);
-                settle.attempt_failed(self.permit, self.notes, &failure, ended);
+                settle.attempt_failed(self.permit, self.notes, &failure, ended.unwrap_or_else(Instant::now));
                 Err(failure)
             }
         }
@@ -132,21 +135,18 @@ impl Asked {
 async fn alone(
     gateway: &Arc<Gateway>,
     call: &SharedCall,
-    mut asked: Asked,
-    prepared: Prepared,
+    asked: &mut Asked,
+    prepared: &Prepared,
     settle: &mut Settle,
 ) -> Result<Good, Failure> {
-    let result = {
-        let mut one = pin!(attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes));
-        match tokio::time::timeout_at((call.started + SHOWN_AFTER).into(), one.as_mut()).await {
-            Ok(result) => result,
-            Err(_) => {
-                settle.show();
-                one.await
-            }
+    let mut one = pin!(attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes));
+    match tokio::time::timeout_at((call.started + SHOWN_AFTER).into(), one.as_mut()).await {
+        Ok(result) => result,
+        Err(_) => {
+            settle.show();
+            one.await
         }
-    };
-    asked.conclude(gateway, result, Instant::now(), settle)
+    }
 }
 
 /// Asks a second target if the first has not begun to answer after `patience`. The first good answer is taken and the other
@@ -155,7 +155,7 @@ async fn hedged(
     gateway: &Arc<Gateway>,
     call: &SharedCall,
     mut first: Asked,
-    prepared: Prepared,
+    prepared: &Prepared,
     patience: Duration,
     course: &mut Course<'_>,
     settle: &mut Settle,
@@ -173,7 +173,7 @@ async fn hedged(
                 }
                 Some((asked, prepared, _budget)) => {
                     let asked: &mut Asked = second.insert(asked);
-                    let mut other = pin!(attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes));
+                    let mut other = pin!(attempt::one(gateway, call, &asked.permit, &prepared, &mut asked.notes));
                     poll_fn(|cx| {
                         if of_first.is_none()
                             && let Poll::Ready(result) = one.as_mut().poll(cx)
@@ -206,7 +206,7 @@ async fn hedged(
     let mut last = Err(Failure::closing());
     for (asked, end) in ends {
         match end {
-            Some((result, at)) => last = asked.conclude(gateway, result, at, settle),
+            Some((result, at)) => last = asked.conclude(gateway, result, Some(at), settle),
             None => settle.attempt_lost(asked.permit),
         }
     }

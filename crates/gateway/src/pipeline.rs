@@ -28,14 +28,19 @@ use crate::limits;
 use crate::settle::{Outcome, Record, Settle};
 
 /// Answers one request for a completion, in the dialect of its client.
-pub async fn handle(gateway: Arc<Gateway>, inbound: Inbound, dialect: Dialect, streamed: bool) -> Reply {
-    go(gateway, inbound, dialect, |inbound| Call::open(inbound, dialect, streamed)).await
+pub fn handle(
+    gateway: Arc<Gateway>,
+    inbound: Inbound,
+    dialect: Dialect,
+    streamed: bool,
+) -> impl Future<Output = Reply> {
+    go(gateway, inbound, dialect, move |inbound| Call::open(inbound, dialect, streamed))
 }
 
 /// Answers one request for the tokens of a prompt: the same way to the same target, for another answer.
-pub async fn count_tokens(gateway: Arc<Gateway>, inbound: Inbound) -> Reply {
+pub fn count_tokens(gateway: Arc<Gateway>, inbound: Inbound) -> impl Future<Output = Reply> {
     let dialect = Dialect::AnthropicMessages;
-    go(gateway, inbound, dialect, |inbound| Call::open(inbound, dialect, false).map(Call::counting)).await
+    go(gateway, inbound, dialect, move |inbound| Call::open(inbound, dialect, false).map(Call::counting))
 }
 
 async fn go(
@@ -46,7 +51,7 @@ async fn go(
 ) -> Reply {
     let record = Record::new(&inbound.arrival, inbound.route, dialect);
     let mut settle = Settle::open(gateway.clone(), inbound.arrival.started, record);
-    let (request_id, caller) = (inbound.arrival.request_id.clone(), inbound.arrival.caller.clone());
+    let (request_id, caller) = (inbound.arrival.request_id, inbound.arrival.caller.clone());
     let mut standing = inbound.standing;
     let opened = open(inbound).and_then(|call| {
         settle.asked(&call);
@@ -87,11 +92,11 @@ pub fn turn_away(
 }
 
 async fn answer_to(gateway: Arc<Gateway>, call: SharedCall, plan: Arc<RoutePlan>, settle: Settle) -> Reply {
-    let mut attempts: Opening = Box::pin(dispatch::run(gateway.clone(), call.clone(), plan, settle));
     if !call.stream {
-        let (result, settle) = attempts.await;
+        let (result, settle) = dispatch::run(gateway.clone(), call.clone(), plan, settle).await;
         return reply(&gateway, &call, result, settle);
     }
+    let mut attempts: Opening = Box::pin(dispatch::run(gateway.clone(), call.clone(), plan, settle));
     // A stream may keep its client waiting for its first content, but not in silence.
     match tokio::time::timeout(KEEP_ALIVE_EVERY, &mut attempts).await {
         Ok((result, settle)) => reply(&gateway, &call, result, settle),

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -28,6 +27,7 @@ use crate::call::Call;
 use crate::config::Timeouts;
 use crate::estimate::Tally;
 use crate::providers::client::AnswerBody;
+use crate::request_id::RequestId;
 use crate::settle::Outcome;
 
 /// How events reach the client.
@@ -59,7 +59,7 @@ pub struct Relay {
     pub headers: HeaderMap,
     /// Of the request no more than this: its body need not wait for the end of the answer.
     dialect: Dialect,
-    request_id: Arc<str>,
+    request_id: RequestId,
     timeouts: Timeouts,
     /// `None` once the provider has nothing more to say.
     body: Option<AnswerBody>,
@@ -108,7 +108,7 @@ impl Relay {
             target,
             headers,
             dialect: call.dialect,
-            request_id: call.request_id.clone(),
+            request_id: call.request_id,
             timeouts,
             body: Some(body),
             sse: SseDecoder::new(),

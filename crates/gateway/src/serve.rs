@@ -30,6 +30,7 @@ use crate::limits;
 use crate::pipeline;
 use crate::providers::probe;
 use crate::reload::Reloader;
+use crate::request_id::RequestId;
 use crate::store::redis::Redis;
 use crate::telemetry::explain::Explanations;
 use crate::telemetry::log::{Format, Level, Log};
@@ -337,7 +338,7 @@ pub fn explain(arguments: &cli::Explain) -> Result<String, String> {
     let gateway = assemble(config)?;
     let arrival = Arrival {
         started: Instant::now(),
-        request_id: "".into(),
+        request_id: RequestId::new(),
         correlation_id: None,
         dialect: Dialect::Native,
         caller: Caller::Address(Ipv4Addr::LOCALHOST.into()),

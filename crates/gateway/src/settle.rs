@@ -18,7 +18,6 @@ use gateway_core::usage::{Cost, NanoUsd, Usage};
 use gateway_policy::pricing::Price;
 use gateway_policy::resilience::Circuit;
 use gateway_policy::routing::RoutePlan;
-use serde::{Serialize, Serializer};
 
 use crate::api::Arrival;
 use crate::attempt::{Failure, Notes};
@@ -26,13 +25,13 @@ use crate::call::{Call, Caller};
 use crate::gateway::Gateway;
 use crate::limits::Hold;
 use crate::providers::permit::Permit;
+use crate::request_id::RequestId;
 use crate::steps::{self, Attempt, Failed, Step, Stop, Wait};
 use crate::telemetry::explain::{Shown, Waiting};
 use crate::telemetry::log::{Level, printable};
 
 /// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Ok,
     /// The request was at fault.
@@ -68,101 +67,45 @@ impl Outcome {
     }
 }
 
-fn as_usd<S: Serializer>(cost: &Option<Cost>, serializer: S) -> Result<S::Ok, S::Error> {
-    cost.map(|cost| cost.total().usd()).serialize(serializer)
-}
-
-fn rounded<S: Serializer>(ms: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((ms * 1e3).round() / 1e3)
-}
-
-#[allow(clippy::ref_option, reason = "the shape that serde calls")]
-fn maybe_rounded<S: Serializer>(ms: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    rounded(&ms.unwrap_or_default(), serializer)
-}
-
-fn is_address(caller: &Caller) -> bool {
-    matches!(caller, Caller::Address(_))
-}
-
-fn key_of<S: Serializer>(caller: &Caller, serializer: S) -> Result<S::Ok, S::Error> {
-    match caller {
-        Caller::Address(_) => serializer.serialize_none(),
-        Caller::Key(key) => serializer.serialize_str(&key.id),
-        Caller::Admin => serializer.serialize_str("admin"),
-    }
-}
-
-#[allow(clippy::ptr_arg, reason = "the shape that serde calls")]
-fn tried<S: Serializer>(steps: &Vec<Step>, serializer: S) -> Result<S::Ok, S::Error> {
-    steps::tried(steps, serializer)
-}
-
-#[allow(clippy::ptr_arg, reason = "the shape that serde calls")]
-fn went_well(steps: &Vec<Step>) -> bool {
-    steps::went_well(steps)
-}
-
 /// What is known of a request: the fields of its log line, and what only its explanation tells.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Record {
-    pub request_id: Arc<str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: RequestId,
     pub correlation_id: Option<String>,
     pub route: &'static str,
     pub dialect: &'static str,
     pub stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model_asked: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_asked: Option<Arc<str>>,
     pub user: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
     pub status: u16,
     pub outcome: Outcome,
     pub attempts: u32,
-    #[serde(rename = "tried", serialize_with = "tried", skip_serializing_if = "went_well")]
     pub steps: Vec<Step>,
     /// `None`: the request was refused before there was one.
-    #[serde(skip)]
     pub plan: Option<Arc<RoutePlan>>,
-    /// Addresses are nobody's business but the limits'.
-    #[serde(rename = "key", serialize_with = "key_of", skip_serializing_if = "is_address")]
     pub caller: Caller,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_request_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// Tokens and cost are the gateway's estimate: the provider told none, or not to the end.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub usage_estimated: bool,
-    #[serde(rename = "cost_usd", serialize_with = "as_usd", skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
-    #[serde(serialize_with = "maybe_rounded", skip_serializing_if = "Option::is_none")]
     pub first_content_ms: Option<f64>,
-    #[serde(serialize_with = "rounded")]
     pub duration_ms: f64,
-    #[serde(serialize_with = "rounded")]
     pub overhead_ms: f64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
     /// Those of `dropped` that were said in other words.
-    #[serde(skip)]
     pub approximated: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl Record {
     pub fn new(arrival: &Arrival, route: &'static str, dialect: Dialect) -> Record {
         Record {
-            request_id: arrival.request_id.clone(),
+            request_id: arrival.request_id,
             correlation_id: arrival.correlation_id.clone(),
             route,
             dialect: dialect.name(),
@@ -337,7 +280,10 @@ impl Settle {
     pub fn asked(&mut self, call: &Call) {
         self.with(|record| {
             record.stream = call.stream;
-            record.model_asked = call.model().map(|model| shortened(model, 200));
+            record.model_asked = call.envelope.model.clone().map(|model| match model.len() {
+                ..=200 => model,
+                _ => Arc::from(shortened(&model, 200)),
+            });
             record.user = call.user.clone();
         });
     }
@@ -629,7 +575,7 @@ impl Settle {
             gateway.process.extra.settled(record.cost.map_or(NanoUsd(0), |cost| cost.total()), now);
         }
         gateway.process.metrics.request(&record, gateway.catalog.model_label(&record));
-        let id = self.shown.then(|| record.request_id.clone());
+        let id = self.shown.then_some(record.request_id);
         gateway.process.log.request(record);
         // Not before: whoever does not find it here waits until it is there.
         if let Some(id) = id {

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
-use serde::ser::SerializeSeq;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// Times are counted from the arrival of the request.
 #[derive(Debug, Clone)]
@@ -108,7 +107,7 @@ pub enum Stop {
 }
 
 /// `tried` of a log line: every attempt, where there was more than one or it failed.
-pub fn tried<S: Serializer>(steps: &[Step], serializer: S) -> Result<S::Ok, S::Error> {
+pub fn tried(steps: &[Step]) -> Vec<impl Serialize> {
     #[derive(Serialize)]
     struct Tried<'a> {
         target: String,
@@ -122,19 +121,18 @@ pub fn tried<S: Serializer>(steps: &[Step], serializer: S) -> Result<S::Ok, S::E
         maybe_billed: bool,
         ms: f64,
     }
-    let mut list = serializer.serialize_seq(None)?;
-    for attempt in attempts(steps) {
+    let tried = attempts(steps).map(|attempt| {
         let failed = attempt.failed.as_ref();
-        list.serialize_element(&Tried {
+        Tried {
             target: attempt.target.to_string(),
             failure: failed.map(|failed| failed.class.name()),
             status: failed.and_then(|failed| failed.status),
             error: failed.map(|failed| failed.error.as_str()),
             maybe_billed: attempt.maybe_billed(),
             ms: millis(attempt.took),
-        })?;
-    }
-    list.end()
+        }
+    });
+    tried.collect()
 }
 
 pub fn attempts(steps: &[Step]) -> impl DoubleEndedIterator<Item = &Attempt> {

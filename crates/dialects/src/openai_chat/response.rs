@@ -58,11 +58,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
 
 /// The account of an answer, without its text. What is no answer, or an odd one, is read as a whole.
 pub(super) fn glance(bytes: &[u8]) -> Result<Glance, UpstreamError> {
-    if let Ok(body) = Body::account(bytes)
+    if let Ok((body, usage)) = Body::account(bytes)
         && !wire::says_something(body.error)
         && let Some(choice) = body.first_choice()
     {
-        return Ok(Glance { finish: choice.finish(false), usage: body.usage() });
+        return Ok(Glance { finish: choice.finish(false), usage });
     }
     decode(bytes).map(|response| Glance { finish: response.finish, usage: response.usage })
 }

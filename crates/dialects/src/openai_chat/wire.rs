@@ -229,22 +229,24 @@ impl<'a, M> Body<'a, M> {
 
 /// An answer without its text: what concerns its account.
 impl<'a> Body<'a, ()> {
-    pub(super) fn account(bytes: &'a [u8]) -> Result<Self, GatewayError> {
-        let mut body = Body::default();
+    /// The answer, and its usage, which is read on the way.
+    pub(super) fn account(bytes: &'a [u8]) -> Result<(Self, Option<Usage>), GatewayError> {
+        let (mut body, mut told) = (Body::default(), None);
         read(bytes, |json, name| {
             match &*name {
                 b"choices" if json.peek() == Some(b'[') => {
                     let choices = body.choices.get_or_insert_default();
                     json.items(|json| Choice::account(json).map(|choice| choices.push(choice)))?;
                 }
-                b"usage" => body.usage = raw(json)?,
+                b"usage" if json.peek() == Some(b'{') => told = UsageWire::read(json)?.usage(),
                 b"error" => body.error = raw(json)?,
                 b"x_groq" => body.x_groq = raw(json)?,
                 _ => json.skip()?,
             }
             Ok(())
         })?;
-        Ok(body)
+        let usage = told.or_else(|| body.usage());
+        Ok((body, usage))
     }
 }
 
@@ -378,9 +380,9 @@ struct CompletionDetails<'a> {
 }
 
 impl<'a> UsageWire<'a> {
-    fn read(json: Json<'a>) -> Result<Self, GatewayError> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, GatewayError> {
         let mut wire = UsageWire::default();
-        read(json.get().as_bytes(), |json, name| {
+        json.members(|json, name| {
             let place = match &*name {
                 b"prompt_tokens" => &mut wire.prompt_tokens,
                 b"completion_tokens" => &mut wire.completion_tokens,
@@ -414,26 +416,29 @@ impl<'a> UsageWire<'a> {
         })?;
         Ok(wire)
     }
+
+    fn usage(&self) -> Option<Usage> {
+        let prompt = count(self.prompt_tokens)?;
+        let details = &self.prompt_tokens_details;
+        let cache_read = count(details.cached_tokens)
+            .or_else(|| count(self.prompt_cache_hit_tokens))
+            .or_else(|| count(self.cached_tokens))
+            .unwrap_or(0);
+        // Some vendors count only what was not cached, and some leave the thoughts out of `completion_tokens`: the total tells.
+        let beside_prompt = count(self.total_tokens).unwrap_or(0).saturating_sub(prompt);
+        let output = count(self.completion_tokens).unwrap_or(0).max(beside_prompt);
+        let input = prompt.max(cache_read);
+        let reasoning = count(self.completion_tokens_details.reasoning_tokens);
+        Some(Usage {
+            input,
+            cache_read,
+            cache_write: count(details.cache_write_tokens).unwrap_or(0).min(input - cache_read),
+            output,
+            reasoning: reasoning.or_else(|| count(self.reasoning_tokens)).unwrap_or(0).min(output),
+        })
+    }
 }
 
 fn usage(raw: Raw<'_>) -> Option<Usage> {
-    let wire = UsageWire::read(raw?).ok()?;
-    let prompt = count(wire.prompt_tokens)?;
-    let details = wire.prompt_tokens_details;
-    let cache_read = count(details.cached_tokens)
-        .or_else(|| count(wire.prompt_cache_hit_tokens))
-        .or_else(|| count(wire.cached_tokens))
-        .unwrap_or(0);
-    // Some vendors count only what was not cached, and some leave the thoughts out of `completion_tokens`: the total tells.
-    let beside_prompt = count(wire.total_tokens).unwrap_or(0).saturating_sub(prompt);
-    let output = count(wire.completion_tokens).unwrap_or(0).max(beside_prompt);
-    let input = prompt.max(cache_read);
-    let reasoning = wire.completion_tokens_details.reasoning_tokens;
-    Some(Usage {
-        input,
-        cache_read,
-        cache_write: count(details.cache_write_tokens).unwrap_or(0).min(input - cache_read),
-        output,
-        reasoning: count(reasoning).or_else(|| count(wire.reasoning_tokens)).unwrap_or(0).min(output),
-    })
+    UsageWire::read(&mut Reader::of(raw?.get())).ok()?.usage()
 }

@@ -18,6 +18,7 @@ use crate::api::body::{Content, ReplyBody, StreamBody};
 use crate::api::pace::Busy;
 use crate::attempt::Refused;
 use crate::call::Call;
+use crate::decimal::Decimal;
 use crate::gateway::Gateway;
 use crate::settle::Settle;
 
@@ -185,7 +186,12 @@ fn about(call: &Call, reply: &mut Reply, settle: &Settle) {
     overhead(reply, settle);
     let Some(record) = settle.record() else { return };
     if record.attempts > 0 {
-        reply.headers.insert(X_GATEWAY_ATTEMPTS, HeaderValue::from(record.attempts));
+        // One is the rule, and needs no room of its own.
+        let attempts = match record.attempts {
+            1 => HeaderValue::from_static("1"),
+            more => HeaderValue::from(more),
+        };
+        reply.headers.insert(X_GATEWAY_ATTEMPTS, attempts);
     }
     if let Some(id) = &record.upstream_request_id {
         reply.set(X_GATEWAY_UPSTREAM_REQUEST_ID, id.as_str());
@@ -206,25 +212,7 @@ fn overhead(reply: &mut Reply, settle: &Settle) {
 
 /// US dollars, exact to the billionth.
 fn usd(cost: NanoUsd) -> Vec<u8> {
-    decimal(cost.0, 9, "")
-}
-
-/// A number of units of which 10^`places` are one. By hand, since every answer has three of them and `format!` takes a
-/// thousand instructions for each.
-fn decimal(mut value: u64, places: usize, unit: &str) -> Vec<u8> {
-    let mut text = [0; 24];
-    let (mut at, mut digits) = (text.len(), 0);
-    while value > 0 || digits <= places {
-        if digits == places {
-            at -= 1;
-            text[at] = b'.';
-        }
-        at -= 1;
-        text[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        digits += 1;
-    }
-    [&text[at..], unit.as_bytes()].concat()
+    Decimal::new(cost.0, 9).to_vec()
 }
 
 /// Names for a header: those that fit, in printable ASCII.
@@ -284,7 +272,7 @@ pub fn identify(reply: &mut Reply, gateway: &Gateway, arrival: &Arrival) {
 
 /// Milliseconds with three digits behind the point.
 fn millis(duration: Duration, unit: &str) -> Vec<u8> {
-    decimal(duration.as_micros() as u64, 3, unit)
+    [&*Decimal::new(duration.as_micros() as u64, 3), unit.as_bytes()].concat()
 }
 
 /// The name of the hint at fault, as the client wrote it.
@@ -307,22 +295,4 @@ pub fn not_found(path: &str) -> GatewayError {
 pub fn wrong_method(path: &str, allow: String) -> GatewayError {
     let shown: String = path.chars().take(200).collect();
     GatewayError::new(ErrorKind::MethodNotAllowed, format!("{shown} takes {allow}")).detail("allow", allow)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decimal;
-
-    #[test]
-    fn decimals_have_all_their_places_and_one_digit_before_the_point() {
-        for (value, places, text) in [
-            (0, 3, "0.000ms"),
-            (42, 3, "0.042ms"),
-            (1_234_567, 3, "1234.567ms"),
-            (10, 9, "0.000000010ms"),
-            (u64::MAX, 9, "18446744073.709551615ms"),
-        ] {
-            assert_eq!(decimal(value, places, "ms"), text.as_bytes());
-        }
-    }
 }

@@ -17,7 +17,7 @@ pub mod streams;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use gateway_core::dialect::Dialect;
@@ -39,6 +39,7 @@ use crate::call::{self, Caller};
 use crate::gateway::Gateway;
 use crate::limits;
 use crate::pipeline;
+use crate::request_id::RequestId;
 use crate::settle::{Record, Settle};
 
 /// Answers any request.
@@ -51,7 +52,7 @@ pub async fn respond(
     let approach = Approach::new(ends, request.headers(), &gateway.config.server.trusted_proxies);
     let mut arrival = Arrival {
         started: Instant::now(),
-        request_id: request_id(),
+        request_id: RequestId::new(),
         correlation_id: ingress::correlation_id(request.headers()),
         dialect: routes::dialect_of(request.uri().path()),
         caller: Caller::Address(approach.address),
@@ -83,24 +84,12 @@ async fn failing_alone<T>(handling: impl Future<Output = Result<T, GatewayError>
 #[derive(Debug, Clone)]
 pub struct Arrival {
     pub started: Instant,
-    pub request_id: Arc<str>,
+    pub request_id: RequestId,
     /// The client's own name for the request.
     pub correlation_id: Option<String>,
     /// In which its errors are told.
     pub dialect: Dialect,
     pub caller: Caller,
-}
-
-/// Sortable by time, unique in practice. It is a name, not a secret: no system call for its randomness.
-fn request_id() -> Arc<str> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let random = fastrand::u128(..).to_ne_bytes();
-    let [a, b, c, d, e, f, g, h, i, j, ..] = random;
-    let id =
-        uuid::Builder::from_unix_timestamp_millis(now.as_millis() as u64, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
-    let mut text = *b"req_00000000000000000000000000000000";
-    id.simple().encode_lower(&mut text[4..]);
-    Arc::from(String::from_utf8_lossy(&text))
 }
 
 async fn dispatch(
@@ -222,7 +211,7 @@ mod tests {
         let admission = &gateway.process.admission;
         let arrival = Arrival {
             started: Instant::now(),
-            request_id: request_id(),
+            request_id: RequestId::new(),
             correlation_id: None,
             dialect: Dialect::OpenAiChat,
             caller: Caller::Address(Ipv4Addr::LOCALHOST.into()),

@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use crate::admission::{Admitted, Patience, Reader};
 use crate::api::streams;
 use crate::gateway::Process;
+use crate::providers::line::turn;
 
 /// Between two requests on one connection; longer than the pools of common clients keep theirs.
 const IDLE_TIME: Duration = Duration::from_secs(90);
@@ -108,8 +109,12 @@ impl Drop for Busy {
 /// for long while something is being written to it.
 ///
 /// The first is looked at when it may have run out, not set anew with every request.
+///
+/// What is written waits until the other tasks that are ready have had their turn: what is written together wakes a client on
+/// the same machine once instead of each time, which costs more than to write.
 pub struct Guarded {
     stream: TcpStream,
+    had_turn: bool,
     pace: Arc<Pace>,
     quiet: Pin<Box<Sleep>>,
     patience: Patience,
@@ -119,7 +124,7 @@ impl Guarded {
     pub fn new(stream: TcpStream, pace: Arc<Pace>) -> Self {
         let quiet = Box::pin(tokio::time::sleep(REQUEST_HEADERS_TIME));
         let patience = Patience::new(pace.process.admission.clone(), pace.reader.clone());
-        Guarded { stream, pace, quiet, patience }
+        Guarded { stream, had_turn: false, pace, quiet, patience }
     }
 
     /// Ready when a request should have come and has not.
@@ -162,6 +167,7 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(turn(&mut self.had_turn, cx));
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(cx, written)
     }
@@ -171,6 +177,7 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(turn(&mut self.had_turn, cx));
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
         self.watch(cx, written)
     }

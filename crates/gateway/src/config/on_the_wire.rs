@@ -17,6 +17,7 @@ use crate::api::Arrival;
 use crate::api::ingress::Inbound;
 use crate::call::Caller;
 use crate::gateway::Gateway;
+use crate::request_id::RequestId;
 
 /// One request, as it arrived.
 struct Seen {
@@ -77,7 +78,8 @@ fn seen(rows: &str, provider: &str, dialect: Dialect, body: &Value) -> Seen {
     let (addr, server) = server();
     let gateway = Arc::new(gateway(rows, &provider.replace("SERVER", &format!("http://{addr}"))));
     let caller = Caller::Address(Ipv4Addr::LOCALHOST.into());
-    let arrival = Arrival { started: Instant::now(), request_id: "test".into(), correlation_id: None, dialect, caller };
+    let arrival =
+        Arrival { started: Instant::now(), request_id: RequestId::new(), correlation_id: None, dialect, caller };
     let admitted = gateway.process.admission.unbounded();
     let inbound = Inbound {
         arrival,

@@ -19,6 +19,7 @@ use crate::call::Caller;
 use crate::config::{self, Alias, AliasTarget, Config, System};
 use crate::gateway::{Gateway, Process};
 use crate::pipeline;
+use crate::request_id::RequestId;
 use crate::telemetry::explain::Explanations;
 use crate::telemetry::log::{Format, Level, Log};
 
@@ -77,7 +78,7 @@ impl World {
     async fn send(&self, caller: &Caller, body: &str) -> Reply {
         let (dialect, caller) = (Dialect::OpenAiChat, caller.clone());
         let arrival =
-            Arrival { started: Instant::now(), request_id: "test".into(), correlation_id: None, dialect, caller };
+            Arrival { started: Instant::now(), request_id: RequestId::new(), correlation_id: None, dialect, caller };
         let inbound = Inbound {
             arrival,
             route: "test",

@@ -47,8 +47,6 @@ pub struct Provider {
     /// Where a probe asks for its list of models.
     pub models_uri: Uri,
     chat: ChatUri,
-    /// `Host` and what the vendor wants with every request; the credential is added per attempt.
-    headers: HeaderMap,
     /// At least one; where no key is needed, one that says nothing.
     credentials: Vec<Credential>,
     states: States,
@@ -59,6 +57,8 @@ pub struct Provider {
 pub struct Credential {
     pub name: String,
     header: Option<(HeaderName, HeaderValue)>,
+    /// That, and what the provider wants with every request.
+    headers: HeaderMap,
     weight: u32,
     pub quota: Option<Metered>,
     pub state: Arc<CredentialState>,
@@ -135,6 +135,8 @@ impl Provider {
             None => ChatUri::Fixed(chat.parse().map_err(|error| wrong(&error))?),
         };
         let mut headers = HeaderMap::with_capacity(12);
+        // Each request sets its own. It has its place here, so that the map need not grow for it.
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         headers.insert(header::HOST, HeaderValue::from_str(base.authority.as_str()).map_err(|error| wrong(&error))?);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -150,9 +152,12 @@ impl Provider {
             };
             let mut value = HeaderValue::from_str(&text).map_err(|error| wrong(&error))?;
             value.set_sensitive(true);
+            let mut headers = headers.clone();
+            headers.insert(name.clone(), value.clone());
             credentials.push(Credential {
                 name: credential.name.clone(),
                 header: Some((name, value)),
+                headers,
                 weight: credential.weight,
                 quota: credential.quota.map(|quota| Metered::new(quota, now)),
                 state: Arc::new(CredentialState::new(now)),
@@ -161,7 +166,8 @@ impl Provider {
         if credentials.is_empty() {
             // Something that breaker and cooldowns can be kept for.
             let state = Arc::new(CredentialState::new(now));
-            credentials.push(Credential { name: "none".to_owned(), header: None, weight: 1, quota: None, state });
+            let none = Credential { name: "none".to_owned(), header: None, headers, weight: 1, quota: None, state };
+            credentials.push(none);
         }
         let price = match &config.price {
             Some(price) => Some(list_price(price).map_err(|error| wrong(&error))?),
@@ -178,7 +184,6 @@ impl Provider {
             quota: config.quota.map(|quota| Metered::new(quota, now)),
             probed: Arc::default(),
             models_uri,
-            headers,
             states: States::new(breakers, credentials.len(), now),
             credentials,
             config,
@@ -238,12 +243,16 @@ impl Provider {
 
     /// The headers of one attempt: the vendor's own, those of the client that may pass, one credential.
     pub fn headers(&self, forwarded: &HeaderMap, credential: usize) -> HeaderMap {
-        let mut headers = self.headers.clone();
+        let credential = &self.credentials[credential];
+        let mut headers = credential.headers.clone();
+        if forwarded.is_empty() {
+            return headers;
+        }
         for name in forwarded.keys() {
             headers.remove(name);
         }
         headers.extend(forwarded.iter().map(|(name, value)| (name.clone(), value.clone())));
-        if let Some((name, value)) = &self.credentials[credential].header {
+        if let Some((name, value)) = &credential.header {
             headers.insert(name.clone(), value.clone());
         }
         headers

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use gateway_core::limits::{IDLE_CONNECTION_TIME, IDLE_CONNECTIONS_PER_ORIGIN_AND_WORKER};
 use http::uri::{Authority, Scheme};
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -23,6 +23,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
 use crate::admission::Admitted;
+use crate::decimal::Decimal;
 use crate::providers::line::{Connection, Line};
 
 /// Where a provider lives: scheme, host and port.
@@ -51,13 +52,29 @@ impl Origin {
 /// A request body in pieces; cheap to clone, so that an attempt can be repeated.
 #[derive(Debug, Clone, Default)]
 pub struct Payload {
-    pieces: VecDeque<Bytes>,
+    first: Option<Bytes>,
+    rest: VecDeque<Bytes>,
     length: u64,
 }
 
+/// Up to this length the pieces of a body are put together: to copy them costs less than to send them one by one.
+const JOINED_BYTES: usize = 16 * 1024;
+
 impl Payload {
     pub fn new(pieces: Vec<Bytes>) -> Self {
-        Payload { length: pieces.iter().map(|piece| piece.len() as u64).sum(), pieces: pieces.into() }
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        let (first, rest) = if pieces.len() > 1 && length <= JOINED_BYTES {
+            (Some(Bytes::from(pieces.concat())), VecDeque::new())
+        } else {
+            let mut pieces = VecDeque::from(pieces);
+            (pieces.pop_front(), pieces)
+        };
+        Payload { first, rest, length: length as u64 }
+    }
+
+    pub fn content_length(&self) -> HeaderValue {
+        // Digits make a valid header.
+        HeaderValue::from_bytes(&Decimal::new(self.length, 0)).unwrap_or(HeaderValue::from_static("0"))
     }
 }
 
@@ -66,13 +83,14 @@ impl Body for Payload {
     type Error = std::convert::Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let piece = self.pieces.pop_front();
+        let next = self.rest.pop_front();
+        let piece = std::mem::replace(&mut self.first, next);
         self.length -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        self.first.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -120,8 +138,15 @@ impl std::fmt::Debug for Client {
 }
 
 thread_local! {
-    /// Connections that wait for a request, by the id of their origin. There are few origins, so that it is a list.
-    static IDLE: RefCell<Vec<(u64, Vec<Idle>)>> = const { RefCell::new(Vec::new()) };
+    static IDLE: RefCell<Pool> = RefCell::new(Pool { looked_at: Instant::now(), origins: Vec::new() });
+}
+
+/// The connections of a worker that wait for a request.
+struct Pool {
+    /// By the worker's tick, which is clock enough.
+    looked_at: Instant,
+    /// By the id of an origin, of which there are few.
+    origins: Vec<(u64, Vec<Idle>)>,
 }
 
 struct Idle {
@@ -202,43 +227,35 @@ const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 fn take_idle(origin: u64) -> Option<Connection> {
     IDLE.with_borrow_mut(|idle| {
-        let (_, connections) = idle.iter_mut().find(|(id, _)| *id == origin)?;
-        let now = Instant::now();
-        while let Some(Idle { connection, since }) = connections.pop() {
-            if !connection.line.is_over() && now - since < IDLE_CONNECTION_TIME {
-                return Some(connection);
-            }
-        }
-        None
+        let (_, connections) = idle.origins.iter_mut().find(|(id, _)| *id == origin)?;
+        connections.pop().map(|idle| idle.connection)
     })
 }
 
 /// Closes this worker's idle connections that have waited for too long, that the provider has closed, or whose origin is not
 /// among those in use.
 pub fn sweep_idle(is_in_use: impl Fn(u64) -> bool) {
+    let now = Instant::now();
     IDLE.with_borrow_mut(|idle| {
-        idle.retain_mut(|(origin, connections)| {
-            connections
-                .retain_mut(|kept| kept.since.elapsed() < IDLE_CONNECTION_TIME && kept.connection.line.is_open());
+        idle.looked_at = now;
+        idle.origins.retain_mut(|(origin, connections)| {
+            connections.retain_mut(|kept| now - kept.since < IDLE_CONNECTION_TIME && kept.connection.line.is_open());
             is_in_use(*origin)
         });
     });
 }
 
 fn keep_idle(origin: u64, connection: Connection) {
-    let now = Instant::now();
-    IDLE.with_borrow_mut(|idle| {
-        let at = idle.iter().position(|(id, _)| *id == origin).unwrap_or_else(|| {
-            idle.push((origin, Vec::new()));
-            idle.len() - 1
+    IDLE.with_borrow_mut(|Pool { looked_at, origins }| {
+        let at = origins.iter().position(|(id, _)| *id == origin).unwrap_or_else(|| {
+            origins.push((origin, Vec::new()));
+            origins.len() - 1
         });
-        let (_, connections) = &mut idle[at];
-        if connections.first().is_some_and(|oldest| now - oldest.since > IDLE_CONNECTION_TIME)
-            || connections.len() >= IDLE_CONNECTIONS_PER_ORIGIN_AND_WORKER
-        {
+        let (_, connections) = &mut origins[at];
+        if connections.len() >= IDLE_CONNECTIONS_PER_ORIGIN_AND_WORKER {
             connections.remove(0);
         }
-        connections.push(Idle { connection, since: now });
+        connections.push(Idle { connection, since: *looked_at });
     });
 }
 

@@ -33,16 +33,35 @@ impl Connection {
     /// Waits until a request can be sent. Fails where the provider has closed the connection.
     pub async fn ready(&mut self) -> hyper::Result<()> {
         let Connection { sender, line } = self;
+        if sender.is_ready() {
+            return Ok(());
+        }
         poll_fn(|cx| line.poll(cx, |cx| sender.poll_ready(cx))).await
     }
 
     /// Sends a request and waits for the head of its answer. Its body comes as the line is polled on.
+    ///
+    /// Other tasks that are ready have their turn before it is written: what they write comes right before and behind it, and
+    /// wakes a provider on the same machine once instead of each time, which costs more than to write.
     pub async fn exchange(&mut self, request: Request<Payload>) -> hyper::Result<Response<Incoming>> {
         let Connection { sender, line } = self;
-        line.hush();
+        // The line is driven next: it need ring for nobody.
+        line.bell.set(State::Rung);
         let mut answer = pin!(sender.send_request(request));
+        let mut had_turn = false;
+        poll_fn(|cx| turn(&mut had_turn, cx)).await;
         poll_fn(|cx| line.poll(cx, |cx| answer.as_mut().poll(cx))).await
     }
+}
+
+/// Lets the other tasks that are ready go first, each second time.
+pub fn turn(had_turn: &mut bool, cx: &mut Context<'_>) -> Poll<()> {
+    *had_turn = !*had_turn;
+    if *had_turn {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(())
 }
 
 /// What reads and writes the bytes of a connection.
@@ -59,37 +78,37 @@ const LOOKS: usize = 8;
 
 impl Line {
     pub fn new(driver: Driver) -> Self {
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(Bell { state: AtomicU8::new(State::Rung as u8), task: AtomicWaker::new() });
         Line { driver: Some(Box::new(driver)), waker: Waker::from(bell.clone()), bell }
     }
 
-    /// Drives the connection until there is what is `wanted` of it.
+    /// Drives the connection until there is what is `wanted` of it. A line that has not rung since it was last driven has
+    /// nothing new.
     pub fn poll<T>(&mut self, cx: &mut Context<'_>, mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         self.bell.task.register(cx.waker());
+        let mut inner = Context::from_waker(&self.waker);
         for _ in 0..LOOKS {
-            self.bell.state.store(AT_WORK, Ordering::Relaxed);
-            let mut inner = Context::from_waker(&self.waker);
-            if let Some(driver) = &mut self.driver
+            let has_rung = self.bell.set(State::AtWork) == State::Rung as u8;
+            let polled = wanted(&mut inner);
+            if polled.is_ready() {
+                // There may be more, for whoever comes next.
+                self.bell.set(State::Rung);
+                return polled;
+            }
+            if has_rung
+                && let Some(driver) = &mut self.driver
                 && Pin::new(driver).poll(&mut inner).is_ready()
             {
                 self.driver = None;
+                // What is wanted will not come: whoever wants it must hear that.
+                self.bell.set(State::Rung);
             }
-            let polled = wanted(&mut inner);
-            if polled.is_ready() {
-                self.bell.state.store(QUIET, Ordering::Relaxed);
-                return polled;
-            }
-            if self.bell.state.compare_exchange(AT_WORK, QUIET, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if self.bell.rest() {
                 return Poll::Pending;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// It is about to be polled: until then it need wake nobody.
-    fn hush(&self) {
-        self.bell.state.store(RUNG, Ordering::Relaxed);
     }
 
     /// Nobody waits for it any more. True where it can be asked again.
@@ -111,15 +130,33 @@ impl Line {
 }
 
 /// What a line rings when it can go on. It wakes the task that waits for it, unless that is just at work on it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bell {
     state: AtomicU8,
     task: AtomicWaker,
 }
 
-const QUIET: u8 = 0;
-const AT_WORK: u8 = 1;
-const RUNG: u8 = 2;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum State {
+    Quiet,
+    AtWork,
+    /// Something has happened since the line was last driven.
+    Rung,
+}
+
+impl Bell {
+    /// Returns the state before.
+    fn set(&self, state: State) -> u8 {
+        self.state.swap(state as u8, Ordering::AcqRel)
+    }
+
+    /// From work to quiet; false if it has rung meanwhile.
+    fn rest(&self) -> bool {
+        let (work, quiet) = (State::AtWork as u8, State::Quiet as u8);
+        self.state.compare_exchange(work, quiet, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
@@ -127,8 +164,41 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.swap(RUNG, Ordering::AcqRel) == QUIET {
+        if self.set(State::Rung) == State::Quiet as u8 {
             self.task.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::atomic::AtomicUsize;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_bell_wakes_the_task_that_waits_once_and_never_the_one_at_work() {
+        let bell = Arc::new(Bell { state: AtomicU8::new(State::Rung as u8), task: AtomicWaker::new() });
+        let (count, ring) = (Arc::new(Count::default()), Waker::from(bell.clone()));
+        let woken = || count.0.load(Ordering::Relaxed);
+        bell.task.register(&Waker::from(count.clone()));
+        bell.set(State::AtWork);
+        ring.wake_by_ref();
+        assert_eq!((woken(), bell.rest()), (0, false), "it goes on at once instead");
+        bell.set(State::AtWork);
+        assert!(bell.rest());
+        ring.wake_by_ref();
+        ring.wake_by_ref();
+        assert_eq!(woken(), 1);
+        assert_eq!(bell.set(State::AtWork), State::Rung as u8, "it is known that it has rung");
     }
 }

@@ -97,7 +97,9 @@ async fn probe(gateway: &Arc<Gateway>, provider: &Provider) {
         let mut request = Request::new(Payload::default());
         *request.uri_mut() = provider.models_uri.clone();
         *request.headers_mut() = provider.headers(&HeaderMap::new(), 0);
-        request.headers_mut().remove(header::CONTENT_TYPE);
+        for of_a_body in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+            request.headers_mut().remove(of_a_body);
+        }
         request
     };
     let began = Instant::now();

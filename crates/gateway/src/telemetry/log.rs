@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use gateway_core::limits::EXPLANATION_WAIT;
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::settle::Record;
 use crate::telemetry::explain::Explanations;
+use crate::telemetry::line::{self, Members};
 
 /// Lines that wait to be written; more are dropped and counted.
 const QUEUE_LINES: usize = 16 * 1024;
@@ -174,38 +174,23 @@ fn write_lines(lines: &Receiver<Line>, format: Format, explanations: &Explanatio
     }
 }
 
-/// The members that every line has, then those of `rest`. Put together as text: to serialize them as one map costs twice as
-/// much, and this is done for every request.
-fn write_json<T: Serialize>(
-    text: &mut Vec<u8>,
-    stamps: &mut Stamps,
-    time: Timestamp,
-    level: Level,
-    message: &str,
-    rest: T,
-) {
-    let start = text.len();
-    text.extend_from_slice(b"{\"time\":\"");
-    text.extend_from_slice(stamps.of(time).as_bytes());
-    text.extend_from_slice(b"\",\"level\":\"");
-    text.extend_from_slice(level.name().as_bytes());
-    text.extend_from_slice(b"\",\"message\":");
-    let message = serde_json::to_writer(&mut *text, message);
-    let open = text.len();
-    match message.and_then(|()| serde_json::to_writer(&mut *text, &rest)) {
-        Ok(()) if text[open..] == *b"{}" => text.truncate(open),
-        Ok(()) => {
-            text[open] = b',';
-            text.pop();
-        }
-        Err(_) => return text.truncate(start),
-    }
-    text.extend_from_slice(b"}\n");
+/// The members that every line has.
+fn head<'a>(text: &'a mut Vec<u8>, stamps: &mut Stamps, time: Timestamp, level: Level) -> Members<'a> {
+    let mut members = Members::open(text);
+    members.word("time", stamps.of(time));
+    members.word("level", level.name());
+    members
 }
 
 fn write_request(text: &mut Vec<u8>, stamps: &mut Stamps, format: Format, time: Timestamp, record: &Record) {
     match format {
-        Format::Json => write_json(text, stamps, time, record.level(), "request", record),
+        Format::Json => {
+            let mut members = head(text, stamps, time, record.level());
+            members.word("message", "request");
+            line::request(&mut members, record);
+            members.close();
+            text.push(b'\n');
+        }
         Format::Text => {
             let _ = writeln!(text, "{} {} {record}", stamps.of(time), label(record.level()));
         }
@@ -222,7 +207,15 @@ fn write_event(
     fields: &Map<String, Value>,
 ) {
     match format {
-        Format::Json => write_json(text, stamps, time, level, message, fields),
+        Format::Json => {
+            let mut members = head(text, stamps, time, level);
+            members.text("message", message);
+            for (name, value) in fields {
+                members.json(name, value.to_string().as_bytes());
+            }
+            members.close();
+            text.push(b'\n');
+        }
         Format::Text => {
             let _ = write!(text, "{} {} {}", stamps.of(time), label(level), printable(message));
             for (name, value) in fields {
@@ -281,11 +274,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_line_is_one_object_whatever_its_fields() {
+    fn an_event_is_one_object_whatever_its_fields() {
         let (mut text, mut stamps) = (Vec::new(), Stamps::default());
         let time = Timestamp::from_millisecond(1_700_000_000_042).unwrap();
-        write_json(&mut text, &mut stamps, time, Level::Info, "a \"b\"\n", json!({}));
-        write_json(&mut text, &mut stamps, time, Level::Warn, "x", json!({"n": 1, "o": {}}));
+        let mut event = |level, message: &str, fields: Value| {
+            let fields = fields.as_object().unwrap();
+            write_event(&mut text, &mut stamps, Format::Json, time, level, message, fields);
+        };
+        event(Level::Info, "a \"b\"\n", json!({}));
+        event(Level::Warn, "x", json!({"n": 1, "o": {}}));
         let expected = concat!(
             r#"{"time":"2023-11-14T22:13:20.042Z","level":"info","message":"a \"b\"\n"}"#,
             "\n",

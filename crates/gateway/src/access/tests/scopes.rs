@@ -13,6 +13,7 @@ use crate::call::Call;
 use crate::config::{self, Config, System};
 use crate::gateway::{Gateway, Process};
 use crate::pipeline;
+use crate::request_id::RequestId;
 use crate::telemetry::explain::Explanations;
 use crate::telemetry::log::{Format, Level, Log};
 
@@ -42,7 +43,7 @@ fn caller(scope: Scope) -> Caller {
 fn planned(gateway: &Gateway, scope: &Scope, model: &str, more: &str) -> Result<Vec<String>, (u16, String)> {
     let arrival = Arrival {
         started: Instant::now(),
-        request_id: "".into(),
+        request_id: RequestId::new(),
         correlation_id: None,
         dialect: Dialect::Native,
         caller: caller(scope.clone()),

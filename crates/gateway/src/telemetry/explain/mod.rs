@@ -174,7 +174,8 @@ fn size(record: &Record) -> usize {
     for list in [&record.dropped, &record.approximated, &record.added] {
         bytes += list.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>();
     }
-    let texts = [&record.correlation_id, &record.model_asked, &record.user, &record.upstream_request_id, &record.error];
+    let texts = [&record.correlation_id, &record.user, &record.upstream_request_id, &record.error];
+    bytes += record.model_asked.as_deref().map_or(0, str::len);
     bytes + texts.into_iter().flatten().map(String::len).sum::<usize>()
 }
 

@@ -2,7 +2,7 @@
 //! anybody could ask, and are not here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gateway_core::limits::EXPLANATIONS;
@@ -10,6 +10,7 @@ use gateway_core::target::Target;
 
 use super::view::{Explanation, WaitView};
 use crate::call::Caller;
+use crate::request_id::RequestId;
 use crate::settle::{Record, shortened};
 use crate::steps::millis;
 
@@ -53,18 +54,18 @@ impl Shown {
 }
 
 #[derive(Debug, Default)]
-pub struct Running(Mutex<HashMap<Arc<str>, Box<Shown>>>);
+pub struct Running(Mutex<HashMap<RequestId, Box<Shown>>>);
 
 impl Running {
-    fn all(&self) -> MutexGuard<'_, HashMap<Arc<str>, Box<Shown>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<RequestId, Box<Shown>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces what was known before. As many as explanations of requests that have ended are kept, and no more.
     pub fn show(&self, shown: Box<Shown>) {
         let mut all = self.all();
-        if all.len() < EXPLANATIONS || all.contains_key(&shown.record.request_id) {
-            all.insert(shown.record.request_id.clone(), shown);
+        if all.len() < EXPLANATIONS || all.contains_key(&*shown.record.request_id) {
+            all.insert(shown.record.request_id, shown);
         }
     }
 

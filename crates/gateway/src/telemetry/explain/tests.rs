@@ -8,6 +8,7 @@ use gateway_policy::routing::{Place, Planned, RoutePlan, Why};
 
 use super::*;
 use crate::api::Arrival;
+use crate::request_id::RequestId;
 use crate::settle::Outcome;
 use crate::steps::{Attempt, Failed};
 use crate::telemetry::log::{Format, Level, Log};
@@ -19,7 +20,7 @@ fn caller() -> Caller {
 fn record(id: &str) -> Box<Record> {
     let arrival = Arrival {
         started: Instant::now(),
-        request_id: id.into(),
+        request_id: RequestId::named(id),
         correlation_id: None,
         dialect: Dialect::Native,
         caller: caller(),
@@ -61,10 +62,10 @@ fn the_latest_are_kept_and_no_more() {
     let kept = explanations.kept();
     assert_eq!(kept.by_age.len(), EXPLANATIONS);
     drop(kept);
-    assert!(explanations.find("req_4", &caller()).is_none());
-    assert!(explanations.find("req_5", &caller()).is_some());
+    assert!(explanations.find(&RequestId::named("req_4"), &caller()).is_none());
+    assert!(explanations.find(&RequestId::named("req_5"), &caller()).is_some());
     let other = Caller::Address(Ipv4Addr::new(10, 0, 0, 1).into());
-    assert!(explanations.find("req_5", &other).is_none());
+    assert!(explanations.find(&RequestId::named("req_5"), &other).is_none());
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn large_ones_leave_room_for_fewer_and_huge_ones_are_not_kept() {
     let mut huge = record("req_huge");
     huge.dropped = vec!["x".repeat(EXPLANATION_BYTES)];
     explanations.keep(Timestamp::UNIX_EPOCH, huge);
-    assert!(explanations.find("req_huge", &caller()).is_none());
+    assert!(explanations.find(&RequestId::named("req_huge"), &caller()).is_none());
     assert_eq!(explanations.lost(), 1);
 }
 
@@ -94,7 +95,7 @@ fn long_words_of_others_are_cut() {
     long.error = Some(error.clone());
     long.steps.push(attempt("a", Some(Failed { class: FailureClass::ProviderFault, status: None, error })));
     explanations.keep(Timestamp::UNIX_EPOCH, long);
-    let explanation = explanations.find("req_long", &caller()).unwrap();
+    let explanation = explanations.find(&RequestId::named("req_long"), &caller()).unwrap();
     assert_eq!(explanation.error.unwrap().chars().count(), EXPLANATION_TEXT_CHARS);
     assert!(explanation.summary.join("").len() < 4 * EXPLANATION_TEXT_CHARS);
 }
@@ -104,7 +105,7 @@ async fn a_log_that_writes_no_lines_of_requests_keeps_them_all_the_same() {
     let log = Log::start(Format::Json, Level::Error, Explanations::new(None), std::io::sink()).unwrap();
     log.request(record("req_quiet"));
     log.caught_up().await;
-    assert!(log.explanations().find("req_quiet", &caller()).is_some());
+    assert!(log.explanations().find(&RequestId::named("req_quiet"), &caller()).is_some());
 }
 
 #[test]

@@ -189,7 +189,7 @@ impl Explanation {
             route: record.route,
             dialect: record.dialect,
             stream: record.stream,
-            model_asked: record.model_asked.clone(),
+            model_asked: record.model_asked.as_deref().map(str::to_owned),
             outcome: None,
             status: None,
             error: words::error(record).map(str::to_owned),
