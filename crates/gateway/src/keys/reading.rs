@@ -80,6 +80,9 @@ fn merge(object: &mut Value, name: &str, value: &Value) {
         (Value::Null, Some(object)) => _ = object.shift_remove(name),
         (Value::Object(members), Some(object)) => {
             let inside = object.entry(name).or_insert_with(|| json!({}));
+            if !inside.is_object() {
+                *inside = json!({});
+            }
             members.iter().for_each(|(name, value)| merge(inside, name, value));
         }
         _ => object[name] = value.clone(),
@@ -187,6 +190,10 @@ mod tests {
         assert_eq!((after.tags.len(), after.expires), (1, Second::parse("2026-01-31T00:00:00Z")));
         assert_eq!((after.limits.requests_per_minute, after.limits.concurrent), (Some(5), None));
         assert_eq!(after.limits.models.keys().collect::<Vec<_>>(), ["slow"]);
+        for (field, value) in [("cache", json!({})), ("name", json!({})), ("limits", json!([])), ("tags", json!({}))] {
+            let problems = told(merged(&there, &object(json!({field: value}))).unwrap_err());
+            assert!(problems.len() == 1 && problems[0].starts_with(field), "{problems:?}");
+        }
         let wrong = json!({"name": null, "limits": {"models": {"fast": {"concurrent": "x"}}}, "tags": {"a": 1}});
         let problems = told(merged(&there, &object(wrong)).unwrap_err());
         assert_eq!(problems.len(), 3, "{problems:?}");
