@@ -3,11 +3,11 @@
 
 scripts/check-docs.py [FILE.md...]
 
-Blocks of sh and python run, from top to bottom, against a gateway in sandbox mode that is started for their page; where they say
-http://127.0.0.1:8000 its port is put in, and GATEWAY_ADMIN_KEY is its admin key. A block of output that follows one names lines that must be among what it prints, in
-this order; `...` in a line stands for anything. Blocks of json must be JSON, blocks of yaml must pass `llm-gateway check`, and
-so must sh blocks that begin with `# .env`. A comment `<!-- not run: REASON -->` before a block leaves it out. The last line
-counts.
+Blocks of sh and python run, from top to bottom, against a gateway in sandbox mode that is started for their page; where they
+say http://127.0.0.1:8000 its port is put in, and GATEWAY_ADMIN_KEY is its admin key. A block of output that follows one names
+lines that must be among what it prints, in this order; `...` in a line stands for anything. Blocks of json must be JSON, blocks
+of yaml must pass `llm-gateway check`, and so must sh blocks that begin with `# .env`. A comment `<!-- not run: REASON -->` before
+a block leaves it out. The last line counts.
 """
 
 import json
