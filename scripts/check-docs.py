@@ -3,11 +3,11 @@
 
 scripts/check-docs.py [FILE.md...]
 
-Blocks of sh and python run, from top to bottom, against a gateway in sandbox mode that is started for them; where they say
-http://127.0.0.1:8000 its port is put in. A block of output that follows one names lines that must be among what it prints, in
-this order; `...` in a line stands for anything. Blocks of json must be JSON, blocks of yaml must pass `llm-gateway check`, and
-so must sh blocks that begin with `# .env`. A comment `<!-- not run: REASON -->` before a block leaves it out. The last line
-counts.
+Blocks of sh and python run, from top to bottom, against a gateway in sandbox mode that is started for their page; where they
+say http://127.0.0.1:8000 its port is put in, and GATEWAY_ADMIN_KEY is its admin key. A block of output that follows one names
+lines that must be among what it prints, in this order; `...` in a line stands for anything. Blocks of json must be JSON, blocks
+of yaml must pass `llm-gateway check`, and so must sh blocks that begin with `# .env`. A comment `<!-- not run: REASON -->` before
+a block leaves it out. The last line counts.
 """
 
 import json
@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug/llm-gateway"
 BASE = "http://127.0.0.1:8000"
+ADMIN_KEY = "the-operator-s-own-key"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SKIP = re.compile(r"<!-- not run: (.+?) -->\s*\Z")
 SECONDS = 60
@@ -104,7 +105,7 @@ def check(block, base, folder):
         return check_settings(".env", block.text)
     command = {"sh": ["bash", "-euo", "pipefail", "-c", text], "python": [sys.executable, "-c", text]}[block.language]
     try:
-        code, printed = run(command, folder)
+        code, printed = run(command, folder, GATEWAY_ADMIN_KEY=ADMIN_KEY)
     except subprocess.TimeoutExpired:
         return f"did not end within {SECONDS} s"
     if code:
@@ -119,7 +120,7 @@ class Gateway:
         self.process = subprocess.Popen(
             [PROGRAM, "serve", "--port", "0"],
             cwd=self.folder.name,
-            env=environment(),
+            env=environment(GATEWAY_ADMIN_KEY=ADMIN_KEY),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -139,22 +140,25 @@ class Gateway:
 def main():
     files = [Path(name).resolve() for name in sys.argv[1:]] or [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     passed = failed = skipped = 0
-    with Gateway() as gateway, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         # What the examples call llm-gateway is the program under test.
         (Path(folder) / "bin").mkdir()
         (Path(folder) / "bin/llm-gateway").symlink_to(PROGRAM)
         os.environ["PATH"] = f"{folder}/bin:{os.environ['PATH']}"
-        for block in [block for path in files for block in blocks(path)]:
-            if block.language not in ("sh", "python", "json", "yaml"):
-                continue
-            if block.skip:
-                skipped += 1
-                print(f"not run: {block.place}: {block.skip}")
-                continue
-            wrong = check(block, gateway.base, folder)
-            passed, failed = passed + (not wrong), failed + bool(wrong)
-            if wrong:
-                print(f"FAILED: {block.place}: {wrong}")
+        for path in files:
+            # What one page does to its gateway is none of the others' business.
+            with Gateway() as gateway:
+                for block in blocks(path):
+                    if block.language not in ("sh", "python", "json", "yaml"):
+                        continue
+                    if block.skip:
+                        skipped += 1
+                        print(f"not run: {block.place}: {block.skip}")
+                        continue
+                    wrong = check(block, gateway.base, folder)
+                    passed, failed = passed + (not wrong), failed + bool(wrong)
+                    if wrong:
+                        print(f"FAILED: {block.place}: {wrong}")
     print(f"{passed} passed, {failed} failed, {skipped} not run")
     sys.exit(1 if failed or not passed else 0)
 

@@ -78,6 +78,7 @@ TESTS = [
     Step("faults", [str(BUILT / "faults"), "marathon", "--requests", "2000", "--short"]),
     Step("project", ["pytest", "e2e/project"], summary=PYTEST),
     Step("examples", ["python3", "scripts/check-docs.py"], summary=re.compile(r"\d+ passed, ")),
+    Step("openapi", ["pytest", "e2e/openapi"], summary=PYTEST),
     Step("python clients", ["pytest", "e2e/sdk"], summary=PYTEST),
     Step(
         "javascript clients",

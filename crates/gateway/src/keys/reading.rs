@@ -56,13 +56,27 @@ pub fn merged<T: Settings>(there: &T, said: &Map<String, Value>) -> Result<T, Ve
 
 fn read<T: Settings>(after: Value, said: &Value, set: Set) -> Result<T, Vec<Invalid>> {
     if let Ok(settings) = serde_json::from_value::<T>(after) {
-        let problems = settings.problems();
+        let mut problems = settings.problems();
+        let written = serde_json::to_value(&settings).unwrap_or_default();
+        lists_for_objects(&mut Vec::new(), said, &written, &mut problems);
         return if problems.is_empty() { Ok(settings) } else { Err(problems) };
     }
     let mut trial =
         Trial { least: serde_json::to_value(T::least()).unwrap_or_default(), set, tried: 0, found: Vec::new() };
     trial.members::<T>(&mut Vec::new(), said);
     Err(trial.found)
+}
+
+/// Serde takes a list for an object, its entries for the members in their order; nobody who writes one means that.
+fn lists_for_objects(path: &mut Vec<String>, said: &Value, written: &Value, found: &mut Vec<Invalid>) {
+    for (name, value) in said.as_object().into_iter().flatten() {
+        path.push(name.clone());
+        if value.is_array() && written[name].is_object() {
+            found.push(Invalid { path: path.clone(), message: "is refused: a list, expected an object".to_owned() });
+        }
+        lists_for_objects(path, value, &written[name], found);
+        path.pop();
+    }
 }
 
 /// How a member of an object gets a value.
@@ -80,6 +94,9 @@ fn merge(object: &mut Value, name: &str, value: &Value) {
         (Value::Null, Some(object)) => _ = object.shift_remove(name),
         (Value::Object(members), Some(object)) => {
             let inside = object.entry(name).or_insert_with(|| json!({}));
+            if !inside.is_object() {
+                *inside = json!({});
+            }
             members.iter().for_each(|(name, value)| merge(inside, name, value));
         }
         _ => object[name] = value.clone(),
@@ -187,6 +204,16 @@ mod tests {
         assert_eq!((after.tags.len(), after.expires), (1, Second::parse("2026-01-31T00:00:00Z")));
         assert_eq!((after.limits.requests_per_minute, after.limits.concurrent), (Some(5), None));
         assert_eq!(after.limits.models.keys().collect::<Vec<_>>(), ["slow"]);
+        for (field, value) in [
+            ("cache", json!({})),
+            ("name", json!({})),
+            ("limits", json!([])),
+            ("limits", json!({"models": {"a": [1]}})),
+            ("tags", json!({})),
+        ] {
+            let problems = told(merged(&there, &object(json!({field: value}))).unwrap_err());
+            assert!(problems.len() == 1 && problems[0].starts_with(field), "{problems:?}");
+        }
         let wrong = json!({"name": null, "limits": {"models": {"fast": {"concurrent": "x"}}}, "tags": {"a": 1}});
         let problems = told(merged(&there, &object(wrong)).unwrap_err());
         assert_eq!(problems.len(), 3, "{problems:?}");

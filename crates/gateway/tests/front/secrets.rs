@@ -1,5 +1,6 @@
 //! Keys and prompts are told to nobody, whatever goes wrong.
 
+use crate::harness::client::ask;
 use crate::harness::upstream::Upstream;
 use crate::harness::{ANTHROPIC_KEY, Client, Gateway, OPENAI_KEY, Path, World, get, paths, post};
 
@@ -78,6 +79,61 @@ async fn keys_prompts_and_answers_stay_out_of_logs_and_metrics() {
         assert!(!text.contains(secret), "{secret} is told in {text}");
     }
     assert!(text.contains("\"message\":\"request\""));
+}
+
+#[tokio::test]
+async fn a_virtual_key_is_told_to_nobody_and_written_nowhere() {
+    const ADMIN: &str = "canary-operator-77hQ2-xX";
+    let world = World::new(&format!("server: {{admin_key: {ADMIN}}}\n")).await;
+    let gateway = &world.gateway;
+    let operator = format!("content-type: application/json\r\nauthorization: Bearer {ADMIN}\r\n");
+    let operate = async |method: &str, path: &str, body: &str| {
+        ask(gateway.addr, method, &format!("/admin/v1/{path}"), &operator, body.as_bytes()).await
+    };
+    let made = operate("POST", "keys", r#"{"name": "web"}"#).await.json();
+    let key = made["key"].as_str().unwrap();
+    // Neither whole nor without its ends, of which the last four characters are told.
+    let canary = &key[10..45];
+    let mut told = String::new();
+    for name in ["authorization: Bearer ", "x-api-key: ", "api-key: ", "x-goog-api-key: "] {
+        let header = format!("{name}{key}\r\n");
+        let near = format!("{name}{}x\r\n", &key[..54]);
+        for client in Client::ALL {
+            for (model, headers) in
+                [("openai/sim", &header), ("anthropic/fault:status=400", &header), ("openai/sim", &near)]
+            {
+                let answer = world.ask_with(client, model, PROMPT, false, headers).await;
+                gateway.told(answer.request_id()).await;
+                told += &answer.everything();
+                let path = format!("/v1/requests/{}", answer.request_id());
+                told += &ask(gateway.addr, "GET", &path, &header, b"").await.everything();
+            }
+        }
+        told += &ask(gateway.addr, "GET", "/admin/v1/keys", &header, b"").await.everything();
+    }
+    operate("DELETE", &format!("keys/{}", made["id"].as_str().unwrap()), "").await;
+    told += &world
+        .ask_with(Client::OpenAi, "openai/sim", PROMPT, false, &format!("x-api-key: {key}\r\n"))
+        .await
+        .everything();
+    for path in ["keys?revoked=true", "audit"] {
+        let answer = operate("GET", path, "").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        told += &answer.everything();
+    }
+    told += &readable(gateway).await;
+    for secret in [canary, ADMIN] {
+        assert!(!told.contains(secret), "{secret} is told in {told}");
+    }
+    let sent = world.simulator.ledger();
+    assert!(sent.len() >= 24 && !sent.iter().any(|entry| format!("{entry:?}").contains(canary)));
+    let mut files = 0;
+    for file in std::fs::read_dir(gateway.folder().join("data")).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(canary.len()).any(|part| part == canary.as_bytes()));
+        files += 1;
+    }
+    assert!(files > 0);
 }
 
 #[tokio::test]
