@@ -1,6 +1,6 @@
 //! Virtual keys and teams of the file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use gateway_core::access::{KeyHash, Scope, Team, VirtualKey};
@@ -27,7 +27,7 @@ impl Checker<'_, '_> {
         providers: &[String],
     ) -> Vec<Arc<VirtualKey>> {
         let names = Names { aliases: aliases.iter().map(|alias| alias.name.as_str()).collect(), providers };
-        let teams: HashMap<&str, (Arc<Team>, Scope)> =
+        let teams: BTreeMap<&str, (Arc<Team>, Scope)> =
             teams.iter().map(|(name, team)| (name.as_str(), self.team(name, team, &names))).collect();
         let mut first: HashMap<(&str, &str), usize> = HashMap::new();
         let mut made = Vec::new();
@@ -48,7 +48,7 @@ impl Checker<'_, '_> {
         &mut self,
         item: &str,
         key: &raw::Key,
-        teams: &HashMap<&str, (Arc<Team>, Scope)>,
+        teams: &BTreeMap<&str, (Arc<Team>, Scope)>,
         names: &Names<'_>,
     ) -> Option<VirtualKey> {
         let at = |field| ["keys", item, field];
