@@ -47,18 +47,17 @@ local function take(bucket, cost)
     end
 end
 
--- Keeps them as long as they differ from those of a level that nobody knows.
+-- Keeps them until they are those of a level that nobody knows, and a second.
 local function keep(key, r, t)
+    if r[RATE] == 0 and t[RATE] == 0 then
+        return
+    end
     local wait = 0
     for _, bucket in ipairs({ r, t }) do
         if bucket[RATE] > 0 then
             wait = math.max(wait, math.ceil(bucket[TAKEN] / bucket[RATE]))
         end
     end
-    if wait > 0 then
-        redis.call('HSET', key, 'r', r[TAKEN], 'rr', r[RATE], 'rf', r[FULL], 't', t[TAKEN], 'tr', t[RATE], 'tf', t[FULL], 'at', now)
-        redis.call('PEXPIRE', key, wait + 1000)
-    else
-        redis.call('DEL', key)
-    end
+    redis.call('HSET', key, 'r', r[TAKEN], 'rr', r[RATE], 'rf', r[FULL], 't', t[TAKEN], 'tr', t[RATE], 'tf', t[FULL], 'at', now)
+    redis.call('PEXPIRE', key, wait + 1000)
 end
