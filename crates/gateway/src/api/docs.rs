@@ -490,7 +490,7 @@ fn error_schema(dialect: Dialect) -> Value {
                 "request_id": text,
                 "details": {
                     "type": "object",
-                    "description": "`field`: what is at fault in the request. `provider_status`, `provider_type`, `provider_code`: what the provider said.",
+                    "description": "`field`: what is at fault in the request. `problems`: all that is at fault with a key or a team. `provider_status`, `provider_type`, `provider_code`: what the provider said.",
                 },
             },
             "required": ["error", "message", "request_id", "details"],
