@@ -64,7 +64,8 @@ pub(crate) fn run(options: &Options) -> Result<(), AnyError> {
     let programs = Programs {
         gateway: found(&options.gateway)?,
         nginx: found(&options.nginx)?,
-        redis: found(&options.redis).ok(),
+        // As it is named: where its name is a link, the program behind it goes by that name.
+        redis: options.redis.exists().then(|| std::path::absolute(&options.redis)).transpose()?,
         bench: std::env::current_exe()?,
     };
     if let Some(directory) = options.json.parent() {
