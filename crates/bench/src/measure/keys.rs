@@ -94,7 +94,7 @@ impl Bench {
             // It waits for Redis, as it does in earnest: its idle time is told and is no reason to leave it out.
             round.record(Figure::CpuShared, System::Gateway, cost.cpu_us);
             self.remarks.insert(format!(
-                "Limits in Redis: {scripts:.2} scripts a request; the gateway's core was idle for {:.0} % of the time, so that wake-ups are part of the cost.",
+                "Limits in Redis: {scripts:.2} scripts a request; the gateway's core was idle for {:.0} % of the time, and wake-ups are part of the cost.",
                 100.0 * cost.idle
             ));
             process.empty_log()?;
