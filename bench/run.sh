@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares the gateway with nginx: builds the release binaries, installs nginx where it is missing, prints the table.
-# Options are those of `bench run`: --quick for a look, --full for ten thousand idle streams, --rounds N.
+# Options are those of `bench run`: --quick for a look, --only keys for what keys cost, --full for ten thousand idle
+# streams, --rounds N.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -20,4 +21,5 @@ ulimit -n "$(ulimit -Hn)"
 
 cargo build --release -p llm-gateway -p bench
 target="${CARGO_TARGET_DIR:-target}/release"
-exec "$target/bench" run --gateway "$target/llm-gateway" --nginx "$(command -v nginx)" "$@"
+exec "$target/bench" run --gateway "$target/llm-gateway" --nginx "$(command -v nginx)" \
+    --redis "$(command -v redis-server || echo /usr/bin/redis-server)" "$@"

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 /// Longest response head accepted, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -16,6 +17,8 @@ const EXCERPT_BYTES: usize = 300;
 pub(crate) struct Request {
     pub(crate) address: SocketAddr,
     pub(crate) bytes: Vec<u8>,
+    /// Where the caller's key is; empty where none is shown.
+    key: Range<usize>,
 }
 
 impl Request {
@@ -32,7 +35,20 @@ impl Request {
         }
         bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(body);
-        Self { address, bytes }
+        Self { address, bytes, key: 0..0 }
+    }
+
+    /// Shows a caller's key, in place of the one that was shown before.
+    pub(crate) fn show_key(&mut self, key: &str) {
+        if self.key.is_empty() {
+            let at = memchr::memchr(b'\n', &self.bytes).map_or(0, |end| end + 1);
+            let header = b"authorization: Bearer \r\n";
+            self.bytes.splice(at..at, header.iter().copied());
+            let end = at + header.len() - 2;
+            self.key = end..end;
+        }
+        self.bytes.splice(self.key.clone(), key.bytes());
+        self.key.end = self.key.start + key.len();
     }
 }
 

@@ -2,9 +2,11 @@
 //! one JSON object.
 
 mod http;
+mod keys;
 mod load;
 mod measure;
 mod process;
+mod rows;
 mod run;
 mod sse;
 mod stats;
@@ -60,6 +62,9 @@ enum Command {
         requests: u64,
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
+        /// File with keys of callers, one a line, which the requests show in turn
+        #[arg(long)]
+        keys: Option<PathBuf>,
     },
     /// Requests at a fixed rate, latency counted from the moment each was due
     Open {
@@ -132,10 +137,11 @@ fn execute(command: Command) -> Result<(), AnyError> {
             let plan = upstream::Plan { answer_bytes, chunks, chunk_gap: Duration::from_millis(chunk_gap_ms) };
             Ok(runtime()?.block_on(upstream::run((Ipv4Addr::LOCALHOST, port).into(), plan))?)
         }
-        Command::Closed { target, connections, requests, seconds } => {
+        Command::Closed { target, connections, requests, seconds, keys } => {
             let max_time = Duration::try_from_secs_f64(seconds)?;
             let plan = closed::Plan { connections, max_requests: requests, max_time };
-            print(&runtime()?.block_on(closed::run(target.request()?, plan))?)
+            let keys = keys.map_or(Ok(Vec::new()), |file| keys::read(&file))?;
+            print(&runtime()?.block_on(closed::run(target.request()?, keys, plan))?)
         }
         Command::Open { target, rate, requests, connections } => {
             wake_exactly();

@@ -1,6 +1,8 @@
 //! The measurements of one round, and what makes them worth reporting.
 
-use std::collections::BTreeMap;
+mod keys;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -15,9 +17,10 @@ use serde::de::DeserializeOwned;
 use crate::AnyError;
 use crate::load::{closed, open, streams};
 use crate::process::{CoreTime, Process, pin};
+use crate::rows::{Figure, System};
 use crate::stats::Spread;
 use crate::systems::{ANSWER_BYTES, CHUNKS, Cores, Peer, Programs, Workshop};
-use crate::table::{Figure, Round, System};
+use crate::table::Round;
 use crate::traffic;
 
 const SAME_DIALECT: &str = "openai/gpt-4o-mini";
@@ -38,6 +41,14 @@ const MAX_OTHERS: f64 = 0.05;
 const LOG_LAG: Duration = Duration::from_millis(500);
 /// Connections an ordinary run needs at most.
 const CONNECTIONS: usize = 1000;
+
+/// Which rows of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    All,
+    /// What keys of callers and limits cost, beside requests without a key.
+    Keys,
+}
 
 /// How much of everything.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -126,6 +137,8 @@ pub(crate) struct Bench {
     waited: BTreeMap<(Figure, System), Vec<f64>>,
     /// Largest share of the proxy's core that other programs took.
     others: f64,
+    /// Of what was measured besides.
+    remarks: BTreeSet<String>,
 }
 
 impl Bench {
@@ -139,10 +152,11 @@ impl Bench {
             log_lines: 0.0,
             waited: BTreeMap::new(),
             others: 0.0,
+            remarks: BTreeSet::new(),
         })
     }
 
-    pub(crate) fn rounds(&mut self) -> Result<Vec<Round>, AnyError> {
+    pub(crate) fn rounds(&mut self, part: Part) -> Result<Vec<Round>, AnyError> {
         let Cores { one, load, .. } = self.cores.clone();
         let (upstream, _running) = self.workshop.upstream(&load, CHUNK_GAP)?;
         let (idle_upstream, _running_too) = self.workshop.upstream(&load, IDLE_GAP)?;
@@ -151,6 +165,7 @@ impl Bench {
             .map(|system| self.workshop.peer(system, upstream, &one, CONNECTIONS))
             .collect::<Result<Vec<_>, _>>()?;
         self.warm_up(&peers)?;
+        let key_holders = self.key_holders(upstream)?;
         let mut rounds = Vec::new();
         for number in 0..self.size.rounds {
             progress(&format!("round {} of {}", number + 1, self.size.rounds));
@@ -158,7 +173,15 @@ impl Bench {
             let mut order: Vec<&Peer> = peers.iter().collect();
             order.rotate_left(number % peers.len());
             let mut round = Round::default();
-            self.measure_requests(&mut round, &order)?;
+            self.measure_requests(&mut round, &order, part)?;
+            self.measure_keys(&mut round, &key_holders)?;
+            if part == Part::Keys {
+                for process in peers.iter().filter_map(|peer| peer.process.as_ref()) {
+                    process.empty_log()?;
+                }
+                rounds.push(round);
+                continue;
+            }
             self.measure_latency(&mut round, &order)?;
             self.measure_streams(&mut round, &order)?;
             for (peer, process) in peers.iter().filter_map(|peer| Some((peer, peer.process.as_ref()?))) {
@@ -190,6 +213,7 @@ impl Bench {
                 100.0 * idle.median,
             ));
         }
+        notes.extend(self.remarks.iter().cloned());
         if self.cores.two.is_none() {
             notes.push("Two cores against one: not measured, the load needs a third core.".to_owned());
         }
@@ -227,12 +251,15 @@ impl Bench {
         Ok(())
     }
 
-    fn measure_requests(&mut self, round: &mut Round, order: &[&Peer]) -> Result<(), AnyError> {
+    fn measure_requests(&mut self, round: &mut Round, order: &[&Peer], part: Part) -> Result<(), AnyError> {
         for (figure, body, systems) in [
             (Figure::CpuSmall, self.bodies.small.clone(), &System::ALL[..]),
             (Figure::CpuLarge, self.bodies.large.clone(), &[System::Nginx, System::Gateway]),
             (Figure::CpuTranslated, self.bodies.translated.clone(), &[System::Gateway]),
         ] {
+            if part == Part::Keys && figure != Figure::CpuSmall {
+                continue;
+            }
             for peer in order.iter().filter(|peer| systems.contains(&peer.system)) {
                 let Some(process) = &peer.process else {
                     let report = self.closed(peer, &body, self.size.closed_seconds)?;
@@ -384,6 +411,9 @@ impl Bench {
         command.args([load, "--address", &address.to_string(), "--path", PATH, "--body"]).arg(body);
         for (name, value) in arguments {
             command.args([name, value.as_str()]);
+        }
+        if let Some(keys) = peer.keys.as_ref().filter(|_| load == "closed") {
+            command.arg("--keys").arg(keys);
         }
         let output = pin(&command, &self.cores.load).output()?;
         if !output.status.success() {

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::AnyError;
-use crate::measure::{Bench, LATENCY_RATE, Size};
+use crate::measure::{Bench, LATENCY_RATE, Part, Size};
 use crate::process::open_files_limit;
 use crate::systems::{CHUNKS, Cores, GATEWAY_SETTINGS, Programs};
 use crate::table::{Line, lines, render};
@@ -20,6 +20,11 @@ pub(crate) struct Options {
     gateway: PathBuf,
     #[arg(long, default_value = "/usr/sbin/nginx")]
     nginx: PathBuf,
+    #[arg(long, default_value = "/usr/bin/redis-server")]
+    redis: PathBuf,
+    /// What to measure
+    #[arg(long, value_enum, default_value_t = Part::All)]
+    only: Part,
     /// One round of short runs: a look, not a measurement
     #[arg(long)]
     quick: bool,
@@ -56,15 +61,20 @@ pub(crate) fn run(options: &Options) -> Result<(), AnyError> {
         let hint = "bench/run.sh builds and installs what is needed";
         fs::canonicalize(program).map_err(|error| format!("{}: {error}; {hint}", program.display()))
     };
-    let programs =
-        Programs { gateway: found(&options.gateway)?, nginx: found(&options.nginx)?, bench: std::env::current_exe()? };
+    let programs = Programs {
+        gateway: found(&options.gateway)?,
+        nginx: found(&options.nginx)?,
+        // As it is named: where its name is a link, the program behind it goes by that name.
+        redis: options.redis.exists().then(|| std::path::absolute(&options.redis)).transpose()?,
+        bench: std::env::current_exe()?,
+    };
     if let Some(directory) = options.json.parent() {
         fs::create_dir_all(directory)?;
     }
     let (size, cores, directory) = (options.size(), Cores::of_this_machine()?, tempfile::tempdir()?);
     let conditions = conditions(size, &cores);
     let mut bench = Bench::new(size, cores, programs, directory.path())?;
-    let rounds = bench.rounds()?;
+    let rounds = bench.rounds(options.only)?;
     let lines = lines(&rounds, bench.quiet());
     let notes = bench.notes();
 
@@ -84,7 +94,7 @@ fn conditions(size: Size, cores: &Cores) -> String {
         "Median and range of {rounds} interleaved rounds. Proxy on core {}, generator and upstream on {}. No TLS.\n\
          Requests: {connections} connections for {closed_seconds} s; latency: {open_requests} requests at {LATENCY_RATE}/s, open loop;\n\
          streams: {streams} at once, {streams_repeat} in turn, {CHUNKS} chunks every 20 ms; {idle_streams} idle streams.\n\
-         Gateway: default settings except {}; providers from the environment, no keys configured.\n",
+         Gateway: default settings except {}; providers from the environment, no keys but where a row says so.\n",
         cores.one,
         cores.load,
         settings.join(", "),

@@ -8,8 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::AnyError;
+use crate::keys::Ring;
 use crate::process::{Process, Ready, free_address};
-use crate::table::System;
+use crate::rows::System;
 
 /// Size of the text of every answer, in bytes.
 pub(crate) const ANSWER_BYTES: usize = 1000;
@@ -68,6 +69,8 @@ impl Cores {
 pub(crate) struct Programs {
     pub(crate) gateway: PathBuf,
     pub(crate) nginx: PathBuf,
+    /// Without it what is shared through Redis is not measured.
+    pub(crate) redis: Option<PathBuf>,
     /// This program.
     pub(crate) bench: PathBuf,
 }
@@ -80,6 +83,8 @@ pub(crate) struct Peer {
     pub(crate) process: Option<Process>,
     pub(crate) whole: SocketAddr,
     pub(crate) streamed: SocketAddr,
+    /// Keys that its callers show in turn, as a file.
+    pub(crate) keys: Option<PathBuf>,
 }
 
 /// Starts systems with logs, configurations and data in one directory.
@@ -123,9 +128,9 @@ impl Workshop {
         connections: usize,
     ) -> Result<Peer, AnyError> {
         match system {
-            System::Direct => Ok(Peer { system, process: None, whole: upstream, streamed: upstream }),
+            System::Direct => Ok(Peer { system, process: None, whole: upstream, streamed: upstream, keys: None }),
             System::Nginx => self.nginx(upstream, cores, connections),
-            System::Gateway => self.gateway(upstream, cores),
+            System::Gateway => self.gateway(upstream, cores, None, None),
         }
     }
 
@@ -147,10 +152,34 @@ impl Workshop {
         let mut command = Command::new(&self.programs.nginx);
         command.arg("-p").arg(&room).arg("-c").arg(&file).args(["-e", "stderr"]);
         let process = Process::start(command, cores, whole, Ready::Get("/ready"), room.join("log"))?;
-        Ok(Peer { system: System::Nginx, process: Some(process), whole, streamed })
+        Ok(Peer { system: System::Nginx, process: Some(process), whole, streamed, keys: None })
     }
 
-    fn gateway(&mut self, upstream: SocketAddr, cores: &str) -> Result<Peer, AnyError> {
+    /// A database with so many keys.
+    pub(crate) fn ring(&mut self, keys: usize) -> Result<Ring, AnyError> {
+        let room = self.room("keys")?;
+        Ring::make(&self.programs.gateway, &room, keys)
+    }
+
+    /// `None` where it is not installed.
+    pub(crate) fn redis(&mut self, cores: &str) -> Result<Option<(SocketAddr, Process)>, AnyError> {
+        let Some(program) = self.programs.redis.clone() else { return Ok(None) };
+        let (room, address) = (self.room("redis")?, free_address()?);
+        let mut command = Command::new(program);
+        command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
+        command.args(["--save", "", "--appendonly", "no"]).current_dir(&room);
+        let process = Process::start(command, cores, address, Ready::Connect, room.join("log"))?;
+        Ok(Some((address, process)))
+    }
+
+    /// A gateway whose callers have keys, and whose limits are shared through `redis`, where there is one.
+    pub(crate) fn gateway(
+        &mut self,
+        upstream: SocketAddr,
+        cores: &str,
+        ring: Option<&Ring>,
+        redis: Option<SocketAddr>,
+    ) -> Result<Peer, AnyError> {
         let (room, address) = (self.room("gateway")?, free_address()?);
         let mut command = Command::new(&self.programs.gateway);
         // Nothing of the caller's environment: real provider keys have no place here.
@@ -159,8 +188,15 @@ impl Workshop {
         command.env("HOST", address.ip().to_string()).env("PORT", address.port().to_string());
         command.env("OPENAI_API_KEY", "x").env("OPENAI_BASE_URL", format!("http://{upstream}/v1"));
         command.env("ANTHROPIC_API_KEY", "x").env("ANTHROPIC_BASE_URL", format!("http://{upstream}"));
+        if let Some(ring) = ring {
+            command.env("DATABASE_URL", &ring.url);
+        }
+        if let Some(redis) = redis {
+            command.env("REDIS_URL", format!("redis://{redis}"));
+        }
         let process = Process::start(command, cores, address, Ready::Get("/health/ready"), room.join("log"))?;
-        Ok(Peer { system: System::Gateway, process: Some(process), whole: address, streamed: address })
+        let keys = ring.map(|ring| ring.texts.clone());
+        Ok(Peer { system: System::Gateway, process: Some(process), whole: address, streamed: address, keys })
     }
 }
 

@@ -1,293 +1,12 @@
-//! What is measured, what is to be reached, and the table that says both.
+//! From the values of the rounds to the table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::rows::{Figure, ROWS, Row, System, Verdict};
 use crate::stats::Spread;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum System {
-    /// No proxy at all: generator and upstream.
-    Direct,
-    Nginx,
-    Gateway,
-}
-
-impl System {
-    pub(crate) const ALL: [Self; 3] = [Self::Direct, Self::Nginx, Self::Gateway];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Nginx => "nginx",
-            Self::Gateway => "gateway",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Figure {
-    CpuSmall,
-    CpuLarge,
-    CpuChunk,
-    CpuChunkTranslated,
-    CpuTranslated,
-    LatencyP50,
-    LatencyP99,
-    FirstChunk,
-    GapP99,
-    MemoryIdle,
-    MemoryAfterLoad,
-    MemoryPerStream,
-    Start,
-    ThroughputOneCore,
-    TwoCores,
-}
-
-impl Figure {
-    pub(crate) fn title(self) -> &'static str {
-        ROWS.iter().find(|row| row.figure == self).map_or("", |row| row.title)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Unit {
-    Microseconds,
-    Milliseconds,
-    MebiBytes,
-    KibiBytes,
-    PerSecond,
-    Times,
-}
-
-impl Unit {
-    fn show(self, value: f64) -> String {
-        match self {
-            Self::Microseconds => format!("{value:.1} us"),
-            Self::Milliseconds => format!("{value:.2} ms"),
-            Self::MebiBytes => format!("{value:.1} MiB"),
-            Self::KibiBytes => format!("{value:.1} KiB"),
-            Self::PerSecond => format!("{value:.0} /s"),
-            Self::Times => format!("{value:.2}x"),
-        }
-    }
-}
-
-/// How the three systems' values of one round become the one number that is judged.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Score {
-    /// gateway / nginx
-    Ratio,
-    /// (gateway - direct) / (nginx - direct)
-    AddedRatio,
-    /// gateway - direct
-    Added,
-    /// gateway / direct
-    OfDirect,
-    /// gateway
-    Itself,
-}
-
-impl Score {
-    /// `None` where a value is missing or nginx added nothing to compare with.
-    fn of(self, direct: Option<f64>, nginx: Option<f64>, gateway: Option<f64>) -> Option<f64> {
-        let gateway = gateway?;
-        let score = match self {
-            Self::Ratio => gateway / nginx?,
-            Self::AddedRatio => {
-                let added = nginx? - direct?;
-                if added <= 0.0 {
-                    return None;
-                }
-                (gateway - direct?) / added
-            }
-            Self::Added => gateway - direct?,
-            Self::OfDirect => gateway / direct?,
-            Self::Itself => gateway,
-        };
-        score.is_finite().then_some(score)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Bound {
-    AtMost {
-        goal: f64,
-        accept: f64,
-    },
-    AtLeast {
-        goal: f64,
-        accept: f64,
-    },
-    /// For information.
-    None,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
-    Goal,
-    Accepted,
-    Missed,
-    /// Not judged: other programs had the cores, and this figure includes waiting for them.
-    Noisy,
-}
-
-impl Bound {
-    fn judge(self, score: f64) -> Option<Verdict> {
-        let (reached, accepted) = match self {
-            Self::AtMost { goal, accept } => (score <= goal, score <= accept),
-            Self::AtLeast { goal, accept } => (score >= goal, score >= accept),
-            Self::None => return None,
-        };
-        Some(if reached {
-            Verdict::Goal
-        } else if accepted {
-            Verdict::Accepted
-        } else {
-            Verdict::Missed
-        })
-    }
-
-    fn limits(self) -> Option<(f64, f64)> {
-        match self {
-            Self::AtMost { goal, accept } | Self::AtLeast { goal, accept } => Some((goal, accept)),
-            Self::None => None,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Row {
-    figure: Figure,
-    title: &'static str,
-    /// Of the three systems' values.
-    unit: Unit,
-    score: Score,
-    /// Of the score and its bounds.
-    score_unit: Unit,
-    bound: Bound,
-    /// A time on the clock, which other programs on the same cores lengthen; processor time and memory hardly change.
-    needs_quiet: bool,
-    /// Where direct's and nginx's values come from: a proxy that cannot translate is compared by what it can do.
-    baseline: Figure,
-}
-
-impl Row {
-    const fn new(
-        figure: Figure,
-        title: &'static str,
-        unit: Unit,
-        score: Score,
-        score_unit: Unit,
-        bound: Bound,
-    ) -> Self {
-        Self { figure, title, unit, score, score_unit, bound, needs_quiet: false, baseline: figure }
-    }
-
-    const fn on_the_clock(mut self) -> Self {
-        self.needs_quiet = true;
-        self
-    }
-
-    const fn against(mut self, baseline: Figure) -> Self {
-        self.baseline = baseline;
-        self
-    }
-}
-
-const fn at_most(goal: f64, accept: f64) -> Bound {
-    Bound::AtMost { goal, accept }
-}
-
-const ROWS: &[Row] = {
-    use Figure::*;
-    use Unit::*;
-    &[
-        Row::new(CpuSmall, "CPU per request, same dialect, 1 KB", Microseconds, Score::Ratio, Times, at_most(1.3, 1.6)),
-        Row::new(
-            CpuLarge,
-            "CPU per request, same dialect, 100 KB",
-            Microseconds,
-            Score::Ratio,
-            Times,
-            at_most(1.5, 1.9),
-        ),
-        Row::new(
-            CpuChunk,
-            "CPU per streamed chunk, usage tapped",
-            Microseconds,
-            Score::Ratio,
-            Times,
-            at_most(1.1, 1.3),
-        ),
-        Row::new(
-            CpuChunkTranslated,
-            "CPU per streamed chunk, translated",
-            Microseconds,
-            Score::Ratio,
-            Times,
-            at_most(1.3, 1.6),
-        )
-        .against(CpuChunk),
-        Row::new(
-            CpuTranslated,
-            "CPU per request, translated, 1 KB",
-            Microseconds,
-            Score::Ratio,
-            Times,
-            at_most(2.0, 3.0),
-        )
-        .against(CpuSmall),
-        Row::new(
-            LatencyP50,
-            "added latency at 200 requests/s, p50",
-            Microseconds,
-            Score::AddedRatio,
-            Times,
-            at_most(1.2, 1.3),
-        )
-        .on_the_clock(),
-        Row::new(
-            LatencyP99,
-            "added latency at 200 requests/s, p99",
-            Microseconds,
-            Score::AddedRatio,
-            Times,
-            at_most(1.3, 1.5),
-        )
-        .on_the_clock(),
-        Row::new(FirstChunk, "first chunk added, p50", Microseconds, Score::Added, Microseconds, at_most(200.0, 300.0))
-            .on_the_clock(),
-        Row::new(
-            GapP99,
-            "gap between chunks, p99, against direct",
-            Microseconds,
-            Score::OfDirect,
-            Times,
-            at_most(1.05, 1.1),
-        )
-        .on_the_clock(),
-        Row::new(MemoryIdle, "memory idle", MebiBytes, Score::Itself, MebiBytes, at_most(20.0, 30.0)),
-        Row::new(MemoryAfterLoad, "memory after load", MebiBytes, Score::Itself, MebiBytes, at_most(40.0, 60.0)),
-        Row::new(MemoryPerStream, "memory per idle stream", KibiBytes, Score::Itself, KibiBytes, at_most(32.0, 64.0)),
-        Row::new(Start, "start to ready", Milliseconds, Score::Itself, Milliseconds, at_most(50.0, 100.0))
-            .on_the_clock(),
-        Row::new(ThroughputOneCore, "throughput on one core, 1 KB", PerSecond, Score::Ratio, Times, Bound::None),
-        Row::new(
-            TwoCores,
-            "two cores against one",
-            Times,
-            Score::Itself,
-            Times,
-            Bound::AtLeast { goal: 1.9, accept: 1.8 },
-        ),
-    ]
-};
 
 /// One interleaved round: a value for each figure and system that was measured in it.
 #[derive(Debug, Default)]
@@ -328,11 +47,7 @@ pub(crate) fn lines(rounds: &[Round], quiet: bool) -> Vec<Line> {
             let over_rounds = |figure, system| Spread::of(rounds.iter().filter_map(|round| round.get(figure, system)));
             let gateway = Some(over_rounds(row.figure, System::Gateway)?);
             let score = Spread::of(rounds.iter().filter_map(|round| {
-                row.score.of(
-                    round.get(row.baseline, System::Direct),
-                    round.get(row.baseline, System::Nginx),
-                    round.get(row.figure, System::Gateway),
-                )
+                row.score.of(round.get(row.figure, System::Gateway), |system| round.get(row.baseline, system))
             }));
             let (goal, accept) = row.bound.limits().unzip();
             Some(Line {
@@ -460,6 +175,14 @@ mod tests {
         .remove(1);
         assert_eq!(line.figure, Figure::CpuTranslated);
         assert_eq!((line.score.unwrap().median, line.verdict), (3.5, Some(Verdict::Missed)));
+    }
+
+    #[test]
+    fn growth_is_the_gateway_against_itself() {
+        let values = [(Figure::CpuOneKey, System::Gateway, 20.0), (Figure::CpuManyKeys, System::Gateway, 21.5)];
+        let line = lines(&[round(&values)], true).remove(1);
+        assert_eq!(line.figure, Figure::CpuManyKeys);
+        assert_eq!((line.score.unwrap().median, line.verdict), (1.075, Some(Verdict::Accepted)));
     }
 
     #[test]

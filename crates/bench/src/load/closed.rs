@@ -32,17 +32,25 @@ pub(crate) struct Report {
     pub(crate) answer_bytes: f64,
 }
 
-pub(crate) async fn run(request: Request, plan: Plan) -> Result<Report, Failure> {
-    let request = Arc::new(request);
+/// With `keys`, each request shows the next of them.
+pub(crate) async fn run(request: Request, keys: Vec<String>, plan: Plan) -> Result<Report, Failure> {
+    let keys = Arc::new(keys);
     let started = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
     let mut connections = JoinSet::new();
     for _ in 0..plan.connections {
-        let (request, started) = (Arc::clone(&request), Arc::clone(&started));
+        let (mut request, keys, started) = (request.clone(), Arc::clone(&keys), Arc::clone(&started));
         connections.spawn(async move {
             let mut connection = Connection::new(BUFFER_BYTES);
             let (mut requests, mut bytes) = (0u64, 0u64);
-            while start.elapsed() < plan.max_time && started.fetch_add(1, Ordering::Relaxed) < plan.max_requests {
+            while start.elapsed() < plan.max_time {
+                let number = started.fetch_add(1, Ordering::Relaxed);
+                if number >= plan.max_requests {
+                    break;
+                }
+                if let Some(key) = keys.get(number as usize % keys.len().max(1)) {
+                    request.show_key(key);
+                }
                 let answer = connection.exchange(&request, |_| {}).await?;
                 requests += 1;
                 bytes += answer.body_bytes;
