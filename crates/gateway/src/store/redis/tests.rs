@@ -55,7 +55,8 @@ impl World {
             assert!(!answered, "{fault:?}");
             slow += u32::from(took > Duration::from_millis(20));
         }
-        assert!(slow <= LATE_IN_A_ROW, "{fault:?}: {slow} waited");
+        // Two more: on a busy machine those who are refused at once may wait for their turn.
+        assert!(slow <= LATE_IN_A_ROW + 2, "{fault:?}: {slow} waited");
         assert!(!self.redis.is_up(), "{fault:?}");
         self.proxy.set(Fault::None);
         self.is_up(true, WITHIN_A_SECOND).await;
