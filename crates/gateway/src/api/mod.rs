@@ -16,6 +16,7 @@ pub mod routes;
 pub mod streams;
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,7 +59,11 @@ pub async fn respond(
         caller: Caller::Address(approach.address),
     };
     let mut route = "none";
-    let result = failing_alone(dispatch(&gateway, request, approach, &mut arrival, &mut busy, &mut route)).await;
+    let result = {
+        // Where it lies: to move it would take longer than to decide what to do.
+        let handling = pin!(dispatch(&gateway, request, approach, &mut arrival, &mut busy, &mut route));
+        failing_alone(handling).await
+    };
     let mut reply = result.unwrap_or_else(|error| {
         let reply = egress::error(&error, arrival.dialect, &arrival.request_id);
         let settle = Settle::open(gateway.clone(), arrival.started, Record::new(&arrival, route, arrival.dialect));
@@ -172,8 +177,9 @@ async fn dispatch(
         Action::Root => Ok(about::root()),
         Action::Asset(asset) => Ok(docs::asset(asset)),
         Action::OpenApi => Ok(docs::openapi()),
-        Action::ExplainRequest => explain::request(gateway, parameter, &arrival.caller).await,
-        Action::Admin(admin) => admin::act(gateway, admin, arrival.started, &head, parameter, body).await,
+        // Rare, and larger by far: in boxes, so that no other request has to have room for them.
+        Action::ExplainRequest => Box::pin(explain::request(gateway, parameter, &arrival.caller)).await,
+        Action::Admin(admin) => Box::pin(admin::act(gateway, admin, arrival.started, &head, parameter, body)).await,
         Action::NotBuilt { what } => Err(GatewayError::new(
             ErrorKind::NotFound,
             format!("{what} is not built yet: {} will answer in a later version", row.name),
