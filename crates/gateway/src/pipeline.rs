@@ -92,11 +92,12 @@ pub fn turn_away(
 }
 
 async fn answer_to(gateway: Arc<Gateway>, call: SharedCall, plan: Arc<RoutePlan>, settle: Settle) -> Reply {
+    // In a box, since what it lies in is moved a few times before it begins.
+    let mut attempts: Opening = Box::pin(dispatch::run(gateway.clone(), call.clone(), plan, settle));
     if !call.stream {
-        let (result, settle) = dispatch::run(gateway.clone(), call.clone(), plan, settle).await;
+        let (result, settle) = attempts.await;
         return reply(&gateway, &call, result, settle);
     }
-    let mut attempts: Opening = Box::pin(dispatch::run(gateway.clone(), call.clone(), plan, settle));
     // A stream may keep its client waiting for its first content, but not in silence.
     match tokio::time::timeout(KEEP_ALIVE_EVERY, &mut attempts).await {
         Ok((result, settle)) => reply(&gateway, &call, result, settle),
