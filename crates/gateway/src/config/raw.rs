@@ -674,6 +674,7 @@ pub struct KeyLimits {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+// The same four as in `KeyLimits`: serde cannot flatten one into the other where unknown keys are refused.
 pub struct KeyRates {
     /// Requests per minute.
     #[serde(skip_serializing_if = "Option::is_none")]

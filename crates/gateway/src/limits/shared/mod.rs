@@ -184,6 +184,7 @@ impl Shared {
                 if !all && now.saturating_duration_since(open.renewed) < RENEW_AFTER {
                     continue;
                 }
+                // Each level has two keys: what is used of it, and who is open.
                 let leases: Vec<&String> = open.reservation.keys.iter().skip(1).step_by(2).collect();
                 let lease = LEASE.as_millis() as u64;
                 if self.redis.deliver(&scripts::LEASE, &leases, (&open.reservation.id, lease), LEASE) {
