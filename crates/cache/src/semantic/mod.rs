@@ -1,0 +1,4 @@
+//! The same question in other words.
+
+pub mod embedder;
+pub mod verifier;
