@@ -1,12 +1,22 @@
 //! The cache as others see it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+mod search;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::entry::{Answer, EntryId, Facts, Pair};
+use arc_swap::ArcSwap;
+
+use crate::entry::{Answer, Entry, EntryId, Facts, Pair};
 use crate::key::{Hash, Question};
+use crate::memory::{Memory, Outcome};
+use crate::reported::Reported;
 use crate::semantic::verifier::{Reason, Rule};
+use stats::Counters;
+pub use stats::Stats;
 
 /// Who decides that another question's answer serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +32,7 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     pub mode: Mode,
-    /// In 0..=1: how sure it must be that an answer serves.
+    /// In 0..=1: how sure it must be that an answer serves. (In cosine mode the least cosine; below 0.5 nothing is found.)
     pub threshold: f32,
     /// An older answer is not served.
     pub ttl: Duration,
@@ -137,72 +147,51 @@ pub struct Cleared {
     pub bytes: u64,
 }
 
-/// Since the start, but for what is there now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// There now.
-    pub entries: u64,
-    /// There now: answers and all that is kept to find them.
-    pub bytes: u64,
-    /// There now: pairs that were reported as wrong.
-    pub blocked_pairs: u64,
-    /// By tier, in the order of [`Tier::ALL`].
-    pub hits: [u64; 3],
-    pub misses: u64,
-    pub stored: u64,
-    /// Too large to be stored.
-    pub refused: u64,
-    /// Gone to make room.
-    pub evicted: u64,
-    /// Gone to make room, since their tenant had more than its share.
-    pub evicted_over_share: u64,
-    pub expired: u64,
-    pub cleared: u64,
-    pub reported_wrong: u64,
-}
-
 /// Answers, and the questions they were given to. Shared by all threads.
 #[derive(Debug)]
 pub struct Cache<A> {
-    settings: Settings,
-    entries: Mutex<HashMap<Hash, Entry<A>>>,
+    settings: ArcSwap<Settings>,
+    memory: Memory<A>,
+    reported: Reported,
+    counters: Counters,
 }
 
-#[derive(Debug)]
-struct Entry<A> {
-    answer: Arc<A>,
-    model: Arc<str>,
-    tenant: Hash,
-    stored: Instant,
-}
+/// Entries that are looked at before other writers have their turn.
+const PAGE: u32 = 1024;
 
 impl<A: Answer> Cache<A> {
     pub fn new(settings: Settings) -> Cache<A> {
-        Cache { settings, entries: Mutex::default() }
+        Cache {
+            memory: Memory::new(&settings),
+            settings: ArcSwap::from_pointee(settings),
+            reported: Reported::default(),
+            counters: Counters::default(),
+        }
     }
 
+    /// From now on. What no longer has room leaves as new answers come.
+    pub fn configure(&self, settings: Settings) {
+        self.memory.configure(&settings);
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Takes no lock for longer than a moment. What is made of the question's text is kept in it for [`Cache::store`].
     pub fn look_up(&self, question: &Question, now: Instant) -> Looked<A> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.get(&question.exact);
-        let hit =
-            entry.filter(|entry| now.saturating_duration_since(entry.stored) < self.settings.ttl).map(|entry| Hit {
-                answer: entry.answer.clone(),
-                id: EntryId::of(question.exact),
-                model: entry.model.clone(),
-                tier: Tier::Exact,
-                similarity: 1.0,
-                age: now.saturating_duration_since(entry.stored),
-                pair: Pair { entry: EntryId::of(question.exact), questions: question.exact },
-            });
-        Looked { hit, nearest: None, exact_only: None, shadow: None }
+        let settings = self.settings.load();
+        let looked = match self.same(question, &settings, now) {
+            Some(hit) => Looked { hit: Some(hit), nearest: None, exact_only: None, shadow: None },
+            None => self.search(question, &settings, now),
+        };
+        self.counters.looked(&question.exact, looked.hit.as_ref().map(|hit| hit.tier));
+        looked
     }
 
-    /// An answer to exactly this question is replaced. `None`: the answer is too large.
+    /// An answer to exactly this question is replaced. `None`: it is too large to be stored.
     pub fn store(&self, question: &Question, answer: Arc<A>, facts: Facts, now: Instant) -> Option<EntryId> {
         self.load(question, answer, facts, Duration::ZERO, now)
     }
 
-    /// The same for an answer of another node, which is so old. One that is here already and not older stays.
+    /// The same for an answer of another node that is so old. One that is here and younger stays.
     pub fn load(
         &self,
         question: &Question,
@@ -211,64 +200,76 @@ impl<A: Answer> Cache<A> {
         age: Duration,
         now: Instant,
     ) -> Option<EntryId> {
-        let stored = now.checked_sub(age)?;
-        let entry = Entry { answer, model: facts.model, tenant: question.tenant, stored };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(question.exact, entry);
-        Some(EntryId::of(question.exact))
+        let settings = self.settings.load();
+        let stored = now.checked_sub(age).filter(|_| age < settings.ttl)?;
+        let direction = question.direction(settings.mode);
+        let entry = Entry::new(question, direction.is_some(), answer, facts, stored);
+        let stored = self.memory.put(entry, direction, &settings, now);
+        self.counters.stored(&stored);
+        (stored.outcome == Outcome::Stored).then_some(EntryId(question.exact))
     }
 
-    /// Removes what fits the filter, or counts it if `dry_run`.
+    /// Removes what fits the filter, or counts it if `dry_run`. An answer that is on its way while this runs may be stored after.
     pub fn clear(&self, filter: &Filter, now: Instant, dry_run: bool) -> Cleared {
         let mut cleared = Cleared::default();
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|exact, entry| {
-            let fits = filter.id.is_none_or(|id| id == EntryId::of(*exact))
-                && filter.tenant.is_none_or(|tenant| tenant == entry.tenant)
-                && filter.model.as_ref().is_none_or(|model| *model == entry.model)
-                && filter.older_than.is_none_or(|age| now.saturating_duration_since(entry.stored) > age);
-            cleared.entries += u64::from(fits);
-            cleared.bytes += if fits { entry.answer.bytes() as u64 } else { 0 };
-            !fits || dry_run
-        });
+        let mut clear = |entry: &Arc<Entry<A>>| {
+            if filter.fits(entry, now) && (dry_run || self.memory.remove(entry)) {
+                cleared.entries += 1;
+                cleared.bytes += entry.bytes;
+            }
+        };
+        match filter.id {
+            Some(id) => self.memory.get(&id.0).iter().for_each(clear),
+            None => {
+                let mut from = Some(0);
+                while let Some(slot) = from {
+                    let (entries, next) = self.memory.page(slot, PAGE);
+                    entries.iter().for_each(&mut clear);
+                    from = next;
+                }
+            }
+        }
+        if !dry_run {
+            self.counters.cleared(cleared.entries);
+        }
         cleared
     }
 
-    /// Removes the answer, and never again serves the one question with the answer to the other. `true`: it was still there.
+    /// Removes the answer, and never again serves the one question with the answer to the other, in whatever form either is
+    /// asked. `true`: the answer was still there.
     pub fn report_wrong(&self, pair: &Pair) -> bool {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&pair.entry.0).is_some()
+        if !pair.is_same() {
+            self.reported.add(pair);
+        }
+        self.counters.reported_wrong();
+        self.memory.get(&pair.entry.0).is_some_and(|entry| self.memory.remove(&entry))
+    }
+
+    /// Looks at so many entries and removes those that are too old; the next call goes on where this one ended. Storing does
+    /// the same by and by: this is for a cache that nothing is stored in. Tells how many were removed.
+    pub fn expire(&self, most: usize, now: Instant) -> u64 {
+        let expired = self.memory.expire(most, &self.settings.load(), now);
+        self.counters.expired(expired);
+        expired
     }
 
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        Stats {
+            entries: self.memory.entries(),
+            bytes: self.memory.bytes(),
+            tenants: self.memory.tenants(),
+            partitions: self.memory.index().partitions() as u64,
+            blocked_pairs: self.reported.len() as u64,
+            ..self.counters.stats()
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::key::{Hasher, Text};
-
-    impl Answer for String {
-        fn bytes(&self) -> usize {
-            self.len()
-        }
-    }
-
-    fn question(tenant: &str, text: &str) -> Question {
-        let mut hasher = Hasher::new("1", Hash::of("key", tenant.as_bytes()));
-        hasher.field("model", b"m");
-        hasher.question(text.as_bytes(), Text::new(text))
-    }
-
-    #[test]
-    fn the_same_question_of_the_same_tenant_is_answered_until_its_time_is_over() {
-        let (now, cache) = (Instant::now(), Cache::new(Settings::default()));
-        let facts = Facts { model: "m".into() };
-        let id = cache.store(&question("a", "why?"), Arc::new("because".to_owned()), facts, now);
-        let hit = cache.look_up(&question("a", "why?"), now + Duration::from_secs(3599)).hit.expect("a hit");
-        assert_eq!((hit.answer.as_str(), hit.tier, Some(hit.id)), ("because", Tier::Exact, id));
-        assert_eq!(hit.age, Duration::from_secs(3599));
-        assert!(cache.look_up(&question("a", "why?"), now + Duration::from_secs(3600)).hit.is_none());
-        assert!(cache.look_up(&question("b", "why?"), now).hit.is_none());
-        assert!(cache.look_up(&question("a", "why not?"), now).hit.is_none());
+impl Filter {
+    fn fits<A>(&self, entry: &Entry<A>, now: Instant) -> bool {
+        self.id.is_none_or(|id| id.0 == entry.exact)
+            && self.tenant.is_none_or(|tenant| tenant == entry.tenant)
+            && self.model.as_ref().is_none_or(|model| *model == entry.model)
+            && self.older_than.is_none_or(|age| entry.age(now) > age)
     }
 }

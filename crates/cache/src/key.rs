@@ -10,8 +10,9 @@ use std::sync::{Arc, OnceLock};
 
 use gateway_core::limits::CACHE_TEXT_BYTES;
 
+use crate::cache::Mode;
 use crate::semantic::embedder::{self, Vector};
-use crate::semantic::verifier::Prepared;
+use crate::semantic::verifier::{Coverage, Prepared};
 
 /// The hash and its rules; another number where either changes.
 const SCHEME: &str = "llm-gateway cache 1";
@@ -149,10 +150,29 @@ pub struct Question {
 }
 
 impl Question {
-    /// The name of the normal form of the text, where it has one.
+    /// The name of the normal form of the text, where it may be found by that.
     pub(crate) fn canonical(&self) -> Option<Hash> {
-        let form = self.text.as_ref()?.prepared().canonical()?;
-        Some(Hash::both("canonical", self.partition, form))
+        let prepared = self.text.as_ref()?.prepared();
+        match prepared.coverage() {
+            Coverage::Exact(_) => None,
+            Coverage::Canonical | Coverage::Semantic => {
+                Some(Hash::both("canonical", self.partition, prepared.canonical()?))
+            }
+        }
+    }
+
+    /// What questions have in common that differ in their form alone.
+    pub(crate) fn identity(&self) -> Hash {
+        self.canonical().unwrap_or(self.exact)
+    }
+
+    /// Where the text may be found in other words. The embedding knows no text that it does not cover.
+    pub(crate) fn direction(&self, mode: Mode) -> Option<&Vector> {
+        let text = self.text.as_ref()?;
+        match mode {
+            Mode::Strict if text.prepared().coverage() != Coverage::Semantic => None,
+            Mode::Strict | Mode::Cosine | Mode::Shadow => text.vector(),
+        }
     }
 }
 

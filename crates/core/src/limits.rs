@@ -145,3 +145,4 @@ pub const REDIS_DELIVERIES: usize = 16 * 1024;
 pub const CACHE_TEXT_BYTES: usize = 8 * 1024;
 /// Pairs of a question and an answer that were reported as wrong and are kept apart.
 pub const CACHE_BLOCKED_PAIRS: usize = 10_000;
+pub const CACHE_BLOCKED_PAIRS_PER_TENANT: usize = 1000;
