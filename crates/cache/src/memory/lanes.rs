@@ -25,6 +25,11 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) const ALONE: Links = Links { newer: NONE, older: NONE };
+
+    #[cfg(test)]
+    pub(super) fn newer(self) -> u32 {
+        self.newer
+    }
 }
 
 /// The links of all slots.

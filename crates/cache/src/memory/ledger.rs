@@ -291,3 +291,43 @@ impl<A> Ledger<A> {
         entry.age(now) >= settings.ttl
     }
 }
+
+#[cfg(test)]
+impl<A> Ledger<A> {
+    /// That every entry is in both of its lanes once and counted there, and who has too much is known. Tells all entries.
+    pub(super) fn check(&self) -> Vec<Arc<Entry<A>>> {
+        use std::collections::BTreeSet;
+        let (entries, _) = self.page(0, u32::MAX);
+        let members = |lane: &Lane, which: Which| -> BTreeSet<u32> {
+            let mut members = BTreeSet::new();
+            for (queue, main) in [(&lane.small, false), (&lane.main, true)] {
+                let (mut slot, mut bytes, mut count) = (queue.oldest, 0, 0);
+                while slot != NONE {
+                    let there = self.slots.get(slot);
+                    assert_eq!(there.in_main, main);
+                    assert!(members.insert(slot));
+                    bytes += there.entry.as_ref().expect("an entry").bytes;
+                    count += 1;
+                    slot = there.links[which as usize].newer();
+                }
+                assert_eq!((bytes, count), (queue.bytes, queue.entries));
+            }
+            members
+        };
+        let all = members(&self.all, Which::All);
+        assert_eq!(all.len(), entries.len());
+        let mut of_tenants = BTreeSet::new();
+        for (tenant, account) in &self.tenants {
+            let own = members(&self.accounts[*account as usize].lane, Which::Tenant);
+            assert!(!own.is_empty());
+            for slot in &own {
+                assert_eq!(self.slots.get(*slot).entry.as_ref().map(|entry| entry.tenant), Some(*tenant));
+            }
+            assert_eq!(self.over.contains(account), self.is_over(*account));
+            of_tenants.extend(own);
+        }
+        assert_eq!(all, of_tenants);
+        assert!(self.over.len() <= self.tenants.len());
+        entries
+    }
+}

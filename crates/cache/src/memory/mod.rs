@@ -7,6 +7,8 @@
 mod lanes;
 mod ledger;
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -176,5 +178,21 @@ impl<A: Answer> Memory<A> {
 
     fn lock(&self) -> MutexGuard<'_, Ledger<A>> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl<A: Answer> Memory<A> {
+    /// That names, index and ledger agree, and the ledger with itself.
+    fn check(&self) {
+        let ledger = self.lock();
+        let entries = ledger.check();
+        let mut rows = 0;
+        for entry in &entries {
+            assert!(self.names.get(&entry.exact).is_some_and(|there| Arc::ptr_eq(&there, entry)));
+            rows += usize::from(entry.segment.load(Ordering::Relaxed) != NO_SEGMENT);
+        }
+        assert_eq!(self.names.len(), entries.len());
+        assert_eq!(self.index.rows(), rows);
     }
 }

@@ -47,6 +47,11 @@ impl<T> Names<T> {
         self.shards.iter().map(|shard| read(shard).len()).sum()
     }
 
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> Vec<Arc<T>> {
+        self.shards.iter().flat_map(|shard| read(shard).values().cloned().collect::<Vec<_>>()).collect()
+    }
+
     fn shard(&self, name: &Hash) -> &RwLock<Shard<T>> {
         let [first, second, ..] = name.as_bytes();
         &self.shards[usize::from(u16::from_le_bytes([*first, *second])) % SHARDS]

@@ -8,6 +8,9 @@
 //! a writer for as long as it changes one row. So neither waits for more than some microseconds, however long the search is.
 //! Removing a row moves the last one of its segment into its place; a search that meets such a move may miss that row.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -73,6 +76,12 @@ impl<T: Worded> Index<T> {
 
     pub(crate) fn partitions(&self) -> usize {
         self.partitions.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> usize {
+        let rows = |partition: &Partition<T>| partition.segments().iter().map(|rows| read(rows).len()).sum::<usize>();
+        self.partitions.all().iter().map(|partition| rows(partition)).sum()
     }
 
     /// Writers take turns. Tells the segment, by which the row is removed.
