@@ -1,6 +1,6 @@
 //! The same question in other words.
 
+mod directions;
 pub mod embedder;
-mod hamming;
 pub(crate) mod index;
 pub mod verifier;
