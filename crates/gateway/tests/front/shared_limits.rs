@@ -182,10 +182,10 @@ async fn tokens_are_settled_to_the_truth_though_clients_leave_in_the_middle() {
     let limits = format!("requests_per_minute: 1000000, tokens_per_minute: {limit}, concurrent: 500");
     let fleet = Fleet::start(gateways, &redis.url(), &limits).await;
     let body = Client::OpenAi.request("openai/fault:drip=2,split=100", STORY, true).to_string().into_bytes();
-    let asked = async |gateway: &Gateway| {
-        post(gateway.addr, Client::OpenAi.path(), "x-gateway-user: u\r\n", &body).await
-    };
-    let remaining = |answer: &Answer| -> i64 { answer.header("x-ratelimit-remaining-tokens").unwrap().parse().unwrap() };
+    let asked =
+        async |gateway: &Gateway| post(gateway.addr, Client::OpenAi.path(), "x-gateway-user: u\r\n", &body).await;
+    let remaining =
+        |answer: &Answer| -> i64 { answer.header("x-ratelimit-remaining-tokens").unwrap().parse().unwrap() };
 
     let began = Instant::now();
     let first = asked(&fleet.gateways[0]).await;
@@ -205,8 +205,7 @@ async fn tokens_are_settled_to_the_truth_though_clients_leave_in_the_middle() {
         }
         (left, refused)
     });
-    let (left, refused) =
-        join_all(pressing).await.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    let (left, refused) = join_all(pressing).await.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     fleet.all("gateway_ratelimit_reservations", 0.0, Duration::from_secs(10)).await;
     let emptied = Instant::now();
     while let open = redis.says("KEYS llm-gateway:open:*").await.unwrap()
@@ -238,7 +237,9 @@ async fn tokens_are_settled_to_the_truth_though_clients_leave_in_the_middle() {
     // The last one's own reservation, and a moment's worth of tokens: the clock of this test is not that of Redis.
     let slack = limit / 60 / 2;
     let (least, most) = (told - slack, told + (untold + 1) * reserved.max(1) * 2 + slack);
-    eprintln!("{lost} tokens lost, {told} told and {untold} times about {reserved} not; {left} left, {refused} refused");
+    eprintln!(
+        "{lost} tokens lost, {told} told and {untold} times about {reserved} not; {left} left, {refused} refused"
+    );
     assert!((least..=most).contains(&lost), "{lost} tokens lost; between {least} and {most} are right");
 }
 
