@@ -495,3 +495,28 @@ async fn the_keys_of_a_team_share_its_limits_at_all_gateways() {
     let keys = redis.says("KEYS llm-gateway:used:*").await.unwrap();
     assert!(keys.len() >= 4 && keys.iter().all(|key| key.contains(":{team:file:t}:")), "{keys:?}");
 }
+
+/// A member of a cluster refuses a command whose keys lie in several slots: all of a tenant's lie in one.
+#[tokio::test]
+async fn what_one_request_takes_from_lies_in_one_slot() {
+    let Some(redis) = Redis::start_clustered().await.unwrap() else { return };
+    let (key, one) = a_key("first");
+    let limits = format!(
+        "requests_per_minute: 20, tokens_per_minute: 1000000000}}\nteams: {{t: {{limits: {{requests_per_minute: 12, models: \
+         {{openai/sim: {{requests_per_minute: 5}}}}}}}}}}\nkeys: [{one}]\nrouting: {{strategy: fallback"
+    );
+    let fleet = Fleet::start(2, &redis.url(), &limits).await;
+    let mut served = 0;
+    for turn in 0..8 {
+        let headers = format!("authorization: Bearer {key}\r\n");
+        let answer = post(fleet.gateways[turn % 2].addr, Client::OpenAi.path(), &headers, &body(false)).await;
+        assert!(matches!(answer.status, 200 | 429), "{answer:?}");
+        served += u32::from(answer.status == 200);
+    }
+    assert!((5..=6).contains(&served), "{served} of 5, at both gateways together");
+    assert_eq!(fleet.sum("gateway_redis_failures_total").await, 0.0);
+    assert!(
+        redis.says("KEYS llm-gateway:used:*").await.unwrap().len() >= 3,
+        "the key's, its team's, its team's for the model"
+    );
+}
