@@ -53,7 +53,7 @@ class CarelessGateway(BaseHTTPRequestHandler):
 def asker():
     server = ThreadingHTTPServer(("127.0.0.1", 0), CarelessGateway)
     server.stored, server.lock = {}, threading.Lock()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[0.02])
     thread.start()
     with Asker(f"http://127.0.0.1:{server.server_address[1]}", explained=True) as asker:
         yield asker
