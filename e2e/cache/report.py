@@ -167,6 +167,8 @@ def picture(curves, marked):
                 place = f'x="{x(recall) + 7:.1f}" y="{y(precision) - 6:.1f}"'
                 svg.append(f'<text {place} fill="{colour}" font-size="11">{threshold:.2f}</text>')
         svg.append(f'<text x="{WIDTH - RIGHT + 12}" y="{TOP + 20 + 18 * number}" fill="{colour}">{name}</text>')
+    dots = " and ".join(f"{threshold:.2f}" for threshold in marked)
+    svg.append(f'<text x="{WIDTH - RIGHT + 12}" y="{TOP + 20 + 18 * len(curves)}" fill="#555">dots: {dots}</text>')
     return "\n".join([*svg, "</svg>", ""])
 
 
@@ -177,6 +179,6 @@ def write(text, svg):
     _, end, after = rest.partition(END)
     if not end:
         raise RuntimeError(f"{PAGE} has no place for the tables: {BEGIN.strip()} and {END}")
-    PAGE.write_text(f"{before}{BEGIN}{text}{END}{after}")
-    if svg:
-        PICTURE.write_text(svg)
+    PICTURE.write_text(svg)
+    shown = f"\n![Precision against harmless rewordings served]({PICTURE.name})\n"
+    PAGE.write_text(f"{before}{BEGIN}{text}{shown}{END}{after}")
