@@ -140,3 +140,9 @@ pub const KEY_FIELDS_TRIED: usize = 10_000;
 pub const STORE_QUEUE: usize = 64;
 /// Scripts for Redis that wait to be run and nobody waits for.
 pub const REDIS_DELIVERIES: usize = 16 * 1024;
+
+/// A longer text of a user is found in the cache as it was said alone.
+pub const CACHE_TEXT_BYTES: usize = 8 * 1024;
+/// Pairs of a question and an answer that were reported as wrong and are kept apart.
+pub const CACHE_BLOCKED_PAIRS: usize = 10_000;
+pub const CACHE_BLOCKED_PAIRS_PER_TENANT: usize = 1000;

@@ -1,0 +1,6 @@
+//! The same question in other words.
+
+pub mod embedder;
+mod hamming;
+pub(crate) mod index;
+pub mod verifier;
