@@ -4,6 +4,7 @@
 //! decompressed at start. Every file in `data/` is made by `scripts/build-cache-data.py`; README.md names its source, its
 //! licence and its hash.
 
+pub mod model;
 pub mod words;
 
 pub use words::Language;
