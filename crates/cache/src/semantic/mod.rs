@@ -1,4 +1,5 @@
 //! The same question in other words.
 
 pub mod embedder;
+mod text;
 pub mod verifier;
