@@ -70,14 +70,14 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
     judged.sort_by_key(|(_, points)| std::cmp::Reverse(*points));
     let (best, most) = judged[0];
     let other = points.iter().skip(JUDGED.len()).copied().max().unwrap_or(0).max(judged[1].1);
-    // Without small words, as in a row of keywords, each word has to be known, and in this language alone.
-    if most == 0 || most <= other {
-        return if other <= 1 { by_vocabulary(tokens) } else { None };
+    // Without small words, as in a row of keywords, or with those that several languages share, the other words decide.
+    if most <= other || other * 10 > most * 9 {
+        return if most + 1 >= other { by_vocabulary(tokens, best, most) } else { None };
     }
     let (known, asked) = known(tokens, best);
     // A text in two languages has many words that its own does not know.
     let strange = asked - known;
-    (strange * 2 <= words && (strange <= 1 || strange * 3 <= asked * 2) && other * 10 <= most * 9).then_some(best)
+    (strange * 2 <= words && (strange <= 1 || strange * 3 <= asked * 2)).then_some(best)
 }
 
 /// How many of the words that are no names the language knows, and how many there are.
@@ -92,21 +92,23 @@ fn known(tokens: &Tokens, language: Language) -> (u32, u32) {
         }
         asked += 1;
         let word = tokens.str(token);
-        known += u32::from(TABLES.languages.contains_key(&token.hash) || words.known(word) || word.contains('\''));
+        let small = TABLES.languages.get(&token.hash).is_some_and(|bits| bits & (1 << language as u32) != 0);
+        known += u32::from(small || words.known(word) || word.contains('\''));
     }
     (known, asked)
 }
 
-fn by_vocabulary(tokens: &Tokens) -> Option<Language> {
-    let mut best = None;
-    for (_, language) in JUDGED {
-        let (known, asked) = known(tokens, language);
-        if asked > 0 && known == asked {
-            if best.is_some() {
-                return None;
-            }
-            best = Some(language);
-        }
-    }
-    best
+/// By the words that are not small: one language must know most of them, and clearly more than any other does.
+fn by_vocabulary(tokens: &Tokens, best: Language, points: u32) -> Option<Language> {
+    let mut counts: Vec<(Language, u32, u32)> = JUDGED
+        .iter()
+        .map(|(_, language)| {
+            let (known, asked) = known(tokens, *language);
+            (*language, known, asked)
+        })
+        .collect();
+    counts.sort_by_key(|(_, known, _)| std::cmp::Reverse(*known));
+    let (language, known, asked) = counts[0];
+    let clear = known >= 2 && known > counts[1].1 && (asked - known) * 5 <= asked * 2;
+    (clear && (points == 0 || language == best)).then_some(language)
 }

@@ -4,9 +4,9 @@ use gateway_cache_data::words::{Inflection, Language, Part};
 
 use super::Prepared;
 use super::explain::Place;
-use super::grammar::Class;
+use super::grammar::{Class, Grammar};
 use super::rule::Rule;
-use super::unit::Unit;
+use super::unit::{Expression, Readings, Unit};
 use crate::semantic::text::hash::word_hash;
 use crate::semantic::text::tokens::Kind;
 
@@ -19,16 +19,21 @@ mod sure {
     pub(super) const ARTICLE: f32 = 0.995;
     pub(super) const ASKER: f32 = 0.995;
     pub(super) const ANYBODY: f32 = 0.965;
+    pub(super) const FILLER: f32 = 0.975;
     pub(super) const OWN: f32 = 0.97;
     pub(super) const UNASKED: f32 = 0.98;
+    pub(super) const KEYWORDS: f32 = 0.97;
+    pub(super) const SHORT_TASK: f32 = 0.96;
     pub(super) const MOVED: f32 = 0.975;
     pub(super) const JOINED: f32 = 0.985;
 }
 
 const HOW: u64 = word_hash("@how");
+const MANNER: u64 = word_hash("@manner");
 const WHAT_IS: u64 = word_hash("@what");
 const I: u64 = word_hash("i");
 const YOU: u64 = word_hash("you");
+const OF: u64 = word_hash("of");
 const MY: u64 = word_hash("my");
 
 /// How sure it is that two texts of a language ask the same, or what is different.
@@ -53,20 +58,89 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
     if let Some(score) = run(&place, &ours, &theirs, whole) {
         return Ok(score);
     }
-    moved(&place, &ours, &theirs).ok_or_else(|| leftover(&ours, &theirs))
+    moved(&place, &ours, &theirs)
+        .or_else(|| keywords(language, &ours, &theirs))
+        .or_else(|| keywords(language, &theirs, &ours))
+        .ok_or_else(|| leftover(&ours, &theirs))
+}
+
+/// A row of keywords, such as people type into a search box, and the question that has the same words in the same order,
+/// with nothing but articles and the lightest prepositions between them.
+fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f32> {
+    let bare = (2..=8).contains(&row.units.len()) && row.units.iter().all(|unit| unit.class == Class::Content);
+    if !bare || question.units.len() < row.units.len() {
+        return None;
+    }
+    let grammar = Grammar::of(language);
+    let mut sure = sure::KEYWORDS;
+    let mut content = Vec::with_capacity(question.units.len());
+    let mut turn = None;
+    for (at, unit) in question.units.iter().enumerate() {
+        match unit.class {
+            Class::Content => content.push(*unit),
+            Class::Article => {}
+            Class::Frame if at == 0 && unit.hash == WHAT_IS => {}
+            Class::Frame if at == 0 && unit.hash == HOW => {
+                // "Translate this" is a task, and no question how to do it.
+                let verb = row.units.first()?;
+                if !verb.can_be(Part::Verb, Inflection::Base) || grammar.task(verb.hash) {
+                    return None;
+                }
+                sure = sure::SHORT_TASK;
+            }
+            Class::Pronoun if at == 1 && question.how && unit.hash == I => {}
+            Class::Possessive if question.how && unit.hash == MY => {}
+            Class::Preposition if grammar.light(unit.hash) => {
+                if unit.hash == OF && turn.is_none() {
+                    turn = Some(content.len());
+                } else if unit.hash == OF {
+                    turn = Some(usize::MAX);
+                }
+            }
+            _ => return None,
+        }
+    }
+    let try_order = |content: &[Unit]| {
+        let full = Side { units: content, text: question.text, expressions: &[], how: false };
+        let place = Place {
+            language,
+            ours: (row.units, row.text),
+            theirs: (content, question.text),
+            counted: [row.units.len(), if question.how { 0 } else { content.len() }],
+        };
+        let row = Side { units: row.units, text: row.text, expressions: &[], how: false };
+        run(&place, &row, &full, (0..row.units.len(), 0..content.len()))
+    };
+    if let Some(score) = try_order(&content) {
+        return Some(score * sure);
+    }
+    // "Capital of Peru" and "Peru capital".
+    let turn = turn.filter(|turn| *turn < content.len())?;
+    content.rotate_left(turn);
+    Some(try_order(&content)? * sure)
 }
 
 /// One of the two texts.
 struct Side<'p> {
     units: &'p [Unit],
     text: &'p str,
+    expressions: &'p [Expression],
     how: bool,
 }
 
 impl<'p> Side<'p> {
     fn of(prepared: &'p Prepared) -> Side<'p> {
         let how = prepared.units.first().is_some_and(|unit| unit.hash == HOW);
-        Side { units: &prepared.units, text: &prepared.text, how }
+        Side { units: &prepared.units, text: &prepared.text, expressions: &prepared.expressions, how }
+    }
+
+    /// What the word at `at` can be, and the expression that begins with it, if it ends before `end`.
+    fn readings_at(&self, at: usize, end: usize) -> impl Iterator<Item = (usize, &'p Readings)> {
+        let word = self.units.get(at).filter(|unit| at < end && unit.class == Class::Content && !unit.name);
+        let word = word.map(|unit| (1, &unit.readings));
+        let long = self.expressions.iter().find(|expression| usize::from(expression.at) == at);
+        let long = long.filter(|long| at + usize::from(long.words) <= end);
+        word.into_iter().chain(long.map(|long| (usize::from(long.words), &long.readings)))
     }
 
     /// Who asks how, if the question says it.
@@ -78,7 +152,7 @@ impl<'p> Side<'p> {
     /// How far the part of the text reaches in which one and several are different questions: what is asked for.
     fn counted(&self) -> usize {
         let Some(first) = self.units.first() else { return 0 };
-        if self.how || matches!(first.class, Class::Auxiliary | Class::Modal) {
+        if self.how || first.hash == MANNER || matches!(first.class, Class::Auxiliary | Class::Modal) {
             // "Is this the best place": a superlative chooses, wherever it is.
             return self.superlative().unwrap_or(0);
         }
@@ -113,6 +187,10 @@ impl<'p> Side<'p> {
                 YOU => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
                 _ => None,
             },
+            Class::Filler => {
+                let next = self.units.get(at + 1)?;
+                next.can_be(Part::Verb, Inflection::Base).then_some(sure::FILLER)
+            }
             Class::Possessive if self.how && other.how && unit.hash == MY => Some(sure::OWN),
             Class::Frame if at == 0 && unit.hash == WHAT_IS => {
                 let first = other.units.first()?;
@@ -184,6 +262,20 @@ fn between(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>, (a, b): Ranges
             {
                 reach(at(i + 1, j + 1), sure);
             }
+            let long = |side: &Side<'_>, at: usize| side.expressions.iter().any(|long| usize::from(long.at) == at);
+            if !long(ours, x) && !long(theirs, y) {
+                // Nothing there but single words.
+            } else {
+            for (words, ours) in ours.readings_at(x, a.end) {
+                for (others, theirs) in theirs.readings_at(y, b.end) {
+                    if words + others > 2
+                        && let Ok(sure) = place.synonyms(ours, theirs, x, y)
+                    {
+                        reach(at(i + words, j + others), sure);
+                    }
+                }
+            }
+            }
             if i + 1 < n && j < m && written_as_one(ours, x, theirs, y) {
                 reach(at(i + 2, j + 1), sure::JOINED);
             }
@@ -240,7 +332,6 @@ fn moved(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Option<f32> {
 
 /// The beginning, and a part for each preposition; "of" holds on to what is before it.
 fn parts(side: &Side<'_>) -> Vec<std::ops::Range<usize>> {
-    const OF: u64 = word_hash("of");
     let mut parts = Vec::new();
     let mut start = 0;
     for (at, unit) in side.units.iter().enumerate() {

@@ -3,8 +3,9 @@
 use gateway_cache_data::words::{self, Inflection, Language, Part};
 
 use super::grammar::{Class, Grammar};
+use super::normal::TURNED;
 use super::rule::Rule;
-use super::unit::{Reading, Unit};
+use super::unit::{Reading, Readings, Unit};
 use crate::semantic::text::tokens::{Case, Kind};
 
 /// Two words with what is around them.
@@ -21,15 +22,16 @@ pub(crate) struct Place<'p> {
 mod sure {
     pub(super) const AGREEMENT: f32 = 0.995;
     pub(super) const PLURAL: f32 = 0.98;
+    pub(super) const TURNED: f32 = 0.975;
     pub(super) const GERUND: f32 = 0.97;
     pub(super) const SYNONYM: f32 = 0.97;
     pub(super) const WEAK_SYNONYM: f32 = 0.955;
-    pub(super) const TYPO: f32 = 0.98;
+    pub(super) const TYPO: f32 = 0.985;
 }
 
 /// A synonym: of all uses of each of the words, this share has the meaning in common.
 const FREQUENT: f32 = 0.5;
-const WEAK: f32 = 0.34;
+const WEAK: f32 = 0.2;
 
 impl Place<'_> {
     /// How sure it is that `ours[i]` and `theirs[j]` say the same, or why they do not.
@@ -47,7 +49,7 @@ impl Place<'_> {
         }
         match (a.class, b.class) {
             (Class::Content, Class::Content) => self.content(i, j),
-            (Class::Content, class) | (class, Class::Content) => Err(class.rule()),
+            (Class::Content, class) | (class, Class::Content) => self.typo(a, b).ok_or(class.rule()),
             (class, other) if class == other => Err(class.rule()),
             (Class::Article, class) | (class, _) => Err(class.rule()),
         }
@@ -67,7 +69,6 @@ impl Place<'_> {
     fn content(&self, i: usize, j: usize) -> Result<f32, Rule> {
         let (a, b) = (&self.ours.0[i], &self.theirs.0[j]);
         let words = words::of(self.language);
-        let grammar = Grammar::of(self.language);
         let mut refused = None;
         for one in a.readings() {
             for other in b.readings().filter(|other| other.part == one.part && other.lemma == one.lemma) {
@@ -93,9 +94,16 @@ impl Place<'_> {
         if a.name || b.name {
             return Err(Rule::Entity);
         }
+        self.synonyms(&a.readings, &b.readings, i, j)
+    }
+
+    /// How sure it is that two words, or expressions, of these readings say the same.
+    pub(crate) fn synonyms(&self, ours: &Readings, theirs: &Readings, i: usize, j: usize) -> Result<f32, Rule> {
+        let words = words::of(self.language);
+        let grammar = Grammar::of(self.language);
         let mut best: f32 = 0.0;
-        for one in a.readings() {
-            for other in b.readings().filter(|other| other.part == one.part) {
+        for one in ours.iter().flatten() {
+            for other in theirs.iter().flatten().filter(|other| other.part == one.part) {
                 if words.antonyms(one.lemma, other.lemma) {
                     return Err(Rule::Opposite);
                 }
@@ -125,6 +133,11 @@ impl Place<'_> {
             (Part::Noun, I::Base, I::Plural) | (Part::Noun, I::Plural, I::Base) => {
                 if i < self.counted[0] || j < self.counted[1] { Err(Rule::Plural) } else { Ok(sure::PLURAL) }
             }
+            (Part::Verb, I::Base, I::Past) | (Part::Verb, I::Past, I::Base)
+                if self.ours.0[i].form == TURNED || self.theirs.0[j].form == TURNED =>
+            {
+                Ok(sure::TURNED)
+            }
             (Part::Verb, I::Base, I::Gerund) if self.gerund(self.theirs.0, j) => Ok(sure::GERUND),
             (Part::Verb, I::Gerund, I::Base) if self.gerund(self.ours.0, i) => Ok(sure::GERUND),
             (
@@ -143,7 +156,9 @@ impl Place<'_> {
     fn gerund(&self, units: &[Unit], at: usize) -> bool {
         match at.checked_sub(1).and_then(|before| units.get(before)) {
             None => true,
-            Some(before) => matches!(before.class, Class::Preposition | Class::Frame | Class::Article),
+            Some(before) => {
+                matches!(before.class, Class::Preposition | Class::Frame | Class::Article) || (at == 2 && units[0].class == Class::Frame)
+            }
         }
     }
 
@@ -154,7 +169,7 @@ impl Place<'_> {
             (true, false) => (b, a, b.word(self.theirs.1), a.word(self.ours.1)),
             _ => return None,
         };
-        let name = right.readings().next().is_none_or(|reading| reading.part == Part::Name);
+        let name = right.class == Class::Content && right.readings().next().is_none_or(|reading| reading.part == Part::Name);
         if wrong.case == Case::Upper || wrong.case == Case::Mixed || name || right.case != Case::Lower && !right.first {
             return None;
         }

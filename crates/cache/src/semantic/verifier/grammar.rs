@@ -31,12 +31,14 @@ pub(crate) enum Class {
     Question,
     /// A whole beginning, such as "what is the way to", that a rule has put a mark in place of.
     Frame,
+    /// May be missing before a verb: "does it really work".
+    Filler,
     /// Which of the opposite ways: on and off, up and down.
     Direction,
 }
 
 impl Class {
-    const NAMES: [(&str, Class); 15] = [
+    const NAMES: [(&str, Class); 16] = [
         ("article", Class::Article),
         ("possessive", Class::Possessive),
         ("pronoun", Class::Pronoun),
@@ -51,6 +53,7 @@ impl Class {
         ("time", Class::Time),
         ("unit", Class::Unit),
         ("question", Class::Question),
+        ("filler", Class::Filler),
         ("direction", Class::Direction),
     ];
 
@@ -65,7 +68,7 @@ impl Class {
             Class::Preposition | Class::Conjunction => Rule::Relation,
             Class::Condition => Rule::Condition,
             Class::Quantifier => Rule::Quantifier,
-            Class::Degree => Rule::Degree,
+            Class::Degree | Class::Filler => Rule::Degree,
             Class::Time => Rule::Time,
             Class::Unit => Rule::Unit,
             Class::Question | Class::Frame => Rule::Frame,
@@ -103,8 +106,16 @@ pub(crate) struct Grammar {
     rows: u16,
     /// Words that are others with a capital.
     cased: ByWord<()>,
+    /// Prepositions that people leave out where they type keywords, and that say nothing of a direction.
+    light: ByWord<()>,
+    /// Verbs by which an assistant is told to do something.
+    tasks: ByWord<()>,
+    /// Whether a passive is made as in English.
+    pub(crate) passive: bool,
     /// Why a text is not looked for in other words, by what is in it.
     reasons: Rewriter,
+    /// Spellings of a unit of measure, which they are behind a number alone.
+    units: ByWord<Box<str>>,
     numerals: ByWord<u64>,
     /// Words that join the parts of a number: "and" in "two hundred and six".
     joints: ByWord<()>,
@@ -153,6 +164,19 @@ impl Grammar {
         self.cased.contains_key(&hash)
     }
 
+    pub(crate) fn light(&self, hash: u64) -> bool {
+        self.light.contains_key(&hash)
+    }
+
+    pub(crate) fn task(&self, hash: u64) -> bool {
+        self.tasks.contains_key(&hash)
+    }
+
+    /// The one spelling of a unit of measure.
+    pub(crate) fn unit(&self, hash: u64) -> Option<&str> {
+        self.units.get(&hash).map(|word| &**word)
+    }
+
     pub(crate) fn numeral(&self, hash: u64) -> Option<u64> {
         self.numerals.get(&hash).copied()
     }
@@ -178,7 +202,11 @@ impl Grammar {
             same: ByWord::default(),
             rows: 0,
             cased: ByWord::default(),
+            light: ByWord::default(),
+            tasks: ByWord::default(),
+            passive: language == Language::English,
             reasons: Rewriter::default(),
+            units: ByWord::default(),
             numerals: ByWord::default(),
             joints: ByWord::default(),
             thousands: if language == Language::English { ',' } else { '.' },
@@ -227,6 +255,13 @@ impl Grammar {
                     }
                 }
             }
+            "units" => {
+                let mut words = line.split_whitespace();
+                let first = words.next().ok_or_else(bad)?;
+                self.units.extend(words.map(|word| (word_hash(word), first.into())));
+            }
+            "light" => self.light.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "tasks" => self.tasks.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "cased" => self.cased.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "joints" => self.joints.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "numerals" => {

@@ -25,7 +25,7 @@ pub use rule::{Coverage, Reason, Rule, Verdict};
 use self::grammar::{Class, Grammar};
 use self::item::Item;
 use self::normal::{Digits, Normal};
-use self::unit::Unit;
+use self::unit::{Expression, Unit};
 use crate::key::Hash;
 use crate::semantic::text::tokens::{Kind, Tokens};
 use crate::semantic::text::{fold, language};
@@ -43,6 +43,7 @@ pub struct Prepared {
     /// The words of `units`.
     text: Box<str>,
     units: Box<[Unit]>,
+    expressions: Box<[Expression]>,
 }
 
 impl Prepared {
@@ -72,6 +73,7 @@ impl Prepared {
             asks: false,
             text: Box::default(),
             units: Box::default(),
+            expressions: Box::default(),
         }
     }
 
@@ -109,6 +111,7 @@ impl Prepared {
             asks,
             text,
             units,
+            expressions: unit::expressions(grammar, &items),
         }
     }
 
@@ -138,7 +141,7 @@ impl Prepared {
 
     /// Of memory, all that it owns included.
     pub fn bytes(&self) -> usize {
-        size_of::<Prepared>() + self.text.len() + size_of_val(&*self.units)
+        size_of::<Prepared>() + self.text.len() + size_of_val(&*self.units) + size_of_val(&*self.expressions)
     }
 
     /// The normal form, to read.

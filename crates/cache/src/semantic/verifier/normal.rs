@@ -1,6 +1,8 @@
 //! The normal form of a text: spelling, politeness and the ways to begin a question taken out of the way, by the rules of
 //! its language. What is left is compared word by word.
 
+use gateway_cache_data::words::{self, Inflection, Part};
+
 use super::grammar::{Class, Grammar};
 use super::item::Item;
 use crate::semantic::text::hash::word_hash;
@@ -38,7 +40,12 @@ impl<'t> Normal<'t> {
             }
         }
         genitives(grammar, &mut items);
+        measures(grammar, &mut items);
+        once(&mut items);
         let plain = items.clone();
+        if grammar.passive {
+            active(grammar, &mut items);
+        }
         front_to_end(grammar, &mut items);
         owner_behind(grammar, &mut items);
         for _ in 0..PASSES {
@@ -53,6 +60,77 @@ impl<'t> Normal<'t> {
         }
         Normal { plain, items }
     }
+}
+
+/// The form of a participle that has come to stand where the active has its verb.
+pub(crate) const TURNED: u32 = 1;
+
+fn turned(verb: Item<'_>) -> Item<'_> {
+    Item { form: u64::from(TURNED), ..verb }
+}
+
+fn whom(item: Item<'_>) -> Item<'_> {
+    if item.is("whom") { Item { first: true, ..Item::made("who") } } else { item }
+}
+
+/// "By whom was X written", "who was X written by" and "when was X written by Y" in the active voice: who wrote X, when did Y
+/// write X. Nothing is turned unless the agent is named, so that no role can change.
+fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let was = |item: &Item<'_>| item.is("was") || item.is("were");
+    let participle = |item: &Item<'_>| {
+        let readings = words::of(grammar.language).analyses(item.word);
+        item.kind == Kind::Word && readings.into_iter().any(|reading| reading.part == Part::Verb && reading.inflection == Inflection::Past)
+    };
+    let Some(aux) = items.iter().take(6).position(|item| was(item) || item.is("is") || item.is("are")) else { return };
+    let past = was(&items[aux]);
+    if items[0].is("by") && aux > 1 && past {
+        // By whom was X written.
+        let Some(verb) = (aux + 2..items.len()).find(|at| participle(&items[*at])) else { return };
+        let mut active: Vec<Item<'_>> = items[1..aux].iter().copied().map(whom).collect();
+        active.push(Item { form: 0, ..items[verb] });
+        active.extend_from_slice(&items[aux + 1..verb]);
+        active.extend_from_slice(&items[verb + 1..]);
+        *items = active;
+        return;
+    }
+    let Some(by) = (aux + 3..items.len()).find(|at| items[*at].is("by") && participle(&items[at - 1])) else {
+        // How is X made: how to make X.
+        let last = items.len() - 1;
+        if items[0].is("how") && aux == 1 && last >= 3 && participle(&items[last]) && !past {
+            let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[last])];
+            active.extend_from_slice(&items[2..last]);
+            *items = active;
+        }
+        return;
+    };
+    if !past {
+        return;
+    }
+    let verb = by - 1;
+    if by + 1 == items.len() {
+        // Who was X written by.
+        if aux == 0 || !(items[0].is("who") || items[0].is("whom") || items[0].is("which") || items[0].is("what")) {
+            return;
+        }
+        let mut active: Vec<Item<'_>> = items[..aux].iter().copied().map(whom).collect();
+        active.push(items[verb]);
+        active.extend_from_slice(&items[aux + 1..verb]);
+        *items = active;
+        return;
+    }
+    if aux > 1 || (aux == 1 && !matches!(grammar.class(&items[0]), Class::Question)) || items[0].is("who") || items[0].is("what") {
+        return;
+    }
+    let end = (by + 1..items.len())
+        .find(|at| matches!(grammar.class(&items[*at]), Class::Preposition | Class::Condition | Class::Conjunction))
+        .unwrap_or(items.len());
+    let mut active = items[..aux].to_vec();
+    active.push(Item { first: aux == 0, ..Item::made("did") });
+    active.extend_from_slice(&items[by + 1..end]);
+    active.push(turned(items[verb]));
+    active.extend_from_slice(&items[aux + 1..verb]);
+    active.extend_from_slice(&items[end..]);
+    *items = active;
 }
 
 /// "At the airport, where is X?" asks "where is X at the airport?": a part in front of the question goes to its end.
@@ -82,6 +160,26 @@ fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     items[cut].comma = false;
     items.rotate_left(cut + 1);
     items[0].first = true;
+}
+
+/// One spelling for each unit of measure: behind a number, or alone at the end behind "in" and the like.
+fn measures(grammar: &'static Grammar, items: &mut [Item<'_>]) {
+    let last = items.len().saturating_sub(1);
+    for at in 1..items.len() {
+        let before = items[at - 1];
+        let measured = before.kind == Kind::Number || (at == last && grammar.class(&before) == Class::Preposition);
+        if measured && items[at].kind == Kind::Word && let Some(word) = grammar.unit(items[at].hash) {
+            items[at] = Item { word, hash: word_hash(word), ..items[at] };
+        }
+    }
+}
+
+/// "How do I X, how do I X": what is said twice is said.
+fn once(items: &mut Vec<Item<'_>>) {
+    let half = items.len() / 2;
+    if items.len() == half * 2 && half > 1 && (0..half).all(|at| items[at].hash == items[at + half].hash) {
+        items.truncate(half);
+    }
 }
 
 /// Takes "'s" from its word, where the language has it.

@@ -9,6 +9,9 @@ use crate::semantic::text::tokens::{Case, Kind};
 /// What a word can be, at most: further readings are rare ones.
 const READINGS: usize = 3;
 
+/// What a word or an expression can be, the most probable first.
+pub(crate) type Readings = [Option<Reading>; READINGS];
+
 /// What a word can be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
@@ -35,7 +38,40 @@ pub(crate) struct Unit {
     pub(crate) known: bool,
     pub(crate) first: bool,
     pub(crate) joined: bool,
-    readings: [Option<Reading>; READINGS],
+    pub(crate) readings: Readings,
+}
+
+/// Several words that the dictionary has as one: "carry out".
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expression {
+    /// Where it begins, and how many words it has.
+    pub(crate) at: u8,
+    pub(crate) words: u8,
+    pub(crate) readings: Readings,
+}
+
+/// The expressions among the words of a normal form.
+pub(crate) fn expressions(grammar: &Grammar, items: &[Item<'_>]) -> Box<[Expression]> {
+    let language = words::of(grammar.language);
+    let mut found = Vec::new();
+    for at in 0..items.len() {
+        let plain = |item: &Item<'_>| {
+            item.kind == Kind::Word && !item.word.starts_with('@') && (item.case == Case::Lower || item.first)
+        };
+        let run: Vec<&str> = items[at..].iter().take(4).take_while(|item| plain(item)).map(|item| item.word).collect();
+        if run.len() < 2 || grammar.class(&items[at]) != Class::Content {
+            continue;
+        }
+        let Some(length) = language.expression(&run) else { continue };
+        let mut readings: Readings = [None; READINGS];
+        for (place, reading) in readings.iter_mut().zip(language.analyses(&run[..length].join(" "))) {
+            *place = Some(Reading { lemma: reading.lemma, part: reading.part, inflection: reading.inflection });
+        }
+        if let (Ok(at), Ok(words), Some(_)) = (u8::try_from(at), u8::try_from(length), readings[0]) {
+            found.push(Expression { at, words, readings });
+        }
+    }
+    found.into_boxed_slice()
 }
 
 impl Unit {
@@ -68,7 +104,7 @@ pub(crate) fn units(grammar: &Grammar, items: &[Item<'_>]) -> (Box<str>, Box<[Un
             let start = u16::try_from(text.len()).unwrap_or(u16::MAX);
             text.push_str(item.word);
             let class = grammar.class(item);
-            let mut readings = [None; READINGS];
+            let mut readings: Readings = [None; READINGS];
             let mut known = true;
             let mut name = false;
             if item.kind == Kind::Word && class == Class::Content {
