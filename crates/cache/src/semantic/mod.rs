@@ -3,4 +3,5 @@
 pub mod embedder;
 mod hamming;
 pub(crate) mod index;
+mod text;
 pub mod verifier;
