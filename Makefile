@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cov lint fmt bench e2e fuzz model-check faults limits-marathon docker-build docker-up docker-down docker-logs simulate update-models clean toolchain
+.PHONY: help setup run test test-cov lint fmt bench cache-eval e2e fuzz model-check faults limits-marathon docker-build docker-up docker-down docker-logs simulate update-models clean toolchain
 
 TOOLS := .cache/tools/bin
 IMAGE ?= llm-gateway
@@ -42,6 +42,11 @@ fmt: toolchain ## format the sources
 
 bench: toolchain ## measure the gateway against others; see bench/
 	@bench/run.sh $(ARGS)
+
+cache-eval: toolchain ## how often the cache answers the wrong question, into docs/semantic-cache.md; ARGS="--pairs FOLDER"
+	@scripts/setup.sh
+	@cargo build --locked --release --package llm-gateway
+	@LLM_GATEWAY_BIN=$${CARGO_TARGET_DIR:-$$PWD/target}/release/llm-gateway $(TOOLS)/python e2e/cache/evaluate.py --write $(ARGS)
 
 e2e: toolchain ## real tokens through the gateway, from a llama.cpp server with a small model
 	@scripts/setup.sh llama

@@ -148,15 +148,15 @@ class Gateway(Program):
         super().__init__([binary(), "serve", *arguments], environment, "/health/ready", port)
 
 
-def gateway_before(upstream, **settings):
-    """A gateway whose two providers are the simulator at `upstream`; settings are environment variables."""
+def gateway_before(upstream, *arguments, **settings):
+    """A gateway whose two providers are the simulator at `upstream`; settings are environment variables, arguments flags."""
     providers = {
         "OPENAI_API_KEY": "sk-openai-of-the-gateway",
         "OPENAI_BASE_URL": f"{upstream}/v1",
         "ANTHROPIC_API_KEY": "sk-anthropic-of-the-gateway",
         "ANTHROPIC_BASE_URL": upstream,
     }
-    return Gateway(providers | UNLIMITED | settings)
+    return Gateway(providers | UNLIMITED | settings, *arguments)
 
 
 def main():

@@ -76,7 +76,7 @@ TESTS = [
     ),
     Step("rust docs", ["cargo", "test", "--workspace", "--doc"], summary=re.compile(r"test result: ")),
     Step("faults", [str(BUILT / "faults"), "marathon", "--requests", "2000", "--short"]),
-    Step("project", ["pytest", "e2e/project"], summary=PYTEST),
+    Step("project", ["pytest", "e2e/project", "e2e/cache"], summary=PYTEST),
     Step("examples", ["python3", "scripts/check-docs.py"], summary=re.compile(r"\d+ passed, ")),
     Step("openapi", ["pytest", "e2e/openapi"], summary=PYTEST),
     Step("python clients", ["pytest", "e2e/sdk"], summary=PYTEST),

@@ -12,8 +12,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 TARGETS = """
-    setup run test test-cov lint fmt bench e2e fuzz model-check faults limits-marathon docker-build docker-up docker-down
-    docker-logs simulate update-models clean help
+    setup run test test-cov lint fmt bench cache-eval e2e fuzz model-check faults limits-marathon docker-build docker-up
+    docker-down docker-logs simulate update-models clean help
 """.split()
 
 VARIABLES = """

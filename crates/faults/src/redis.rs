@@ -18,19 +18,38 @@ const LINES: usize = 100_000;
 pub struct Redis {
     addr: SocketAddr,
     folder: TempDir,
+    clustered: bool,
     child: Option<Child>,
 }
 
 impl Redis {
     /// `None`, loudly, where there is no redis-server.
     pub async fn start() -> io::Result<Option<Redis>> {
+        Redis::begin(false).await
+    }
+
+    /// As [`Redis::start`], the only member of a cluster: it has every slot, and refuses commands whose keys lie in several.
+    pub async fn start_clustered() -> io::Result<Option<Redis>> {
+        let Some(redis) = Redis::begin(true).await? else { return Ok(None) };
+        redis.says("CLUSTER ADDSLOTSRANGE 0 16383").await?;
+        let began = Instant::now();
+        while !redis.says("CLUSTER INFO").await?.concat().contains("cluster_state:ok") {
+            if began.elapsed() > START_PATIENCE {
+                return Err(io::Error::other("the cluster does not come together"));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(Some(redis))
+    }
+
+    async fn begin(clustered: bool) -> io::Result<Option<Redis>> {
         if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
             use std::io::Write;
             writeln!(io::stderr(), "SKIPPED: there is no redis-server; scripts/setup.sh installs it")?;
             return Ok(None);
         }
         let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut redis = Redis { addr, folder: tempfile::tempdir()?, child: None };
+        let mut redis = Redis { addr, folder: tempfile::tempdir()?, clustered, child: None };
         redis.run().await?;
         Ok(Some(redis))
     }
@@ -40,6 +59,7 @@ impl Redis {
         let port = self.addr.port().to_string();
         let child = Command::new("redis-server")
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--cluster-enabled", if self.clustered { "yes" } else { "no" }])
             .args(["--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0", "--dir"])
             .arg(self.folder.path())
             .stdout(Stdio::null())

@@ -1,6 +1,6 @@
 //! How far apart the directions of two vectors are: roughly, by how many of their signs differ, and exactly, by their cosine.
 //!
-//! Both are plain loops, compiled once for each kind of processor and chosen when they are called: a program that runs on any
+//! All are plain loops, compiled once for each kind of processor and chosen when they are called: a program that runs on any
 //! x86-64 may use nothing newer than SSE2, with which the search takes four times as long.
 
 use fearless_simd::{Level, Simd, dispatch};
@@ -25,17 +25,27 @@ pub(super) fn signs(vector: &Vector) -> Signs {
 
 /// How many signs differ, of each row in 0..=256. `rows`: the first words of all rows, the second, the third and the fourth, each
 /// as many as there are distances.
-pub(super) fn distances(asked: &Signs, rows: [&[u64]; WORDS], distances: &mut [u16]) {
+pub(super) fn distances(asked: &Signs, rows: [&[u64]; WORDS], distances: &mut [i16]) {
     dispatch!(Level::new(), simd => distances_by(simd, asked, rows, distances));
 }
 
 #[inline(always)]
-fn distances_by<S: Simd>(_: S, asked: &Signs, rows: [&[u64]; WORDS], distances: &mut [u16]) {
+fn distances_by<S: Simd>(_: S, asked: &Signs, rows: [&[u64]; WORDS], distances: &mut [i16]) {
     let [first, second, third, fourth] = rows.map(|words| &words[..distances.len()]);
     for (row, distance) in distances.iter_mut().enumerate() {
         let differ = [first[row] ^ asked[0], second[row] ^ asked[1], third[row] ^ asked[2], fourth[row] ^ asked[3]];
-        *distance = differ.map(u64::count_ones).iter().sum::<u32>() as u16;
+        *distance = differ.map(u64::count_ones).iter().sum::<u32>() as i16;
     }
+}
+
+/// Whether one of them is this one, without a branch for each.
+pub(super) fn has(parts: &[u16], part: u16) -> bool {
+    dispatch!(Level::new(), simd => has_by(simd, parts, part))
+}
+
+#[inline(always)]
+fn has_by<S: Simd>(_: S, parts: &[u16], part: u16) -> bool {
+    parts.iter().fold(0, |any, there| any | u16::from(*there == part)) != 0
 }
 
 /// In -1..=1; 0 where one of them has no direction.
@@ -56,7 +66,6 @@ fn products<S: Simd>(_: S, one: &Vector, other: &Vector) -> [i32; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::semantic::embedder;
 
     #[test]
     fn they_are_what_they_are_by_definition() {
@@ -70,10 +79,16 @@ mod tests {
             super::distances(&signs(&asked), words.each_ref().map(Vec::as_slice), &mut distances);
             for (vector, distance) in vectors.iter().zip(distances) {
                 let differ = vector.iter().zip(&asked).filter(|(one, other)| (**one < 0) != (**other < 0)).count();
-                assert_eq!(usize::from(distance), differ);
-                assert_eq!(cosine(vector, &asked), embedder::cosine(vector, &asked));
+                assert_eq!(distance as usize, differ);
+                let product = |one: &Vector, other: &Vector| -> f64 {
+                    one.iter().zip(other).map(|(one, other)| f64::from(*one) * f64::from(*other)).sum()
+                };
+                let exact = product(vector, &asked) / (product(vector, vector) * product(&asked, &asked)).sqrt();
+                assert!((f64::from(cosine(vector, &asked)) - exact).abs() < 1e-6);
             }
         }
         assert_eq!(cosine(&[0; 256], &[1; 256]), 0.0);
+        let parts: Vec<u16> = (0..100).collect();
+        assert!(has(&parts, 99) && has(&parts, 0) && !has(&parts, 100) && !has(&[], 0));
     }
 }

@@ -1,16 +1,185 @@
 //! From a text to a vector: where to look for the same question in other words. It finds candidates and decides nothing.
+//!
+//! The text is cut as BERT's uncased tokenizer does it, into pieces of words that the model of `gateway-cache-data` has rows for.
+//! Its vector is their mean, as model2vec takes it: pieces that are not known are left out.
 
-/// Of length one, times 127.
-pub type Vector = [i8; 256];
+use std::borrow::Cow;
+
+use gateway_cache_data::model::{self, DIMENSIONS, Sum, Vocabulary};
+use unicode_normalization::UnicodeNormalization;
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
+
+/// Pieces that are looked at: what comes later changes the direction of a mean little.
+const MAX_PIECES: usize = 512;
+/// Bytes that are looked at, also where they are no pieces.
+const MAX_BYTES: usize = 16 * 1024;
+/// A longer word is left out, as the tokenizer does it.
+const MAX_WORD_CHARS: usize = 100;
+
+/// Of a length of `LENGTH`, or slightly less where a text is so short that one component would not fit.
+pub type Vector = [i8; DIMENSIONS];
+
+/// Chosen so that all components of nearly all sentences fit into a byte.
+const LENGTH: f32 = 288.0;
 
 /// `None`: nothing of the text is known.
-pub fn embed(_text: &str) -> Option<Vector> {
-    None
+pub fn embed(text: &str) -> Option<Vector> {
+    let mut sum = Sum::new();
+    let mut pieces = 0;
+    cut(text, |piece| {
+        sum.add(piece);
+        pieces += 1;
+        pieces < MAX_PIECES
+    });
+    let direction = sum.direction();
+    let length = direction.iter().map(|value| value * value).sum::<f32>().sqrt();
+    // The cast ends at the bounds of a byte.
+    (length > 0.0).then(|| direction.map(|value| (value * (LENGTH / length)).round_ties_even() as i8))
 }
 
-/// In -1..=1; 0 where one of them has no direction.
+/// In -1..=1.
 pub fn cosine(a: &Vector, b: &Vector) -> f32 {
-    let dot = |a: &Vector, b: &Vector| a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum::<i32>();
-    let lengths = (dot(a, a) as f32 * dot(b, b) as f32).sqrt();
-    if lengths == 0.0 { 0.0 } else { dot(a, b) as f32 / lengths }
+    let dot = a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum::<i32>();
+    (dot as f32 / (LENGTH * LENGTH)).clamp(-1.0, 1.0)
+}
+
+/// Hands over the pieces of a text until `take` has had enough.
+fn cut(text: &str, mut take: impl FnMut(u16) -> bool) {
+    let Some(vocabulary) = model::vocabulary() else { return };
+    let text = normal(&text[..text.floor_char_boundary(MAX_BYTES)]);
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(first) = bytes.get(at) {
+        if first.is_ascii_whitespace() {
+            at += 1;
+            continue;
+        }
+        let end = at + word(&text[at..]);
+        if !pieces(vocabulary, &text[at..end], &mut take) {
+            return;
+        }
+        at = end;
+    }
+}
+
+/// How long the word is that the text begins with. A punctuation mark is a word.
+fn word(text: &str) -> usize {
+    let mut chars = text.char_indices();
+    let alone = chars.next().is_some_and(|(_, first)| is_punctuation(first));
+    let next = if alone { chars.next() } else { chars.find(|(_, char)| is_space(*char) || is_punctuation(*char)) };
+    next.map_or(text.len(), |(at, _)| at)
+}
+
+/// The longest piece, then the longest of what remains; a word of which a part is not known is not known. False: enough.
+fn pieces(vocabulary: &Vocabulary, word: &str, take: &mut impl FnMut(u16) -> bool) -> bool {
+    if word.len() > MAX_WORD_CHARS && word.chars().count() > MAX_WORD_CHARS {
+        return true;
+    }
+    let bytes = word.as_bytes();
+    let mut found = [0; MAX_WORD_CHARS];
+    let (mut count, mut at) = (0, 0);
+    while at < bytes.len() {
+        let Some((length, piece)) = vocabulary.longest(&bytes[at..], at > 0) else { return true };
+        found[count] = piece;
+        count += 1;
+        at += length;
+    }
+    found[..count].iter().all(|piece| take(*piece))
+}
+
+/// Without accents and control characters, in lower case but for ASCII (of which the vocabulary takes capitals), with spaces
+/// around each Chinese character.
+fn normal(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r')) {
+        return Cow::Borrowed(text);
+    }
+    let mut spaced = String::with_capacity(text.len() + text.len() / 2);
+    for char in text.chars() {
+        if is_space(char) {
+            spaced.push(' ');
+        } else if is_chinese(char) {
+            spaced.extend([' ', char, ' ']);
+        } else if char != '\u{fffd}' && char.general_category_group() != GeneralCategoryGroup::Other {
+            spaced.push(char);
+        }
+    }
+    let bare = spaced.nfd().filter(|char| char.general_category() != GeneralCategory::NonspacingMark);
+    Cow::Owned(bare.flat_map(char::to_lowercase).collect())
+}
+
+fn is_space(char: char) -> bool {
+    char.is_whitespace()
+}
+
+fn is_punctuation(char: char) -> bool {
+    char.is_ascii_punctuation()
+        || !char.is_ascii() && char.general_category_group() == GeneralCategoryGroup::Punctuation
+}
+
+/// The blocks of ideographs, as BERT has them.
+fn is_chinese(char: char) -> bool {
+    matches!(char,
+        '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{2a6df}' | '\u{2a700}'..='\u{2b73f}' | '\u{2b740}'..='\u{2b81f}'
+        | '\u{2b920}'..='\u{2ceaf}' | '\u{2f800}'..='\u{2fa1f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut_all(text: &str) -> Vec<u16> {
+        let mut found = Vec::new();
+        cut(text, |piece| {
+            found.push(piece);
+            found.len() < MAX_PIECES
+        });
+        found
+    }
+
+    /// Made by `scripts/build-cache-data.py golden` with the tokenizer's and the model's own programs.
+    #[test]
+    fn pieces_are_those_of_the_models_own_tokenizer() {
+        let lines = include_str!("../../testdata/pieces.jsonl").lines();
+        let mut checked = 0;
+        for line in lines {
+            let (text, pieces): (String, Vec<u16>) = serde_json::from_str(line).unwrap();
+            assert_eq!(cut_all(&text), pieces, "{text:?}");
+            checked += 1;
+        }
+        assert!(checked > 300);
+    }
+
+    #[test]
+    fn cosines_are_those_of_the_models_own_numbers() {
+        for line in include_str!("../../testdata/cosines.jsonl").lines() {
+            let (a, b, expected): (String, String, f32) = serde_json::from_str(line).unwrap();
+            let found = cosine(&embed(&a).unwrap(), &embed(&b).unwrap());
+            assert!((found - expected).abs() < 0.01, "{a:?} and {b:?}: {found}, and not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_nothing_known_has_no_vector() {
+        for text in ["", " \n", "\u{0}", "\u{fffd}", "😀"] {
+            assert!(embed(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_looked_at_up_to_a_bound() {
+        let words = "How many grains of sand are there? ".repeat(100_000);
+        assert_eq!(cut_all(&words).len(), MAX_PIECES);
+        assert!(cut_all(&format!("{}sand", " ".repeat(MAX_BYTES))).is_empty());
+        assert!(embed(&"é".repeat(1_000_000)).is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_has_a_vector_or_none(text in "\\PC*") {
+            if let Some(vector) = embed(&text) {
+                proptest::prop_assert!((cosine(&vector, &vector) - 1.0).abs() < 0.05);
+            }
+        }
+    }
 }

@@ -11,11 +11,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::directions::{WORDS, cosine, distances, signs};
+use super::directions::{WORDS, cosine, distances, has, signs};
 use super::embedder::Vector;
 use crate::key::Hash;
 use crate::memory::Names;
@@ -152,7 +151,7 @@ impl<T: Worded> Partition<T> {
 
     fn search(&self, vector: &Vector, words: Option<u64>) -> Vec<Candidate<T>> {
         let (segments, signs) = (self.segments(), signs(vector));
-        let (mut near, mut found) = (Near::default(), Vec::new());
+        let (mut near, mut found) = (Near::new(), Vec::new());
         let mut room = [0; SEGMENT];
         for (segment, rows) in segments.iter().enumerate() {
             let rows = read(rows);
@@ -221,8 +220,7 @@ impl<T: Worded> Rows<T> {
 
     fn same_words(&self, words: u64, vector: &Vector, found: &mut Vec<Candidate<T>>) {
         let part = words_part(Some(words));
-        // Without a branch for each row; most segments have none.
-        if !self.words.iter().fold(false, |any, there| any | (*there == part)) {
+        if !has(&self.words, part) {
             return;
         }
         for (row, _) in self.words.iter().enumerate().filter(|(_, there)| **there == part) {
@@ -234,53 +232,69 @@ impl<T: Worded> Rows<T> {
     }
 }
 
-/// The rows whose signs are nearest, so far: the farthest of them on top.
-#[derive(Debug, Default)]
+/// The rows whose signs are nearest, so far, and some that were until others came.
+#[derive(Debug)]
 struct Near {
-    rows: BinaryHeap<(u16, u32, u16)>,
+    rows: Vec<(i16, u32, u16)>,
+    /// What is not nearer than this is none of them.
+    bound: i16,
 }
 
 impl Near {
-    fn take(&mut self, segment: u32, distances: &[u16]) {
-        const AT_ONCE: usize = 32;
+    /// With room for what a whole segment adds, it is put in order once a segment at most.
+    const ROOM: usize = 4 * RERANKED + SEGMENT;
+
+    fn new() -> Near {
+        Near { rows: Vec::with_capacity(Near::ROOM), bound: i16::MAX }
+    }
+
+    fn take(&mut self, segment: u32, distances: &[i16]) {
+        const AT_ONCE: usize = 16;
         for (chunk, distances) in distances.chunks(AT_ONCE).enumerate() {
-            let least = distances.iter().fold(u16::MAX, |least, distance| least.min(*distance));
-            if least >= self.bound() {
+            // Most rows are too far away, and here nothing is decided for each.
+            if distances.iter().fold(i16::MAX, |least, distance| least.min(*distance)) >= self.bound {
                 continue;
             }
-            for (row, distance) in distances.iter().enumerate() {
-                if *distance < self.bound() {
-                    if self.rows.len() == RERANKED {
-                        self.rows.pop();
-                    }
-                    self.rows.push((*distance, segment, (chunk * AT_ONCE + row) as u16));
-                }
+            for (row, distance) in distances.iter().enumerate().filter(|(_, distance)| **distance < self.bound) {
+                self.rows.push((*distance, segment, (chunk * AT_ONCE + row) as u16));
             }
         }
-    }
-
-    fn bound(&self) -> u16 {
-        if self.rows.len() < RERANKED {
-            u16::MAX
-        } else {
-            self.rows.peek().map_or(u16::MAX, |(distance, ..)| *distance)
+        if self.rows.len() > 4 * RERANKED {
+            self.forget_the_farthest();
         }
     }
 
-    /// By their cosine. Where a row was removed meanwhile, the one that has come into its place is as good as any.
-    fn nearest<T>(self, segments: &[Arc<RwLock<Rows<T>>>], vector: &Vector) -> Vec<Candidate<T>> {
-        let mut nearest: Vec<Candidate<T>> = Vec::with_capacity(NEAREST + 1);
-        for (_, segment, row) in self.rows.into_sorted_vec() {
+    fn forget_the_farthest(&mut self) {
+        let (_, farthest, _) = self.rows.select_nth_unstable(RERANKED - 1);
+        self.bound = farthest.0;
+        self.rows.truncate(RERANKED);
+    }
+
+    /// By their cosine.
+    fn nearest<T>(mut self, segments: &[Arc<RwLock<Rows<T>>>], vector: &Vector) -> Vec<Candidate<T>> {
+        if self.rows.len() > RERANKED {
+            self.forget_the_farthest();
+        }
+        // Rows of one segment are read together: a lock for each keeps the processor from reading ahead.
+        self.rows.sort_unstable_by_key(|(_, segment, row)| (*segment, *row));
+        let mut reranked = Vec::with_capacity(RERANKED);
+        for places in self.rows.chunk_by(|(_, one, _), (_, other, _)| one == other) {
+            let rows = read(&segments[places[0].1 as usize]);
+            for (_, segment, row) in places {
+                let cosine = rows.vectors.get(usize::from(*row)).map(|there| cosine(vector, there));
+                reranked.extend(cosine.map(|cosine| (cosine, *segment, *row)));
+            }
+        }
+        reranked.retain(|(cosine, ..)| *cosine >= COSINE_LEAST);
+        reranked.sort_unstable_by(|(one, ..), (other, ..)| other.total_cmp(one));
+        reranked.truncate(NEAREST);
+        // Another entry may have come into the place of one that left: the cosine is always that of the entry.
+        let candidate = |(_, segment, row): (f32, u32, u16)| {
             let rows = read(&segments[segment as usize]);
-            let Some(there) = rows.vectors.get(usize::from(row)) else { continue };
-            let cosine = cosine(vector, there);
-            let place = nearest.partition_point(|other| other.cosine >= cosine);
-            if cosine >= COSINE_LEAST && place < NEAREST {
-                nearest.insert(place, Candidate { entry: rows.entries[usize::from(row)].clone(), cosine });
-                nearest.truncate(NEAREST);
-            }
-        }
-        nearest
+            let (entry, there) = (rows.entries.get(usize::from(row))?, rows.vectors.get(usize::from(row))?);
+            Some(Candidate { entry: entry.clone(), cosine: cosine(vector, there) })
+        };
+        reranked.into_iter().filter_map(candidate).collect()
     }
 }
 

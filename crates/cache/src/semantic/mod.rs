@@ -3,4 +3,5 @@
 mod directions;
 pub mod embedder;
 pub(crate) mod index;
+mod text;
 pub mod verifier;

@@ -1,84 +1,203 @@
-//! Whether the answer to one question serves another. The default is "different": every difference must be explained.
+//! Whether the answer to one question serves another. **The default is "different"**: each difference between the two must be
+//! explained as harmless, by a reason that has a name; what is left over on either side decides.
+//!
+//! A text is brought to a normal form once ([`Prepared`]), by the tables of its language: what is only spelling, politeness or
+//! another way to begin the same question is the same there. Two of them are then laid side by side, word by word: equal, or
+//! another form of the same word that says nothing else here, a synonym in a frequent sense of both, or a typing error of
+//! a word that the other text has.
 
+mod align;
+mod coverage;
+mod explain;
+mod grammar;
+mod item;
+mod normal;
+mod rewrite;
+mod rule;
+mod unit;
+
+#[cfg(test)]
+mod tests;
+
+pub use gateway_cache_data::words::Language;
+pub use rule::{Coverage, Reason, Rule, Verdict};
+
+use self::grammar::{Class, Grammar};
+use self::item::Item;
+use self::normal::{Digits, Normal};
+use self::unit::{Expression, Unit};
 use crate::key::Hash;
+use crate::semantic::text::tokens::{Kind, Tokens};
+use crate::semantic::text::{fold, language};
 
 /// All that is needed to compare a text with others, made once.
 #[derive(Debug)]
-pub struct Prepared {}
-
-/// How a text may be found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coverage {
-    /// In other words.
-    Semantic,
-    /// In its normal form.
-    Canonical,
-    /// As it was said, and why.
-    Exact(Reason),
-}
-
-/// Why a text is found as it was said alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// Of a language that is not known well enough.
-    Language,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Verdict {
-    /// In 0..=1: how sure it is that the answer serves.
-    Serves {
-        score: f32,
-    },
-    Different(Rule),
-}
-
-/// By what two questions are different.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rule {
-    /// A word that nothing explains.
-    Unexplained,
-}
-
-impl Rule {
-    pub const ALL: [Rule; 1] = [Rule::Unexplained];
-
-    /// For metrics and explanations.
-    pub fn name(self) -> &'static str {
-        match self {
-            Rule::Unexplained => "unexplained",
-        }
-    }
+pub struct Prepared {
+    coverage: Coverage,
+    reason: Option<Reason>,
+    language: Option<Language>,
+    canonical: Option<Hash>,
+    bag: Option<u64>,
+    /// The text ends with a question mark, and its words do not say by themselves that they ask.
+    asks: bool,
+    /// The words of `units`.
+    text: Box<str>,
+    units: Box<[Unit]>,
+    expressions: Box<[Expression]>,
 }
 
 impl Prepared {
-    pub fn new(_text: &str) -> Prepared {
-        Prepared {}
+    pub fn new(text: &str) -> Prepared {
+        if let Some(reason) = coverage::reason(text) {
+            return Prepared::exact(reason);
+        }
+        let folded = fold::fold(text);
+        let Some(tokens) = Tokens::of(&folded, coverage::MOST_WORDS) else { return Prepared::exact(Reason::Long) };
+        if tokens.tokens.is_empty() {
+            return Prepared::exact(Reason::Empty);
+        }
+        let foreign = folded.chars().any(|char| char.is_alphabetic() && !latin(char));
+        match language::language(&tokens).filter(|_| !foreign) {
+            Some(language) => Prepared::judged(&tokens, language),
+            None => Prepared::plain(&tokens, if foreign { Reason::Script } else { Reason::Language }),
+        }
+    }
+
+    fn exact(reason: Reason) -> Prepared {
+        Prepared {
+            coverage: Coverage::Exact(reason),
+            reason: Some(reason),
+            language: None,
+            canonical: None,
+            bag: None,
+            asks: false,
+            text: Box::default(),
+            units: Box::default(),
+            expressions: Box::default(),
+        }
+    }
+
+    /// Of a language that is not judged: spacing, case, and the full stop at the end.
+    fn plain(tokens: &Tokens, reason: Reason) -> Prepared {
+        let items: Vec<Item<'_>> = tokens.tokens.iter().map(|token| Item::of(token, tokens.str(token))).collect();
+        let canonical = canonical(reason.name(), &items, tokens.asks, |_| true);
+        Prepared { coverage: Coverage::Canonical, canonical: Some(canonical), ..Prepared::exact(reason) }
+    }
+
+    fn judged(tokens: &Tokens, language: Language) -> Prepared {
+        let grammar = Grammar::of(language);
+        let digits = Digits::of(grammar, tokens);
+        let Normal { plain, items } = Normal::of(grammar, tokens, &digits);
+        if plain.is_empty() || items.is_empty() {
+            return Prepared::plain(tokens, Reason::Empty);
+        }
+        let reason = grammar.reason(&plain);
+        let begins = |items: &[Item<'_>]| {
+            items.first().is_some_and(|item| {
+                matches!(grammar.class(item), Class::Question | Class::Auxiliary | Class::Modal | Class::Frame)
+            })
+        };
+        let verbal =
+            plain.iter().any(|item| matches!(grammar.class(item), Class::Auxiliary | Class::Modal | Class::Pronoun));
+        let asks = tokens.asks && verbal && !begins(&plain) && !begins(&items);
+        let canonical = canonical(language.code(), &plain, asks, |hash| grammar.cased(hash));
+        let (text, units) = unit::units(grammar, &items);
+        Prepared {
+            coverage: if reason.is_some() { Coverage::Canonical } else { Coverage::Semantic },
+            reason,
+            language: Some(language),
+            canonical: Some(canonical),
+            bag: unit::bag(&units),
+            asks,
+            text,
+            units,
+            expressions: unit::expressions(grammar, &items),
+        }
     }
 
     pub fn coverage(&self) -> Coverage {
-        Coverage::Exact(Reason::Language)
+        self.coverage
+    }
+
+    /// Why the text is not looked for in other words; `None` where it is.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
     }
 
     /// Of the normal form; `None` where nothing but the same text will do.
     pub fn canonical(&self) -> Option<Hash> {
-        None
+        self.canonical
     }
 
-    /// The same for texts whose content words are the same, in any order and inflection (and, if that is cheap, for the most
-    /// usual synonyms). Candidates are also found by it, so that an entry of the same words is not missed for eight that are
-    /// nearer by cosine. It decides nothing. `None`: the text has no content words.
+    pub fn language(&self) -> Option<Language> {
+        self.language
+    }
+
+    /// The same for texts whose content words are the same, in any order and inflection. It decides nothing: candidates are
+    /// found by it. `None`: the text has no content words.
     pub fn bag(&self) -> Option<u64> {
-        None
+        self.bag
     }
 
     /// Of memory, all that it owns included.
     pub fn bytes(&self) -> usize {
-        size_of::<Prepared>()
+        size_of::<Prepared>() + self.text.len() + size_of_val(&*self.units) + size_of_val(&*self.expressions)
+    }
+
+    /// The normal form, to read.
+    pub fn normal(&self) -> String {
+        self.units.iter().map(|unit| unit.word(&self.text)).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// Whether the answer to `stored` serves whoever asks `asked`.
-pub fn verify(_asked: &Prepared, _stored: &Prepared) -> Verdict {
-    Verdict::Different(Rule::Unexplained)
+/// Whether the answer to `stored` serves whoever asks `asked`. Symmetric.
+pub fn verify(asked: &Prepared, stored: &Prepared) -> Verdict {
+    if asked.canonical.is_some() && asked.canonical == stored.canonical {
+        return Verdict::Serves { score: 1.0 };
+    }
+    let Some(language) = asked.language.filter(|language| Some(*language) == stored.language) else {
+        return Verdict::Different(Rule::Language);
+    };
+    // What asks about now may be judged where answers live short: the caller knows. All else may not.
+    let judged = |prepared: &Prepared| matches!(prepared.reason, None | Some(Reason::Now));
+    if !judged(asked) || !judged(stored) {
+        return Verdict::Different(Rule::Uncovered);
+    }
+    if asked.asks != stored.asks {
+        return Verdict::Different(Rule::Frame);
+    }
+    match align::align(language, asked, stored) {
+        Ok(score) => Verdict::Serves { score },
+        Err(rule) => Verdict::Different(rule),
+    }
+}
+
+/// The hash of the words as they are, and of their case where it makes another word.
+fn canonical(language: &str, items: &[Item<'_>], asks: bool, cased: impl Fn(u64) -> bool) -> Hash {
+    let mut form = String::with_capacity(items.len() * 8 + 8);
+    for item in items {
+        form.push(match item.kind {
+            Kind::Word => 'w',
+            Kind::Number => 'n',
+            Kind::Opaque => 'o',
+            Kind::Quoted => 'q',
+        });
+        form.push_str(item.word);
+        if item.kind == Kind::Word
+            && !item.first
+            && item.case != crate::semantic::text::tokens::Case::Lower
+            && cased(item.hash)
+            && language.len() == 2
+        {
+            form.push('^');
+        }
+        form.push('\0');
+    }
+    form.push(if asks { '?' } else { '.' });
+    Hash::of(language, form.as_bytes())
+}
+
+/// Letters of the Latin script, with what is above and below them.
+fn latin(char: char) -> bool {
+    matches!(char, 'a'..='z' | 'A'..='Z' | '\u{aa}' | '\u{ba}' | '\u{b5}' | '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}')
 }

@@ -1,0 +1,34 @@
+//! What a vector costs. Nobody may wait for it longer than for a search.
+
+use gateway_cache::semantic::embedder::{cosine, embed};
+
+fn main() {
+    divan::main();
+}
+
+/// About as many pieces as asked for.
+fn text(pieces: usize) -> String {
+    let words = [
+        "how", "do", "I", "restart", "the", "server", "after", "an", "update", "of", "its", "kernel", "without",
+        "losing", "open", "files",
+    ];
+    words.into_iter().cycle().take(pieces).collect::<Vec<_>>().join(" ")
+}
+
+#[divan::bench(args = [16, 64, 256])]
+fn vector(bencher: divan::Bencher<'_, '_>, pieces: usize) {
+    let text = text(pieces);
+    bencher.bench(|| embed(divan::black_box(&text)));
+}
+
+#[divan::bench]
+fn vector_with_accents(bencher: divan::Bencher<'_, '_>) {
+    let text = "¿Cómo puedo reiniciar el servidor después de una actualización sin perder los archivos?";
+    bencher.bench(|| embed(divan::black_box(text)));
+}
+
+#[divan::bench]
+fn one_cosine(bencher: divan::Bencher<'_, '_>) {
+    let (a, b) = (embed(&text(16)), embed("reset a router"));
+    bencher.bench(|| a.as_ref().zip(b.as_ref()).map(|(a, b)| cosine(divan::black_box(a), divan::black_box(b))));
+}

@@ -1,0 +1,34 @@
+//! Characters that say the same in two spellings become one, before a text is cut into words.
+
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+/// The text with composed characters (NFC), plain quotes, dashes and spaces, and full-width letters narrowed.
+///
+/// Not NFKC as a whole: that turns `x²` into `x2` and `½` into three characters, and those are other questions.
+pub(crate) fn fold(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let composed: Cow<'_, str> =
+        if is_nfc_quick(text.chars()) == IsNormalized::Yes { Cow::Borrowed(text) } else { text.nfc().collect() };
+    let mut folded = String::with_capacity(composed.len());
+    for char in composed.chars() {
+        match char {
+            '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => folded.push(' '),
+            // Soft hyphens, joiners and marks of direction show nothing.
+            '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}' | '\u{feff}' => {}
+            '‘' | '’' | '‚' | '‛' | 'ʼ' | '´' => folded.push('\''),
+            '“' | '”' | '„' | '‟' => folded.push('"'),
+            '‐' | '‑' | '‒' | '–' | '−' => folded.push('-'),
+            '—' | '―' => folded.push_str(" - "),
+            '…' => folded.push_str("..."),
+            '\u{ff01}'..='\u{ff5e}' => folded.push(char::from_u32(char as u32 - 0xfee0).unwrap_or(char)),
+            'ﬁ' => folded.push_str("fi"),
+            'ﬂ' => folded.push_str("fl"),
+            _ => folded.push(char),
+        }
+    }
+    Cow::Owned(folded)
+}

@@ -1,0 +1,114 @@
+//! Which language a text is in, by the small words of it. When in doubt, none.
+
+use std::sync::LazyLock;
+
+use gateway_cache_data::words::{self, Language};
+
+use super::hash::{ByWord, word_hash};
+use super::tokens::{Case, Kind, Tokens};
+
+/// Languages with Latin letters, and their most frequent small words. Those that are not judged are here to be told apart.
+const SMALL_WORDS: &str = include_str!("small_words.txt");
+
+/// The rows of the table, in this order.
+const JUDGED: [(&str, Language); 5] = [
+    ("en", Language::English),
+    ("es", Language::Spanish),
+    ("fr", Language::French),
+    ("de", Language::German),
+    ("pt", Language::Portuguese),
+];
+
+struct Tables {
+    /// For each word a bit for each language that has it; the first five are [`JUDGED`].
+    languages: ByWord<u32>,
+    count: usize,
+}
+
+static TABLES: LazyLock<Tables> = LazyLock::new(|| {
+    let mut tables = Tables { languages: ByWord::default(), count: 0 };
+    for line in SMALL_WORDS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let Some((_, words)) = line.split_once(": ") else { continue };
+        for word in words.split_whitespace() {
+            *tables.languages.entry(word_hash(word)).or_default() |= 1 << tables.count;
+        }
+        tables.count += 1;
+    }
+    tables
+});
+
+/// More languages than this in the table would not fit its bits.
+const MOST: usize = 32;
+
+/// The language of a text: one that is judged, and clearly no other. Words that belong to several languages speak for each
+/// of them; the best must be ahead of all others, and most words that are not names must be known in it.
+pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
+    let tables = &*TABLES;
+    let mut points = [0_u32; MOST];
+    let mut words = 0_u32;
+    for token in tokens.tokens.iter().filter(|token| token.kind == Kind::Word) {
+        words += 1;
+        let Some(bits) = tables.languages.get(&token.hash) else { continue };
+        // A word of one language alone says more than one of many.
+        let weight = match bits.count_ones() {
+            1 => 6,
+            2 => 3,
+            3 => 2,
+            _ => 1,
+        };
+        for (language, points) in points.iter_mut().enumerate().take(tables.count) {
+            if bits & (1 << language) != 0 {
+                *points += weight;
+            }
+        }
+    }
+    if words == 0 {
+        return None;
+    }
+    let mut judged: Vec<(Language, u32)> =
+        JUDGED.iter().zip(points).map(|((_, language), points)| (*language, points)).collect();
+    judged.sort_by_key(|(_, points)| std::cmp::Reverse(*points));
+    let (best, most) = judged[0];
+    let other = points.iter().skip(JUDGED.len()).copied().max().unwrap_or(0).max(judged[1].1);
+    // Without small words, as in a row of keywords, or with those that several languages share, the other words decide.
+    if most <= other || other * 10 > most * 9 {
+        return if most + 1 >= other { by_vocabulary(tokens, best, most) } else { None };
+    }
+    let (known, asked) = known(tokens, best);
+    // A text in two languages has many words that its own does not know.
+    let strange = asked - known;
+    (strange * 2 <= words && (strange <= 1 || strange * 3 <= asked * 2)).then_some(best)
+}
+
+/// How many of the words that are no names the language knows, and how many there are.
+fn known(tokens: &Tokens, language: Language) -> (u32, u32) {
+    let words = words::of(language);
+    let mut known = 0;
+    let mut asked = 0;
+    for token in tokens.tokens.iter().filter(|token| token.kind == Kind::Word) {
+        let name = matches!(token.case, Case::Upper | Case::Mixed) || (token.case == Case::Capital && !token.first);
+        if name && language != Language::German {
+            continue;
+        }
+        asked += 1;
+        let word = tokens.str(token);
+        let small = TABLES.languages.get(&token.hash).is_some_and(|bits| bits & (1 << language as u32) != 0);
+        known += u32::from(small || words.known(word) || word.contains('\''));
+    }
+    (known, asked)
+}
+
+/// By the words that are not small: one language must know most of them, and clearly more than any other does.
+fn by_vocabulary(tokens: &Tokens, best: Language, points: u32) -> Option<Language> {
+    let mut counts: Vec<(Language, u32, u32)> = JUDGED
+        .iter()
+        .map(|(_, language)| {
+            let (known, asked) = known(tokens, *language);
+            (*language, known, asked)
+        })
+        .collect();
+    counts.sort_by_key(|(_, known, _)| std::cmp::Reverse(*known));
+    let (language, known, asked) = counts[0];
+    let clear = known >= 2 && known > counts[1].1 && (asked - known) * 5 <= asked * 2;
+    (clear && (points == 0 || language == best)).then_some(language)
+}

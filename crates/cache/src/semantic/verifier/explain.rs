@@ -1,0 +1,233 @@
+//! Two words that stand in each other's place: what makes them say the same, and how sure that is.
+
+use gateway_cache_data::words::{self, Inflection, Language, Part};
+
+use super::grammar::{Class, Grammar};
+use super::normal::TURNED;
+use super::rule::Rule;
+use super::unit::{Reading, Readings, Unit};
+use crate::semantic::text::tokens::{Case, Kind};
+
+/// Two words with what is around them.
+pub(crate) struct Place<'p> {
+    pub(crate) language: Language,
+    /// The words, with the texts they are in.
+    pub(crate) ours: (&'p [Unit], &'p str),
+    pub(crate) theirs: (&'p [Unit], &'p str),
+    /// The text asks which, or for one: a plural is another question there.
+    pub(crate) counted: [usize; 2],
+}
+
+/// How sure each kind of difference is to change nothing.
+mod sure {
+    pub(super) const AGREEMENT: f32 = 0.995;
+    pub(super) const PLURAL: f32 = 0.98;
+    pub(super) const TURNED: f32 = 0.975;
+    pub(super) const GERUND: f32 = 0.97;
+    pub(super) const SYNONYM: f32 = 0.97;
+    pub(super) const WEAK_SYNONYM: f32 = 0.955;
+    pub(super) const TYPO: f32 = 0.985;
+}
+
+/// A synonym: of all uses of each of the words, this share has the meaning in common.
+const FREQUENT: f32 = 0.5;
+const WEAK: f32 = 0.2;
+
+impl Place<'_> {
+    /// How sure it is that `ours[i]` and `theirs[j]` say the same, or why they do not.
+    pub(crate) fn explain(&self, i: usize, j: usize) -> Result<f32, Rule> {
+        let (a, b) = (&self.ours.0[i], &self.theirs.0[j]);
+        let (word, other) = (a.word(self.ours.1), b.word(self.theirs.1));
+        if a.kind != b.kind {
+            return Err(of_kind(a.kind).or(of_kind(b.kind)).unwrap_or(Rule::Unexplained));
+        }
+        if a.hash == b.hash && word == other {
+            return self.same(a, b);
+        }
+        if let Some(rule) = of_kind(a.kind) {
+            return Err(rule);
+        }
+        match (a.class, b.class) {
+            (Class::Content, Class::Content) => self.content(i, j),
+            (Class::Content, class) | (class, Class::Content) => self.typo(a, b).ok_or(class.rule()),
+            (class, other) if class == other => Err(class.rule()),
+            (Class::Article, class) | (class, _) => Err(class.rule()),
+        }
+    }
+
+    fn same(&self, a: &Unit, b: &Unit) -> Result<f32, Rule> {
+        let capital = |unit: &Unit| unit.case != Case::Lower && !unit.first;
+        if a.form == 0 && b.form == 0 && capital(a) != capital(b) && Grammar::of(self.language).cased(a.hash) {
+            return Err(Rule::Case);
+        }
+        if a.form == b.form {
+            return Ok(1.0);
+        }
+        Ok(f32::from(a.weight.min(b.weight)) / 100.0)
+    }
+
+    fn content(&self, i: usize, j: usize) -> Result<f32, Rule> {
+        let (a, b) = (&self.ours.0[i], &self.theirs.0[j]);
+        let words = words::of(self.language);
+        let mut refused = None;
+        for one in a.readings() {
+            for other in b.readings().filter(|other| other.part == one.part && other.lemma == one.lemma) {
+                match self.inflection(one, other, i, j) {
+                    Ok(sure) if !a.name && !b.name => return Ok(sure),
+                    Ok(_) => refused = Some(Rule::Entity),
+                    Err(rule) => refused = refused.or(Some(rule)),
+                }
+            }
+        }
+        if let Some(rule) = refused {
+            return Err(rule);
+        }
+        if let Some(sure) = self.typo(a, b) {
+            return Ok(sure);
+        }
+        let (Some(one), Some(other)) = (a.readings().next(), b.readings().next()) else {
+            return Err(if a.name || b.name { Rule::Entity } else { Rule::Unexplained });
+        };
+        if words.antonyms(one.lemma, other.lemma) {
+            return Err(Rule::Opposite);
+        }
+        if a.name || b.name {
+            return Err(Rule::Entity);
+        }
+        self.synonyms(&a.readings, &b.readings, i, j)
+    }
+
+    /// How sure it is that two words, or expressions, of these readings say the same.
+    pub(crate) fn synonyms(&self, ours: &Readings, theirs: &Readings, i: usize, j: usize) -> Result<f32, Rule> {
+        let words = words::of(self.language);
+        let grammar = Grammar::of(self.language);
+        let mut best: f32 = 0.0;
+        for one in ours.iter().flatten() {
+            for other in theirs.iter().flatten().filter(|other| other.part == one.part) {
+                if words.antonyms(one.lemma, other.lemma) {
+                    return Err(Rule::Opposite);
+                }
+                let listed = grammar.same(one.part, one.lemma, other.lemma);
+                let sure = listed.or_else(|| match words.synonyms_as(one.part, one.lemma, other.lemma)?.least() {
+                    least if least >= FREQUENT => Some(sure::SYNONYM),
+                    least if least >= WEAK => Some(sure::WEAK_SYNONYM),
+                    _ => None,
+                });
+                let Some(sure) = sure else { continue };
+                if let Ok(form) = self.inflection(one, other, i, j) {
+                    best = best.max(sure * form);
+                }
+            }
+        }
+        if best > 0.0 { Ok(best) } else { Err(Rule::Unexplained) }
+    }
+
+    /// Whether two forms say the same where they are.
+    fn inflection(&self, a: &Reading, b: &Reading, i: usize, j: usize) -> Result<f32, Rule> {
+        use Inflection as I;
+        if a.inflection == b.inflection {
+            return Ok(1.0);
+        }
+        match (a.part, a.inflection, b.inflection) {
+            (Part::Verb, I::Base, I::Third) | (Part::Verb, I::Third, I::Base) => Ok(sure::AGREEMENT),
+            (Part::Noun, I::Base, I::Plural) | (Part::Noun, I::Plural, I::Base) => {
+                if i < self.counted[0] || j < self.counted[1] { Err(Rule::Plural) } else { Ok(sure::PLURAL) }
+            }
+            (Part::Verb, I::Base, I::Past) | (Part::Verb, I::Past, I::Base)
+                if self.ours.0[i].form == TURNED || self.theirs.0[j].form == TURNED =>
+            {
+                Ok(sure::TURNED)
+            }
+            (Part::Verb, I::Base, I::Gerund) if self.gerund(self.theirs.0, j) => Ok(sure::GERUND),
+            (Part::Verb, I::Gerund, I::Base) if self.gerund(self.ours.0, i) => Ok(sure::GERUND),
+            (
+                Part::Adjective,
+                I::Base | I::Feminine | I::Plural | I::FemininePlural | I::Declined,
+                I::Base | I::Feminine | I::Plural | I::FemininePlural | I::Declined,
+            ) => Ok(sure::AGREEMENT),
+            (_, I::Comparative | I::Superlative, _) | (_, _, I::Comparative | I::Superlative) => Err(Rule::Degree),
+            (Part::Verb, ..) => Err(Rule::Tense),
+            (Part::Noun, ..) => Err(Rule::Plural),
+            _ => Err(Rule::Unexplained),
+        }
+    }
+
+    /// Whether a gerund at this place only names the action: behind a preposition or at the beginning of what is asked.
+    fn gerund(&self, units: &[Unit], at: usize) -> bool {
+        match at.checked_sub(1).and_then(|before| units.get(before)) {
+            None => true,
+            Some(before) => {
+                matches!(before.class, Class::Preposition | Class::Frame | Class::Article)
+                    || (at == 2 && units[0].class == Class::Frame)
+            }
+        }
+    }
+
+    /// A word that is none, where the other text has the one word it can be meant for.
+    fn typo(&self, a: &Unit, b: &Unit) -> Option<f32> {
+        let (wrong, right, wrong_word, right_word) = match (a.known, b.known) {
+            (false, true) => (a, b, a.word(self.ours.1), b.word(self.theirs.1)),
+            (true, false) => (b, a, b.word(self.theirs.1), a.word(self.ours.1)),
+            _ => return None,
+        };
+        let name =
+            right.class == Class::Content && right.readings().next().is_none_or(|reading| reading.part == Part::Name);
+        if wrong.case == Case::Upper || wrong.case == Case::Mixed || name || right.case != Case::Lower && !right.first {
+            return None;
+        }
+        if wrong.case != Case::Lower && !wrong.first {
+            return None;
+        }
+        let letters = right_word.chars().count();
+        let most = match letters {
+            0..=4 => return None,
+            5..=7 => 1,
+            _ => 2,
+        };
+        (slips(wrong_word, right_word, most)? <= most && wrong_word.chars().next() == right_word.chars().next())
+            .then_some(sure::TYPO)
+    }
+}
+
+fn of_kind(kind: Kind) -> Option<Rule> {
+    match kind {
+        Kind::Word => None,
+        Kind::Number => Some(Rule::Number),
+        Kind::Opaque => Some(Rule::Symbol),
+        Kind::Quoted => Some(Rule::Quoted),
+    }
+}
+
+/// How many letters are missing, too many, wrong or the other way round; `None`: more than `most`.
+fn slips(a: &str, b: &str, most: usize) -> Option<usize> {
+    const LONGEST: usize = 24;
+    let mut first = ['\0'; LONGEST];
+    let mut second = ['\0'; LONGEST];
+    let mut lengths = [0; 2];
+    for (length, (word, into)) in lengths.iter_mut().zip([(a, &mut first), (b, &mut second)]) {
+        for char in word.chars() {
+            *into.get_mut(*length)? = char;
+            *length += 1;
+        }
+    }
+    let [n, m] = lengths;
+    if n.abs_diff(m) > most {
+        return None;
+    }
+    let mut before = [0_usize; LONGEST + 1];
+    let mut last: [usize; LONGEST + 1] = std::array::from_fn(|at| at);
+    for i in 1..=n {
+        let mut row = [i; LONGEST + 1];
+        for j in 1..=m {
+            let wrong = usize::from(first[i - 1] != second[j - 1]);
+            let mut cell = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + wrong);
+            if i > 1 && j > 1 && first[i - 1] == second[j - 2] && first[i - 2] == second[j - 1] {
+                cell = cell.min(before[j - 2] + 1);
+            }
+            row[j] = cell;
+        }
+        before = last;
+        last = row;
+    }
+    Some(last[m]).filter(|slips| *slips <= most)
+}

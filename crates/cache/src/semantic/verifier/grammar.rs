@@ -1,0 +1,283 @@
+//! The tables of a language, read once. What they hold is described at the top of `tables/en.txt`.
+
+use std::sync::LazyLock;
+
+use gateway_cache_data::words::{self, Language, Lemma, Part};
+
+use super::item::Item;
+use super::rewrite::{BadRow, Rewriter};
+use super::rule::{Reason, Rule};
+use crate::semantic::text::hash::{ByWord, word_hash};
+use crate::semantic::text::tokens::Kind;
+
+/// What a word of the grammar does. Such a word must be on both sides; its class says what is wrong if it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Not of the grammar: a word with a meaning of its own.
+    Content,
+    Article,
+    Possessive,
+    Pronoun,
+    Auxiliary,
+    Modal,
+    Negation,
+    Preposition,
+    Conjunction,
+    Condition,
+    Quantifier,
+    Degree,
+    Time,
+    Unit,
+    Question,
+    /// A whole beginning, such as "what is the way to", that a rule has put a mark in place of.
+    Frame,
+    /// May be missing before a verb: "does it really work".
+    Filler,
+    /// Which of the opposite ways: on and off, up and down.
+    Direction,
+}
+
+impl Class {
+    const NAMES: [(&str, Class); 16] = [
+        ("article", Class::Article),
+        ("possessive", Class::Possessive),
+        ("pronoun", Class::Pronoun),
+        ("auxiliary", Class::Auxiliary),
+        ("modal", Class::Modal),
+        ("negation", Class::Negation),
+        ("preposition", Class::Preposition),
+        ("conjunction", Class::Conjunction),
+        ("condition", Class::Condition),
+        ("quantifier", Class::Quantifier),
+        ("degree", Class::Degree),
+        ("time", Class::Time),
+        ("unit", Class::Unit),
+        ("question", Class::Question),
+        ("filler", Class::Filler),
+        ("direction", Class::Direction),
+    ];
+
+    /// What is different where a word of this class is missing or another one.
+    pub(crate) fn rule(self) -> Rule {
+        match self {
+            Class::Content | Class::Article => Rule::Unexplained,
+            Class::Possessive | Class::Pronoun => Rule::Person,
+            Class::Auxiliary => Rule::Tense,
+            Class::Modal => Rule::Modality,
+            Class::Negation => Rule::Negation,
+            Class::Preposition | Class::Conjunction => Rule::Relation,
+            Class::Condition => Rule::Condition,
+            Class::Quantifier => Rule::Quantifier,
+            Class::Degree | Class::Filler => Rule::Degree,
+            Class::Time => Rule::Time,
+            Class::Unit => Rule::Unit,
+            Class::Question | Class::Frame => Rule::Frame,
+            Class::Direction => Rule::Opposite,
+        }
+    }
+}
+
+/// A row of words that mean the same.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    number: u16,
+    weight: u8,
+}
+
+fn as_part(part: Part, lemma: Lemma) -> u64 {
+    u64::from(lemma.number()) << 4 | part as u64
+}
+
+/// What the tables of one language hold.
+#[derive(Debug)]
+pub(crate) struct Grammar {
+    pub(crate) language: Language,
+    classes: ByWord<Class>,
+    /// Contractions, abbreviations, other spellings.
+    pub(crate) expand: Rewriter,
+    /// Greetings, thanks, "could you tell me".
+    pub(crate) wrap: Rewriter,
+    /// Beginnings of a question that ask the same.
+    pub(crate) frame: Rewriter,
+    /// Expressions that mean the same, whatever is around them.
+    pub(crate) phrase: Rewriter,
+    /// The rows of words that mean the same: for a lemma and its part of speech, which rows it is in.
+    same: ByWord<Vec<Row>>,
+    rows: u16,
+    /// Words that are others with a capital.
+    cased: ByWord<()>,
+    /// Prepositions that people leave out where they type keywords, and that say nothing of a direction.
+    light: ByWord<()>,
+    /// Verbs by which an assistant is told to do something.
+    tasks: ByWord<()>,
+    /// Whether a passive is made as in English.
+    pub(crate) passive: bool,
+    /// Why a text is not looked for in other words, by what is in it.
+    reasons: Rewriter,
+    /// Spellings of a unit of measure, which they are behind a number alone.
+    units: ByWord<Box<str>>,
+    numerals: ByWord<u64>,
+    /// Words that join the parts of a number: "and" in "two hundred and six".
+    joints: ByWord<()>,
+    /// What stands between the groups of a large number.
+    pub(crate) thousands: char,
+    /// The word between what is owned and its owner, where the language also has the other order.
+    pub(crate) owner: Option<&'static str>,
+    /// Rows that cannot be read.
+    pub(crate) bad: Vec<BadRow>,
+}
+
+impl Grammar {
+    pub(crate) fn of(language: Language) -> &'static Grammar {
+        macro_rules! grammar {
+            ($language:expr, $file:literal) => {{
+                static GRAMMAR: LazyLock<Grammar> =
+                    LazyLock::new(|| Grammar::read($language, include_str!(concat!("tables/", $file))));
+                &GRAMMAR
+            }};
+        }
+        match language {
+            Language::English => grammar!(Language::English, "en.txt"),
+            Language::Spanish => grammar!(Language::Spanish, "es.txt"),
+            Language::French => grammar!(Language::French, "fr.txt"),
+            Language::German => grammar!(Language::German, "de.txt"),
+            Language::Portuguese => grammar!(Language::Portuguese, "pt.txt"),
+        }
+    }
+
+    pub(crate) fn class(&self, item: &Item<'_>) -> Class {
+        match item.kind {
+            Kind::Word if item.word.starts_with('@') => Class::Frame,
+            Kind::Word => self.classes.get(&item.hash).copied().unwrap_or(Class::Content),
+            _ => Class::Content,
+        }
+    }
+
+    /// How sure it is that two words, as this part of speech, say the same in their usual sense.
+    pub(crate) fn same(&self, part: Part, a: Lemma, b: Lemma) -> Option<f32> {
+        let (a, b) = (self.same.get(&as_part(part, a))?, self.same.get(&as_part(part, b))?);
+        let shared = a.iter().filter(|row| b.iter().any(|other| other.number == row.number));
+        shared.map(|row| row.weight).max().map(|weight| f32::from(weight) / 100.0)
+    }
+
+    pub(crate) fn cased(&self, hash: u64) -> bool {
+        self.cased.contains_key(&hash)
+    }
+
+    pub(crate) fn light(&self, hash: u64) -> bool {
+        self.light.contains_key(&hash)
+    }
+
+    pub(crate) fn task(&self, hash: u64) -> bool {
+        self.tasks.contains_key(&hash)
+    }
+
+    /// The one spelling of a unit of measure.
+    pub(crate) fn unit(&self, hash: u64) -> Option<&str> {
+        self.units.get(&hash).map(|word| &**word)
+    }
+
+    pub(crate) fn numeral(&self, hash: u64) -> Option<u64> {
+        self.numerals.get(&hash).copied()
+    }
+
+    pub(crate) fn joint(&self, hash: u64) -> bool {
+        self.joints.contains_key(&hash)
+    }
+
+    /// Why a text with these words is not looked for in other words.
+    pub(crate) fn reason(&self, items: &[Item<'_>]) -> Option<Reason> {
+        let name = self.reasons.find(items)?;
+        Reason::ALL.iter().copied().find(|reason| reason.name() == name)
+    }
+
+    fn read(language: Language, text: &str) -> Grammar {
+        let mut grammar = Grammar {
+            language,
+            classes: ByWord::default(),
+            expand: Rewriter::default(),
+            wrap: Rewriter::default(),
+            frame: Rewriter::default(),
+            phrase: Rewriter::default(),
+            same: ByWord::default(),
+            rows: 0,
+            cased: ByWord::default(),
+            light: ByWord::default(),
+            tasks: ByWord::default(),
+            passive: language == Language::English,
+            reasons: Rewriter::default(),
+            units: ByWord::default(),
+            numerals: ByWord::default(),
+            joints: ByWord::default(),
+            thousands: if language == Language::English { ',' } else { '.' },
+            owner: (language == Language::English).then_some("of"),
+            bad: Vec::new(),
+        };
+        let mut section = "";
+        for line in text.lines() {
+            let line = line.split_once("# ").map_or(line, |(line, _)| line).trim();
+            if line.is_empty() || line == "#" {
+                continue;
+            }
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                section = name;
+            } else if let Err(bad) = grammar.row(section, line) {
+                grammar.bad.push(bad);
+            }
+        }
+        grammar
+    }
+
+    fn row(&mut self, section: &str, line: &str) -> Result<(), BadRow> {
+        let bad = || BadRow(line.to_owned());
+        match section {
+            "expand" => self.expand.add(line)?,
+            "wrap" => self.wrap.add(line)?,
+            "frame" => self.frame.add(line)?,
+            "phrase" => self.phrase.add(line)?,
+            "same" => {
+                let (head, row) = line.split_once(':').ok_or_else(bad)?;
+                let (part, weight) = head.split_once('~').unwrap_or((head, "98"));
+                let weight = weight.trim().parse().map_err(|_| bad())?;
+                let part = match part.trim() {
+                    "v" => Part::Verb,
+                    "n" => Part::Noun,
+                    "a" => Part::Adjective,
+                    "r" => Part::Adverb,
+                    _ => return Err(bad()),
+                };
+                self.rows += 1;
+                for word in row.split_whitespace() {
+                    let row = Row { number: self.rows, weight };
+                    // A word that the dictionary does not have is never met as this part of speech.
+                    for reading in words::of(self.language).analyses(word).filter(|reading| reading.part == part) {
+                        self.same.entry(as_part(part, reading.lemma)).or_default().push(row);
+                    }
+                }
+            }
+            "units" => {
+                let mut words = line.split_whitespace();
+                let first = words.next().ok_or_else(bad)?;
+                self.units.extend(words.map(|word| (word_hash(word), first.into())));
+            }
+            "light" => self.light.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "tasks" => self.tasks.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "cased" => self.cased.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "joints" => self.joints.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "numerals" => {
+                for row in line.split_whitespace() {
+                    let (word, value) = row.split_once('=').ok_or_else(bad)?;
+                    self.numerals.insert(word_hash(word), value.parse().map_err(|_| bad())?);
+                }
+            }
+            _ if Reason::ALL.iter().any(|reason| reason.name() == section) => {
+                self.reasons.add(&format!("{line} => {section}"))?;
+            }
+            _ => {
+                let class = Class::NAMES.iter().find(|(name, _)| *name == section).ok_or_else(bad)?.1;
+                self.classes.extend(line.split_whitespace().map(|word| (word_hash(word), class)));
+            }
+        }
+        Ok(())
+    }
+}

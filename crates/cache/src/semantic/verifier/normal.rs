@@ -1,0 +1,309 @@
+//! The normal form of a text: spelling, politeness and the ways to begin a question taken out of the way, by the rules of
+//! its language. What is left is compared word by word.
+
+use gateway_cache_data::words::{self, Inflection, Part};
+
+use super::grammar::{Class, Grammar};
+use super::item::Item;
+use crate::semantic::text::hash::word_hash;
+use crate::semantic::text::numerals;
+use crate::semantic::text::tokens::{Kind, Tokens};
+
+/// How often the rules of one kind are tried on what they have made.
+const PASSES: usize = 5;
+/// How far into the text a part that belongs to its end may reach.
+const LONGEST_FRONT: usize = 10;
+
+/// A text in its normal form.
+pub(crate) struct Normal<'t> {
+    /// Without what is only spelling and politeness: the words of the canonical tier.
+    pub(crate) plain: Vec<Item<'t>>,
+    /// With one wording for each way to ask.
+    pub(crate) items: Vec<Item<'t>>,
+}
+
+impl<'t> Normal<'t> {
+    /// `digits` keeps the spelling of numbers, and must outlive the result.
+    pub(crate) fn of(grammar: &'static Grammar, tokens: &'t Tokens, digits: &'t Digits) -> Normal<'t> {
+        let mut items: Vec<Item<'t>> = tokens.tokens.iter().map(|token| Item::of(token, tokens.str(token))).collect();
+        let fixed = |item: &Item<'t>| -> bool {
+            matches!(
+                grammar.class(item),
+                Class::Auxiliary | Class::Modal | Class::Question | Class::Negation | Class::Condition | Class::Frame
+            ) || item.end
+        };
+        digits.put(&mut items);
+        grammar.expand.apply(&mut items, &fixed);
+        for _ in 0..PASSES {
+            if !grammar.wrap.apply(&mut items, &fixed) {
+                break;
+            }
+        }
+        genitives(grammar, &mut items);
+        measures(grammar, &mut items);
+        once(&mut items);
+        let plain = items.clone();
+        if grammar.passive {
+            active(grammar, &mut items);
+        }
+        front_to_end(grammar, &mut items);
+        owner_behind(grammar, &mut items);
+        for _ in 0..PASSES {
+            if !grammar.frame.apply(&mut items, &fixed) {
+                break;
+            }
+        }
+        for _ in 0..2 {
+            if !grammar.phrase.apply(&mut items, &fixed) {
+                break;
+            }
+        }
+        Normal { plain, items }
+    }
+}
+
+/// The form of a participle that has come to stand where the active has its verb.
+pub(crate) const TURNED: u32 = 1;
+
+fn turned(verb: Item<'_>) -> Item<'_> {
+    Item { form: u64::from(TURNED), ..verb }
+}
+
+fn whom(item: Item<'_>) -> Item<'_> {
+    if item.is("whom") { Item { first: true, ..Item::made("who") } } else { item }
+}
+
+/// "By whom was X written", "who was X written by" and "when was X written by Y" in the active voice: who wrote X, when did Y
+/// write X. Nothing is turned unless the agent is named, so that no role can change.
+fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let was = |item: &Item<'_>| item.is("was") || item.is("were");
+    let participle = |item: &Item<'_>| {
+        let readings = words::of(grammar.language).analyses(item.word);
+        item.kind == Kind::Word
+            && readings.into_iter().any(|reading| reading.part == Part::Verb && reading.inflection == Inflection::Past)
+    };
+    let Some(aux) = items.iter().take(6).position(|item| was(item) || item.is("is") || item.is("are")) else { return };
+    let past = was(&items[aux]);
+    if items[0].is("by") && aux > 1 && past {
+        // By whom was X written.
+        let Some(verb) = (aux + 2..items.len()).find(|at| participle(&items[*at])) else { return };
+        let mut active: Vec<Item<'_>> = items[1..aux].iter().copied().map(whom).collect();
+        active.push(Item { form: 0, ..items[verb] });
+        active.extend_from_slice(&items[aux + 1..verb]);
+        active.extend_from_slice(&items[verb + 1..]);
+        *items = active;
+        return;
+    }
+    let Some(by) = (aux + 3..items.len()).find(|at| items[*at].is("by") && participle(&items[at - 1])) else {
+        // How is X made: how to make X.
+        let last = items.len() - 1;
+        if items[0].is("how") && aux == 1 && last >= 3 && participle(&items[last]) && !past {
+            let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[last])];
+            active.extend_from_slice(&items[2..last]);
+            *items = active;
+        }
+        return;
+    };
+    if !past {
+        return;
+    }
+    let verb = by - 1;
+    if by + 1 == items.len() {
+        // Who was X written by.
+        if aux == 0 || !(items[0].is("who") || items[0].is("whom") || items[0].is("which") || items[0].is("what")) {
+            return;
+        }
+        let mut active: Vec<Item<'_>> = items[..aux].iter().copied().map(whom).collect();
+        active.push(items[verb]);
+        active.extend_from_slice(&items[aux + 1..verb]);
+        *items = active;
+        return;
+    }
+    if aux > 1
+        || (aux == 1 && !matches!(grammar.class(&items[0]), Class::Question))
+        || items[0].is("who")
+        || items[0].is("what")
+    {
+        return;
+    }
+    let end = (by + 1..items.len())
+        .find(|at| matches!(grammar.class(&items[*at]), Class::Preposition | Class::Condition | Class::Conjunction))
+        .unwrap_or(items.len());
+    let mut active = items[..aux].to_vec();
+    active.push(Item { first: aux == 0, ..Item::made("did") });
+    active.extend_from_slice(&items[by + 1..end]);
+    active.push(turned(items[verb]));
+    active.extend_from_slice(&items[aux + 1..verb]);
+    active.extend_from_slice(&items[end..]);
+    *items = active;
+}
+
+/// "At the airport, where is X?" asks "where is X at the airport?": a part in front of the question goes to its end.
+fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let Some(first) = items.first() else { return };
+    let class = grammar.class(first);
+    if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" {
+        return;
+    }
+    let asks = |item: &Item<'_>| {
+        matches!(grammar.class(item), Class::Question | Class::Auxiliary | Class::Modal | Class::Frame)
+    };
+    let limit = items.len().min(LONGEST_FRONT);
+    let comma = (1..limit).find(|at| items[*at].comma && items.get(at + 1).is_some_and(asks));
+    // Without a comma, the first word of a question begins it, if no verb of tense came before.
+    let cut = comma.or_else(|| {
+        if class != Class::Preposition {
+            return None;
+        }
+        (1..limit).find(|at| items.get(at + 1).is_some_and(asks))
+    });
+    // "In which city is X?": the question is in the part.
+    let Some(cut) = cut.filter(|cut| !(class == Class::Preposition && items[..=*cut].iter().any(asks))) else { return };
+    if items.iter().take(items.len().saturating_sub(1)).any(|item| item.end) {
+        return;
+    }
+    items[cut].comma = false;
+    items.rotate_left(cut + 1);
+    items[0].first = true;
+}
+
+/// One spelling for each unit of measure: behind a number, or alone at the end behind "in" and the like.
+fn measures(grammar: &'static Grammar, items: &mut [Item<'_>]) {
+    let last = items.len().saturating_sub(1);
+    for at in 1..items.len() {
+        let before = items[at - 1];
+        let measured = before.kind == Kind::Number || (at == last && grammar.class(&before) == Class::Preposition);
+        if measured
+            && items[at].kind == Kind::Word
+            && let Some(word) = grammar.unit(items[at].hash)
+        {
+            items[at] = Item { word, hash: word_hash(word), ..items[at] };
+        }
+    }
+}
+
+/// "How do I X, how do I X": what is said twice is said.
+fn once(items: &mut Vec<Item<'_>>) {
+    let half = items.len() / 2;
+    if items.len() == half * 2 && half > 1 && (0..half).all(|at| items[at].hash == items[at + half].hash) {
+        items.truncate(half);
+    }
+}
+
+/// Takes "'s" from its word, where the language has it.
+fn genitives(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    if grammar.owner.is_none() {
+        return;
+    }
+    let mut at = 0;
+    while at < items.len() {
+        let item = items[at];
+        if item.kind == Kind::Word
+            && let Some(owner) = item.word.strip_suffix("'s").filter(|owner| !owner.is_empty())
+        {
+            items[at] = Item { word: owner, hash: word_hash(owner), comma: false, end: false, ..item };
+            items.insert(at + 1, Item { comma: item.comma, end: item.end, ..Item::made("'s") });
+            at += 1;
+        }
+        at += 1;
+    }
+}
+
+/// "Peru's capital" is "the capital of Peru": the owner goes behind what it owns.
+fn owner_behind(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let Some(of) = grammar.owner else { return };
+    let noun = |item: &Item<'_>| grammar.class(item) == Class::Content && item.kind != Kind::Quoted;
+    let mut at = 0;
+    while at < items.len() {
+        if !items[at].is("'s") || at == 0 {
+            at += 1;
+            continue;
+        }
+        let mut start = at;
+        while start > 0 && at - start < 3 && noun(&items[start - 1]) && !items[start - 1].comma {
+            start -= 1;
+        }
+        if start > 0 && matches!(grammar.class(&items[start - 1]), Class::Article | Class::Possessive) {
+            start -= 1;
+        }
+        let mut end = at + 1;
+        while end < items.len() && end - at <= 3 && noun(&items[end]) && !(end > at + 1 && items[end - 1].comma) {
+            end += 1;
+        }
+        if start == at || end == at + 1 {
+            at += 1;
+            continue;
+        }
+        let owner = items[start..at].to_vec();
+        let mut turned = items[at + 1..end].to_vec();
+        if let Some(first) = turned.first_mut() {
+            first.first |= owner[0].first;
+        }
+        turned.push(Item::made(of));
+        turned.extend(owner);
+        let length = turned.len();
+        items.splice(start..end, turned);
+        at = start + length;
+    }
+}
+
+/// The numbers of a text in plain digits, in the order of the text.
+#[derive(Debug, Default)]
+pub(crate) struct Digits {
+    text: String,
+    /// The first item that it takes the place of, how many they are, and where its digits are in `text`.
+    runs: Vec<(usize, usize, usize, usize)>,
+}
+
+impl Digits {
+    pub(crate) fn of(grammar: &'static Grammar, tokens: &Tokens) -> Digits {
+        use std::fmt::Write;
+        let items = &tokens.tokens;
+        let mut digits = Digits::default();
+        let mut at = 0;
+        while at < items.len() {
+            let item = &items[at];
+            let begin = digits.text.len();
+            let mut length = 1;
+            if item.kind == Kind::Number {
+                numerals::plain(tokens.str(item), grammar.thousands, &mut digits.text);
+                digits.runs.push((at, 1, begin, digits.text.len()));
+            } else if item.kind == Kind::Word
+                && let Some(mut total) = grammar.numeral(item.hash)
+            {
+                while !items[at + length - 1].comma && !items[at + length - 1].end {
+                    let joint = usize::from(items.get(at + length).is_some_and(|item| grammar.joint(item.hash)));
+                    let next = items.get(at + length + joint).filter(|item| item.kind == Kind::Word);
+                    let Some(joined) =
+                        next.and_then(|next| grammar.numeral(next.hash)).and_then(|next| numerals::join(total, next))
+                    else {
+                        break;
+                    };
+                    total = joined;
+                    length += joint + 1;
+                }
+                let _ = write!(digits.text, "{total}");
+                digits.runs.push((at, length, begin, digits.text.len()));
+            }
+            at += length;
+        }
+        digits
+    }
+
+    fn put<'t>(&'t self, items: &mut Vec<Item<'t>>) {
+        for &(at, length, begin, end) in self.runs.iter().rev() {
+            let Some(last) = items.get(at + length - 1).copied() else { continue };
+            let Some(word) = self.text.get(begin..end) else { continue };
+            let first = items[at];
+            let number = Item {
+                kind: Kind::Number,
+                comma: last.comma,
+                end: last.end,
+                joined: first.joined,
+                first: first.first,
+                ..Item::made(word)
+            };
+            items.splice(at..at + length, [number]);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""Makes the files of crates/cache-data/data; see scripts/build-cache-data.py."""
