@@ -126,8 +126,8 @@ pub struct Looked<A> {
     pub hit: Option<Hit<A>>,
     /// On a miss.
     pub nearest: Option<Near<A>>,
-    /// Why the text was looked for as it was said alone.
-    pub exact_only: Option<Reason>,
+    /// Why the text was not looked for in other words.
+    pub narrowed: Option<Reason>,
     /// In shadow mode, where the same question was not asked before.
     pub shadow: Option<Shadow<A>>,
 }
@@ -179,14 +179,14 @@ impl<A: Answer> Cache<A> {
     pub fn look_up(&self, question: &Question, now: Instant) -> Looked<A> {
         let settings = self.settings.load();
         let looked = match self.same(question, &settings, now) {
-            Some(hit) => Looked { hit: Some(hit), nearest: None, exact_only: None, shadow: None },
+            Some(hit) => Looked { hit: Some(hit), nearest: None, narrowed: None, shadow: None },
             None => self.search(question, &settings, now),
         };
         self.counters.looked(&question.exact, looked.hit.as_ref().map(|hit| hit.tier));
         looked
     }
 
-    /// An answer to exactly this question is replaced. `None`: it is too large to be stored.
+    /// An answer to exactly this question is replaced. `None`: it is too large, or an answer that was stored meanwhile is younger.
     pub fn store(&self, question: &Question, answer: Arc<A>, facts: Facts, now: Instant) -> Option<EntryId> {
         self.load(question, answer, facts, Duration::ZERO, now)
     }

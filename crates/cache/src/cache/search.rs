@@ -7,17 +7,17 @@ use super::{Cache, Held, Hit, Looked, Mode, Near, Settings, Shadow, Tier};
 use crate::entry::{Answer, Entry, EntryId, Pair};
 use crate::key::{Question, Text};
 use crate::semantic::index::Candidate;
-use crate::semantic::verifier::{Coverage, Prepared, Reason, Verdict, verify};
+use crate::semantic::verifier::{Coverage, Prepared, Reason, Rule, Verdict, verify};
 
 /// What one mode has found.
 struct Found<A> {
     hit: Option<Hit<A>>,
     nearest: Option<Near<A>>,
-    exact_only: Option<Reason>,
+    narrowed: Option<Reason>,
 }
 
 impl<A> Found<A> {
-    const NOTHING: Found<A> = Found { hit: None, nearest: None, exact_only: None };
+    const NOTHING: Found<A> = Found { hit: None, nearest: None, narrowed: None };
 }
 
 impl<A: Answer> Cache<A> {
@@ -30,24 +30,25 @@ impl<A: Answer> Cache<A> {
     /// The other tiers.
     pub(super) fn search(&self, question: &Question, settings: &Settings, now: Instant) -> Looked<A> {
         let Some(text) = &question.text else {
-            return Looked { hit: None, nearest: None, exact_only: None, shadow: None };
+            return Looked { hit: None, nearest: None, narrowed: None, shadow: None };
         };
-        let Found { hit, nearest, exact_only } = match settings.mode {
+        let Found { hit, nearest, narrowed } = match settings.mode {
             Mode::Strict | Mode::Shadow => self.strict(question, text, settings, now),
             Mode::Cosine => self.cosine(question, text, settings, now),
         };
         if settings.mode != Mode::Shadow {
-            return Looked { hit, nearest, exact_only, shadow: None };
+            return Looked { hit, nearest, narrowed, shadow: None };
         }
         let shadow = Shadow { strict: hit, cosine: self.cosine(question, text, settings, now).hit };
-        Looked { hit: None, nearest, exact_only, shadow: Some(shadow) }
+        Looked { hit: None, nearest, narrowed, shadow: Some(shadow) }
     }
 
     fn strict(&self, question: &Question, text: &Text, settings: &Settings, now: Instant) -> Found<A> {
         let asked = text.prepared();
         let coverage = asked.coverage();
-        if let Coverage::Exact(reason) = coverage {
-            return Found { exact_only: Some(reason), ..Found::NOTHING };
+        let nothing = Found { narrowed: asked.reason(), ..Found::NOTHING };
+        if matches!(coverage, Coverage::Exact(_)) {
+            return nothing;
         }
         let canonical = question.canonical().and_then(|name| self.memory.get(&name));
         if let Some(entry) = canonical.filter(|entry| entry.age(now) < settings.ttl)
@@ -55,7 +56,7 @@ impl<A: Answer> Cache<A> {
         {
             return Found { hit: Some(served(&entry, Tier::Canonical, score, pair, now)), ..Found::NOTHING };
         }
-        let Some(vector) = text.vector().filter(|_| coverage == Coverage::Semantic) else { return Found::NOTHING };
+        let Some(vector) = text.vector().filter(|_| coverage == Coverage::Semantic) else { return nothing };
         let mut nearest = None;
         for candidate in self.memory.index().search(&question.partition, vector, asked.bag()) {
             if candidate.entry.age(now) >= settings.ttl {
@@ -80,7 +81,7 @@ impl<A: Answer> Cache<A> {
         entry: &Entry<A>,
         settings: &Settings,
     ) -> Result<(f32, Pair), Held> {
-        let unexplained = Held::Different(crate::semantic::verifier::Rule::Unexplained);
+        let unexplained = Held::Different(Rule::Unexplained);
         let stored = entry.prepared.as_ref().ok_or(unexplained)?;
         match verify(asked, stored) {
             Verdict::Different(rule) => Err(Held::Different(rule)),

@@ -107,6 +107,15 @@ fn a_different_question_is_not_answered_and_the_rule_is_told() {
 }
 
 #[test]
+fn why_a_text_is_not_looked_for_in_other_words_is_told() {
+    let world = World::new(Mode::Strict);
+    world.store("a", "{\"a\": 1}");
+    assert_eq!(world.hit("{\"a\":  1}"), None);
+    assert!(world.ask("{\"a\":  1}").narrowed.is_some());
+    assert!(world.ask(RESET).narrowed.is_none());
+}
+
+#[test]
 fn an_answer_that_is_not_sure_enough_does_not_serve() {
     let world = World::new(Mode::Strict);
     world.store("a", RESET);

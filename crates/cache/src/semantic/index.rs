@@ -164,8 +164,9 @@ impl<T: Worded> Partition<T> {
         }
         found.sort_unstable_by(|a, b| b.cosine.total_cmp(&a.cosine));
         found.truncate(SAME_WORDS);
-        let nearest = near.nearest(&segments, vector);
-        found.extend(nearest.into_iter().filter(|near| words.is_none() || near.entry.words() != words));
+        let mut nearest = near.nearest(&segments, vector);
+        nearest.retain(|near| !found.iter().any(|there: &Candidate<T>| Arc::ptr_eq(&there.entry, &near.entry)));
+        found.append(&mut nearest);
         found
     }
 }
