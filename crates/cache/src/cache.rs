@@ -247,7 +247,7 @@ impl<A: Answer> Cache<A> {
 
     /// Looks at so many entries and removes those that are too old; the next call goes on where this one ended. Storing does
     /// the same by and by: this is for a cache that nothing is stored in. Tells how many were removed.
-    pub fn expire(&self, most: usize, now: Instant) -> u64 {
+    pub fn expire(&self, most: u32, now: Instant) -> u64 {
         let expired = self.memory.expire(most, &self.settings.load(), now);
         self.counters.expired(expired);
         expired

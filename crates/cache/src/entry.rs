@@ -135,6 +135,11 @@ impl<A> Entry<A> {
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.stored)
     }
+
+    /// Young enough to be served.
+    pub(crate) fn is_fresh(&self, ttl: Duration, now: Instant) -> bool {
+        self.age(now) < ttl
+    }
 }
 
 impl<A> Worded for Entry<A> {

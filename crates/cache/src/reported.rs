@@ -47,3 +47,31 @@ impl Reported {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::EntryId;
+
+    fn pair(tenant: u8, n: usize) -> Pair {
+        let tenant = Hash::of("key", &[tenant]);
+        Pair { tenant, entry: EntryId(tenant), questions: Hash::both("pair", tenant, Hash::of("n", &n.to_le_bytes())) }
+    }
+
+    #[test]
+    fn who_reports_many_forgets_its_own_and_no_more_than_so_many_are_kept() {
+        let reported = Reported::default();
+        reported.add(&pair(0, 0));
+        for n in 0..=CACHE_BLOCKED_PAIRS_PER_TENANT {
+            reported.add(&pair(1, n));
+        }
+        assert!(reported.has(&pair(0, 0)));
+        assert!(!reported.has(&pair(1, 0)));
+        assert!((1..=CACHE_BLOCKED_PAIRS_PER_TENANT).all(|n| reported.has(&pair(1, n))));
+        for tenant in 2..=(CACHE_BLOCKED_PAIRS / CACHE_BLOCKED_PAIRS_PER_TENANT) as u8 + 1 {
+            (0..CACHE_BLOCKED_PAIRS_PER_TENANT).for_each(|n| reported.add(&pair(tenant, n)));
+        }
+        assert_eq!(reported.len(), CACHE_BLOCKED_PAIRS);
+        assert!(!reported.has(&pair(0, 0)));
+    }
+}

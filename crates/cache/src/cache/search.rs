@@ -23,7 +23,7 @@ impl<A> Found<A> {
 impl<A: Answer> Cache<A> {
     /// The first tier. It must not prepare the text, which costs more than all else that happens here.
     pub(super) fn same(&self, question: &Question, settings: &Settings, now: Instant) -> Option<Hit<A>> {
-        let entry = self.memory.get(&question.exact).filter(|entry| entry.age(now) < settings.ttl)?;
+        let entry = self.memory.get(&question.exact).filter(|entry| entry.is_fresh(settings.ttl, now))?;
         Some(served(&entry, Tier::Exact, 1.0, Pair::same(&entry), now))
     }
 
@@ -51,7 +51,7 @@ impl<A: Answer> Cache<A> {
             return nothing;
         }
         let canonical = question.canonical().and_then(|name| self.memory.get(&name));
-        if let Some(entry) = canonical.filter(|entry| entry.age(now) < settings.ttl)
+        if let Some(entry) = canonical.filter(|entry| entry.is_fresh(settings.ttl, now))
             && let Ok((score, pair)) = self.judge(question, asked, &entry, settings)
         {
             return Found { hit: Some(served(&entry, Tier::Canonical, score, pair, now)), ..Found::NOTHING };
@@ -59,7 +59,7 @@ impl<A: Answer> Cache<A> {
         let Some(vector) = text.vector().filter(|_| coverage == Coverage::Semantic) else { return nothing };
         let mut nearest = None;
         for candidate in self.memory.index().search(&question.partition, vector, asked.bag()) {
-            if candidate.entry.age(now) >= settings.ttl {
+            if !candidate.entry.is_fresh(settings.ttl, now) {
                 continue;
             }
             match self.judge(question, asked, &candidate.entry, settings) {
@@ -94,7 +94,7 @@ impl<A: Answer> Cache<A> {
         let Some(vector) = text.vector() else { return Found::NOTHING };
         let mut nearest = None;
         for candidate in self.memory.index().search(&question.partition, vector, None) {
-            if candidate.entry.age(now) >= settings.ttl {
+            if !candidate.entry.is_fresh(settings.ttl, now) {
                 continue;
             }
             let judged = match candidate.cosine >= settings.threshold {

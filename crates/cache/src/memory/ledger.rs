@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::lanes::{Chain, Ghosts, Lane, Links, NONE, Which};
 use crate::cache::Settings;
@@ -217,16 +216,14 @@ impl<A> Ledger<A> {
         Some(Victim { entry, over_share: over.is_some() })
     }
 
-    /// The next entries, in no order that matters, around and around.
-    pub(super) fn walk(&mut self, most: usize) -> impl Iterator<Item = Arc<Entry<A>>> {
-        let len = self.slots.len();
-        let from = if self.hand < len { self.hand } else { 0 };
-        let to = from.saturating_add(most as u32).min(len);
-        self.hand = to;
-        (from..to).filter_map(|slot| self.slots.get(slot).entry.clone())
+    /// The next entries, around and around.
+    pub(super) fn walk(&mut self, most: u32) -> Vec<Arc<Entry<A>>> {
+        let (entries, next) = self.page(self.hand, most);
+        self.hand = next.unwrap_or(0);
+        entries
     }
 
-    /// Slots from this one on, and where to go on; `None`: that was all.
+    /// Entries from this slot on, in no order that matters, and where to go on; `None`: that was all.
     pub(super) fn page(&self, from: u32, most: u32) -> (Vec<Arc<Entry<A>>>, Option<u32>) {
         let to = from.saturating_add(most).min(self.slots.len());
         let entries = (from..to).filter_map(|slot| self.slots.get(slot).entry.clone()).collect();
@@ -284,11 +281,6 @@ impl<A> Ledger<A> {
             }
             _ => {}
         }
-    }
-
-    /// Whether it is older than what may be served.
-    pub(super) fn expired(entry: &Entry<A>, settings: &Settings, now: Instant) -> bool {
-        entry.age(now) >= settings.ttl
     }
 }
 

@@ -29,7 +29,7 @@ const LEAVING_AT_ONCE: usize = 32;
 /// smallest needs fewer.
 const TURNS: usize = 100_000;
 /// Entries that a writer looks at, whether they are too old. With four, all have been seen when a quarter was replaced.
-const LOOKED_AT_FOR_AGE: usize = 4;
+const LOOKED_AT_FOR_AGE: u32 = 4;
 /// An answer that needs a larger part of the room than this is not stored.
 const ANSWER_PART: u64 = 8;
 
@@ -48,7 +48,7 @@ pub(crate) enum Outcome {
     /// There is a younger answer to the same question.
     #[default]
     NotNeeded,
-    /// Others took the room that was made for it, again and again.
+    /// There is none for anything, or others took what was made, again and again.
     NoRoom,
 }
 
@@ -103,19 +103,18 @@ impl<A: Answer> Memory<A> {
             let mut gone = Vec::new();
             let mut ledger = self.lock();
             if let Some(before) = self.names.get(&entry.exact) {
-                if before.stored > entry.stored && !Ledger::expired(&before, settings, now) {
+                if before.stored > entry.stored && before.is_fresh(settings.ttl, now) {
                     return stored;
                 }
                 stored.replaced += u64::from(self.take_out(&mut ledger, &before));
                 gone.push(before);
             }
-            let seen: Vec<_> = ledger.walk(LOOKED_AT_FOR_AGE).collect();
-            for old in seen.into_iter().filter(|old| Ledger::expired(old, settings, now)) {
+            for old in ledger.walk(LOOKED_AT_FOR_AGE).into_iter().filter(|old| !old.is_fresh(settings.ttl, now)) {
                 stored.expired += u64::from(self.take_out(&mut ledger, &old));
                 gone.push(old);
             }
             while !ledger.has_room(entry.bytes) && gone.len() < LEAVING_AT_ONCE {
-                let Some(victim) = ledger.victim() else { break };
+                let Some(victim) = ledger.victim() else { return Stored { outcome: Outcome::NoRoom, ..stored } };
                 self.take_out(&mut ledger, &victim.entry);
                 match victim.over_share && victim.entry.tenant != entry.tenant {
                     true => stored.over_share += 1,
@@ -139,9 +138,9 @@ impl<A: Answer> Memory<A> {
     }
 
     /// Removes what is too old among the next so many.
-    pub(crate) fn expire(&self, most: usize, settings: &Settings, now: Instant) -> u64 {
-        let seen: Vec<_> = self.lock().walk(most).collect();
-        seen.iter().filter(|entry| Ledger::expired(entry, settings, now) && self.remove(entry)).count() as u64
+    pub(crate) fn expire(&self, most: u32, settings: &Settings, now: Instant) -> u64 {
+        let seen = self.lock().walk(most);
+        seen.iter().filter(|entry| !entry.is_fresh(settings.ttl, now) && self.remove(entry)).count() as u64
     }
 
     /// So many slots from this one on, and where to go on; `None`: that was all. What is stored meanwhile may be missed.

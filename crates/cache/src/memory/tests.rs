@@ -105,7 +105,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
 
     /// Whatever happens: what is found is what was stored last and not removed, and neither bytes nor entries are too many.
     #[test]
@@ -211,6 +211,14 @@ fn the_largest_answer_finds_room_among_the_smallest() {
     assert_eq!(world.get(1, 1_000_000), Some(7));
     assert!(world.memory.bytes() <= 8_000_000);
     world.memory.check();
+}
+
+#[test]
+fn a_cache_without_room_stores_nothing() {
+    let world = World::new(settings(1_000_000, 0, 1.0));
+    assert_eq!(world.put(1, 1, 10, 1).outcome, Outcome::NoRoom);
+    let world = World::new(settings(0, 10, 0.0));
+    assert_eq!(world.put(1, 1, 10, 1).outcome, Outcome::TooLarge);
 }
 
 /// Readers and writers at once: nobody ever sees an answer under another question's name, and the account is right in the end.
