@@ -177,3 +177,16 @@ fn equal_requests_are_equal_and_a_field_that_is_not_set_is_not_an_empty_one() {
     hasher.field("", b"");
     assert_ne!(without.partition, hasher.question(b"", None).partition);
 }
+
+/// Without its count, the bytes of the one list would be those of the other and of the field after it.
+#[test]
+fn a_list_is_not_a_shorter_one_and_a_field_that_reads_like_the_rest() {
+    let partition = |tell: fn(&mut Hasher)| {
+        let mut hasher = Hasher::new("1", Hash::of("key", b"k"));
+        tell(&mut hasher);
+        hasher.question(b"", None).partition
+    };
+    let one = partition(|hasher| _ = hasher.list("l", [&b"a"[..]].into_iter()).field("x", b""));
+    let other = partition(|hasher| _ = hasher.list("l", [&b"a"[..], b"x", b"\0"].into_iter()));
+    assert_ne!(one, other);
+}
