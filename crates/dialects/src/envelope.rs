@@ -23,6 +23,8 @@ pub struct Envelope {
     /// `stream_options.include_usage` as the client wrote it.
     pub include_usage: Option<bool>,
     pub has_tools: bool,
+    /// A picture, a recording or a document is in it: see [`scan`].
+    pub has_media: bool,
     places: Places,
 }
 
@@ -45,7 +47,7 @@ impl Envelope {
         // Model, stream, stream_options.
         let mut seen = [false; 3];
         let mut members = 0_usize;
-        scan(body, |name, place| {
+        envelope.has_media = scan(body, |name, place| {
             members += 1;
             let (once, seen) = match &*name {
                 b"model" => ("model", &mut seen[0]),

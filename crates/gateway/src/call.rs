@@ -70,9 +70,6 @@ impl fmt::Display for Caller {
     }
 }
 
-/// A picture in a smaller body is not worth the look.
-const MEDIA_BYTES_LEAST: usize = 4096;
-
 /// What a client asks, and how.
 #[derive(Debug)]
 pub struct Call {
@@ -188,12 +185,11 @@ impl Call {
     /// [`Catalog::estimate`](crate::providers::catalog::Catalog::estimate).
     pub fn estimate(&self) -> Estimate {
         *self.estimate.get_or_init(|| {
-            let has = |mark: &[u8]| memchr::memmem::find(&self.body, mark).is_some();
-            if self.body.len() > MEDIA_BYTES_LEAST && (has(b"base64") || has(b"input_audio")) {
+            if self.envelope.has_media {
                 let _ = self.chat();
             }
             Estimate {
-                input: self.prompt_tokens(|| tokens::text(&self.body)),
+                input: self.prompt_tokens(|| tokens::about(&self.body)),
                 output: tokens::expected_output(tokens::USUAL_OUTPUT_TOKENS, self.envelope.max_tokens),
             }
         })

@@ -45,14 +45,14 @@ pub fn count_tokens(gateway: Arc<Gateway>, inbound: Inbound) -> impl Future<Outp
 
 async fn go(
     gateway: Arc<Gateway>,
-    inbound: Inbound,
+    mut inbound: Inbound,
     dialect: Dialect,
     open: impl FnOnce(Inbound) -> Result<Call, GatewayError>,
 ) -> Reply {
     let record = Record::new(&inbound.arrival, inbound.route, dialect);
     let mut settle = Settle::open(gateway.clone(), inbound.arrival.started, record);
-    let (request_id, caller) = (inbound.arrival.request_id, inbound.arrival.caller.clone());
-    let mut standing = inbound.standing;
+    let request_id = inbound.arrival.request_id;
+    let looked = std::mem::take(&mut inbound.looked);
     let opened = open(inbound).and_then(|call| {
         settle.asked(&call);
         let plan = plan(&gateway, &call)?;
@@ -61,19 +61,19 @@ async fn go(
     });
     let (call, plan) = match opened {
         Ok(opened) => opened,
-        Err(error) => return refuse(error, dialect, &request_id, settle, &standing),
+        Err(error) => return refuse(error, dialect, &request_id, settle, &looked.standing),
     };
     let limiter = &gateway.process.limiter;
-    match limiter.take(limits::ask(&gateway, &caller, &call, &plan)).await {
-        Ok((hold, now)) => {
+    let standing = match limiter.take(limits::ask(&gateway, looked, &call, &plan)).await {
+        Ok((hold, standing)) => {
             settle.holds(hold);
-            standing = now;
+            standing
         }
         Err(refused) => {
             let error = gateway.process.limited(&refused);
             return refuse(error, dialect, &request_id, settle, &refused.standing);
         }
-    }
+    };
     let mut reply = answer_to(gateway, call, plan, settle).await;
     limits::tell(&mut reply.headers, &standing, dialect);
     reply

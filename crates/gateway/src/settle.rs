@@ -264,13 +264,17 @@ impl Settle {
         self.gateway.process.log.explanations().running().show(Box::new(shown));
     }
 
+    /// When the request will have taken so long that it is shown; `None`: it is.
+    pub fn shown_at(&self) -> Option<Instant> {
+        (!self.shown).then(|| self.started + SHOWN_AFTER)
+    }
+
     /// Shows the request if it has taken long. Returns when that will be, if it is not shown.
     pub fn show_in_time(&mut self, now: Instant) -> Option<Instant> {
-        let due = self.started + SHOWN_AFTER;
-        if !self.shown && due <= now {
+        if self.shown_at().is_some_and(|due| due <= now) {
             self.show();
         }
-        (!self.shown).then_some(due)
+        self.shown_at()
     }
 
     pub fn record(&self) -> Option<&Record> {

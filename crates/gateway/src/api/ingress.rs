@@ -6,7 +6,6 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::{REQUEST_BODY_BYTES_PER_SECOND, REQUEST_BODY_GRACE, REQUEST_HEADER_BYTES, REQUEST_HEADERS};
-use gateway_policy::limits::Standing;
 use http::{HeaderMap, HeaderName, header};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -14,6 +13,7 @@ use hyper::body::Incoming;
 
 use crate::admission::{Admitted, Shed};
 use crate::api::Arrival;
+use crate::limits::Looked;
 
 /// A request for an answer, as it came.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub struct Inbound {
     /// Or why it has not come.
     pub body: Result<Bytes, GatewayError>,
     pub admitted: Arc<Admitted>,
-    /// How its caller stood when it came.
-    pub standing: Standing,
+    /// Under which limits, as far as its head says.
+    pub looked: Looked,
 }
 
 /// Refuses more or longer headers than any honest client sends.

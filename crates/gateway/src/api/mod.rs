@@ -129,8 +129,9 @@ async fn dispatch(
                 Action::Complete { dialect, .. } => (dialect, 1),
                 _ => (Dialect::AnthropicMessages, 0),
             };
-            let standing = match limits::look(gateway, &arrival.caller, &head.headers, dialect, tokens) {
-                Ok(standing) => standing,
+            let looked = limits::look(gateway, &arrival.caller, &head.headers, dialect, tokens, arrival.started);
+            let looked = match looked {
+                Ok(looked) => looked,
                 Err(refused) => return Ok(pipeline::turn_away(gateway, arrival, row.name, dialect, &refused)),
             };
             let deadline = || arrival.started + call::timeout_of(&head.headers).unwrap_or(QUEUE_TIME);
@@ -147,7 +148,7 @@ async fn dispatch(
             let body = ingress::read_body(arrival.started, &head.headers, body, limit, &admitted, shed).await;
             let unread = body.is_err();
             let inbound =
-                Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted, standing };
+                Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted, looked };
             let mut reply = match row.action {
                 Action::Complete { dialect, streamed } => {
                     pipeline::handle(gateway.clone(), inbound, dialect, streamed).await

@@ -2,13 +2,12 @@
 //! this program, and `other`; nothing that a client sends becomes a label.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use foldhash::HashMap;
 use gateway_core::error::FailureClass;
 use gateway_policy::limits::Refused;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -111,34 +110,8 @@ struct Handles {
 }
 
 thread_local! {
-    static HANDLES: RefCell<HashMap<RequestLabels, Handles, BuildHasherDefault<Quick>>> = RefCell::default();
-    static ATTEMPTS: RefCell<HashMap<AttemptLabels, Counter, BuildHasherDefault<Quick>>> = RefCell::default();
-}
-
-/// A hash of labels. They come from closed sets, so that nobody can choose them to collide: the usual hash, which guards
-/// against that, takes five times as long.
-#[derive(Default)]
-struct Quick(u64);
-
-impl Hasher for Quick {
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.write_u64(u64::from_le_bytes(*word));
-        }
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.write_u64(u64::from_le_bytes(last));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // The odd number is 2^64 divided by the golden ratio.
-        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
-    }
+    static HANDLES: RefCell<HashMap<RequestLabels, Handles>> = RefCell::default();
+    static ATTEMPTS: RefCell<HashMap<AttemptLabels, Counter>> = RefCell::default();
 }
 
 impl Handles {
