@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gateway_core::chat::{ChatRequest, ChatResponse, Encoded, FinishReason};
+use gateway_core::chat::{ChatRequest, ChatResponse, Contents, Encoded, FinishReason};
 use gateway_core::dialect::{Dialect, ProviderDialect};
 use gateway_core::error::{GatewayError, UpstreamError};
 use gateway_core::event::StreamEvent;
@@ -78,6 +78,14 @@ pub trait ProviderCodec: Send + Sync {
 pub struct Glance {
     pub finish: Option<FinishReason>,
     pub usage: Option<Usage>,
+    pub contents: Contents,
+}
+
+impl Glance {
+    pub fn of(response: &ChatResponse) -> Glance {
+        let contents = Contents::of(&response.parts);
+        Glance { finish: response.finish.clone(), usage: response.usage, contents }
+    }
 }
 
 /// What an encoder of requests needs to know of its target.
@@ -117,6 +125,8 @@ pub struct Answer {
     pub metadata: Option<serde_json::Value>,
     /// What tokens cost at this target; `None` where the price is unknown.
     pub price: PriceOf,
+    /// The answer comes from the cache, where it has this name.
+    pub cache_key: Option<String>,
 }
 
 impl fmt::Debug for Answer {

@@ -64,12 +64,14 @@ pub(crate) struct Reader<'a> {
     /// The containers that are open, innermost in the lowest bit: 1 is an object, 0 a list.
     open: u128,
     depth: usize,
+    /// Where the name stands that was read last, in its quotes.
+    named: Range<usize>,
 }
 
 impl<'a> Reader<'a> {
     /// At the beginning of a text.
     pub(crate) fn of(text: &'a str) -> Self {
-        Reader { text, body: text.as_bytes(), at: 0, open: 0, depth: 0 }
+        Reader { text, body: text.as_bytes(), at: 0, open: 0, depth: 0, named: 0..0 }
     }
 
     /// Goes through an object. `member` must pass the value of each.
@@ -135,6 +137,16 @@ impl<'a> Reader<'a> {
         serde_json::from_str(json).map(|text| Some(Cow::Owned(text))).map_err(|_| self.wrong("a string"))
     }
 
+    /// How far the reading has come.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Where the name stands that was read last, in its quotes.
+    pub(crate) fn named(&self) -> Range<usize> {
+        self.named.clone()
+    }
+
     /// The first byte of what is next.
     pub(crate) fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
@@ -198,6 +210,7 @@ impl<'a> Reader<'a> {
         }
         let start = self.at;
         let plain = self.string()?;
+        self.named = start..self.at;
         let quoted = &self.body[start..self.at];
         self.space();
         if self.peek() != Some(b':') {
