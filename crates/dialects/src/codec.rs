@@ -169,6 +169,9 @@ pub trait StreamDecoder: Send {
     /// The end of the bytes: closes what is open, emits `Finish` if it has not been, and says whether the answer was
     /// complete by the rules of the dialect. After `Truncated` nothing that was emitted may be taken for a success.
     fn finish(&mut self, out: &mut Vec<StreamEvent>) -> Ending;
+
+    /// Whether the provider has said why the answer ended. If not, [`StreamEvent::Finish`] says what is most probable.
+    fn finish_was_told(&self) -> bool;
 }
 
 /// Writes a client's stream.

@@ -414,9 +414,11 @@ impl Relay {
         Some(joined.freeze())
     }
 
-    /// What has passed, once it is a whole answer.
+    /// What has passed, once it is a whole answer and its provider has said why it ended.
     pub fn finished_tape(&mut self) -> Option<Box<Tape>> {
-        if self.completed.is_some() && self.error.is_none() { self.tape.take() } else { None }
+        self.completed?;
+        let well = self.error.is_none() && self.decoder.finish_was_told();
+        self.tape.take().filter(|_| well)
     }
 
     pub fn dialect(&self) -> Dialect {
