@@ -346,6 +346,11 @@ impl Settle {
             record.finish_reason = Some(kept.finish);
             record.cost = Some(Cost::default());
             record.dropped = kept.dropped.to_vec();
+            for name in &served.losses {
+                if !record.dropped.contains(name) {
+                    record.dropped.push(name.clone());
+                }
+            }
             record.added = kept.added.to_vec();
         });
     }

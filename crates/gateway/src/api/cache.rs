@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_cache::{EntryId, Filter, Hash, Pair, Tier};
+use gateway_cache::{EntryId, Filter, Pair, Tier};
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::CACHE_FEEDBACK_BYTES;
 use http::request::Parts;
@@ -117,7 +117,7 @@ pub fn clear(gateway: &Gateway, query: &str, caller: &Caller) -> Result<Reply, G
         return Ok(Reply::json(&CacheCleared { enabled: false, removed: 0, bytes: 0, dry_run }));
     };
     let answers = &caching.answers;
-    let tenant = (*caller != Caller::Admin).then(|| answers.tenant(caller));
+    let tenant = (*caller != Caller::Admin).then(|| caching.tenant(caller));
     let filter = Filter { id: id.transpose()?, tenant, model: model.map(Into::into), older_than };
     let cleared = answers.clear(&filter, dry_run);
     Ok(Reply::json(&CacheCleared { enabled: true, removed: cleared.entries, bytes: cleared.bytes, dry_run }))
@@ -186,14 +186,15 @@ fn pair(told: &Told) -> Option<Pair> {
     #[derive(Deserialize)]
     struct Hit {
         entry: String,
-        questions: String,
+        pair: String,
     }
     let hit = match told {
         Told::Here(told) => {
             let hit = told.cache.as_ref()?.hit.as_ref()?;
-            Hit { entry: hit.entry.clone(), questions: hit.questions.clone() }
+            Hit { entry: hit.entry.clone(), pair: hit.pair.clone() }
         }
         Told::Elsewhere(json) => serde_json::from_str::<Explained>(json.get()).ok()?.cache?.hit?,
     };
-    Some(Pair { entry: hit.entry.parse().ok()?, questions: hit.questions.parse::<Hash>().ok()? })
+    let (tenant, questions) = hit.pair.split_once('.')?;
+    Some(Pair { tenant: tenant.parse().ok()?, entry: hit.entry.parse().ok()?, questions: questions.parse().ok()? })
 }

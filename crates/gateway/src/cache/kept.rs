@@ -99,13 +99,12 @@ impl Kept {
         }
     }
 
-    /// The answer, read. `None`: it says what the canonical model has no word for, and would lose it.
+    /// The answer, read.
     pub fn read(&self) -> Option<ChatResponse> {
-        let response = match &self.form {
-            Form::Whole(bytes) => codec::provider(self.wire).decode_response(bytes).ok()?,
-            Form::Events(events) => gathered(self.wire, events)?,
-        };
-        response.dropped.is_empty().then_some(response)
+        match &self.form {
+            Form::Whole(bytes) => codec::provider(self.wire).decode_response(bytes).ok(),
+            Form::Events(events) => gathered(self.wire, events),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use gateway_core::target::Target;
 use gateway_core::usage::Cost;
 
 use crate::call::{Call, Caller};
-use crate::config::{self, CacheMode, Config};
+use crate::config::{self, CacheMode, CacheScope, Config};
 use crate::gateway::Gateway;
 use crate::pipeline;
 use crate::settle::Settle;
@@ -46,14 +46,14 @@ const TENANT_SHARE: f32 = 0.25;
 #[derive(Debug)]
 pub struct Caching {
     pub answers: Arc<Answers>,
+    scope: CacheScope,
     /// Of what the configuration says of providers and models: under another one the same request may mean something else.
     version: String,
 }
 
-/// What is kept. It outlives configurations that say the same of it.
+/// What is kept. It outlives configurations.
 #[derive(Debug)]
 pub struct Answers {
-    settings: config::Cache,
     cache: Cache<Kept>,
     flights: Flights,
     pub tapes: Tapes,
@@ -65,35 +65,47 @@ impl Caching {
         if !config.cache.enabled {
             return None;
         }
-        let kept = previous.map(|previous| previous.answers.clone());
-        let answers = kept.filter(|answers| answers.settings == config.cache);
-        let answers = answers.unwrap_or_else(|| Arc::new(Answers::new(config.cache.clone())));
+        let settings = settings(&config.cache);
+        let answers = match previous {
+            Some(previous) => {
+                previous.answers.cache.configure(settings);
+                previous.answers.clone()
+            }
+            None => Arc::new(Answers::new(settings)),
+        };
         let sections = ["aliases", "providers", "routing"].map(|name| config.said.digest_of(name));
         let version = format!("{} {sections:x?}", crate::gateway::VERSION);
-        Some(Caching { answers, version })
+        Some(Caching { answers, scope: config.cache.scope, version })
     }
 
     fn question(&self, call: &Call) -> Option<Question> {
-        question::of(&self.version, self.answers.settings.scope, call)
+        question::of(&self.version, self.scope, call)
+    }
+
+    /// Those with whom this caller shares answers.
+    pub fn tenant(&self, caller: &Caller) -> Hash {
+        question::tenant(self.scope, caller)
+    }
+}
+
+fn settings(said: &config::Cache) -> Settings {
+    Settings {
+        mode: match said.mode {
+            CacheMode::Strict => Mode::Strict,
+            CacheMode::Cosine => Mode::Cosine,
+            CacheMode::Shadow => Mode::Shadow,
+        },
+        threshold: said.threshold as f32,
+        ttl: Duration::try_from_secs_f64(said.ttl_seconds).unwrap_or(Duration::MAX),
+        max_bytes: said.max_mib.saturating_mul(1024 * 1024),
+        max_entries: CACHE_ENTRIES,
+        tenant_share: TENANT_SHARE,
     }
 }
 
 impl Answers {
-    fn new(settings: config::Cache) -> Answers {
-        let mode = match settings.mode {
-            CacheMode::Strict => Mode::Strict,
-            CacheMode::Cosine => Mode::Cosine,
-            CacheMode::Shadow => Mode::Shadow,
-        };
-        let cache = Cache::new(Settings {
-            mode,
-            threshold: settings.threshold as f32,
-            ttl: Duration::try_from_secs_f64(settings.ttl_seconds).unwrap_or(Duration::MAX),
-            max_bytes: settings.max_mib.saturating_mul(1024 * 1024),
-            max_entries: CACHE_ENTRIES,
-            tenant_share: TENANT_SHARE,
-        });
-        Answers { settings, cache, flights: Flights::default(), tapes: Tapes::default() }
+    fn new(settings: Settings) -> Answers {
+        Answers { cache: Cache::new(settings), flights: Flights::default(), tapes: Tapes::default() }
     }
 }
 
@@ -109,11 +121,6 @@ impl Answers {
     /// Removes an answer that was wrong. `true`: it was still there.
     pub fn report_wrong(&self, pair: &Pair) -> bool {
         self.cache.report_wrong(pair)
-    }
-
-    /// Those with whom this caller shares answers.
-    pub fn tenant(&self, caller: &Caller) -> Hash {
-        question::tenant(self.settings.scope, caller)
     }
 }
 
@@ -133,6 +140,8 @@ pub enum Looked {
 pub struct Served {
     pub kept: Arc<Kept>,
     pub replay: Replay,
+    /// What the form that is wanted has no word for.
+    pub losses: Vec<String>,
 }
 
 /// Looks for the answer to a request. What is to become of the one that a provider gives is noted in `settle`.
@@ -210,23 +219,23 @@ fn is_shared(call: &Call) -> bool {
 /// The answer that was found, as this client is given it; `None`: it is none for it.
 fn serve(gateway: &Gateway, call: &mut Call, hit: &Hit<Kept>, settle: &mut Settle) -> Option<Served> {
     let kept = &hit.answer;
-    let replay = again(gateway, call, kept, Some(hit.id.to_string()))?;
+    let (replay, losses) = again(gateway, call, kept, Some(hit.id.to_string()))?;
     let note = Note { hit: Some(Found::from(hit)), ..Note::saving(Answered::Hit, kept) };
     call.cache = Some(Answered::Hit);
     call.is_answered = true;
     settle.cached(note);
-    Some(Served { kept: kept.clone(), replay })
+    Some(Served { kept: kept.clone(), replay, losses })
 }
 
 /// The answer to a request that others made at the same time.
 pub fn serve_shared(gateway: &Gateway, call: &Call, kept: Arc<Kept>, settle: &mut Settle) -> Option<Served> {
-    let replay = again(gateway, call, &kept, None)?;
+    let (replay, losses) = again(gateway, call, &kept, None)?;
     settle.cached(Note::saving(Answered::Coalesced, &kept));
     settle.take_keep();
-    Some(Served { kept, replay })
+    Some(Served { kept, replay, losses })
 }
 
-fn again(gateway: &Gateway, call: &Call, kept: &Kept, cache_key: Option<String>) -> Option<Replay> {
+fn again(gateway: &Gateway, call: &Call, kept: &Kept, cache_key: Option<String>) -> Option<(Replay, Vec<String>)> {
     // Whoever shares answers with others may not use all that they may.
     if !call.caller.scope().allows_target(call.model(), &kept.provider, &kept.model) {
         return None;

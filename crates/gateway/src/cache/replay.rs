@@ -1,7 +1,7 @@
 //! A kept answer, as the client wants it: whole or in pieces, in its own dialect.
 //!
-//! Where it was given in the same form, it is the same again, byte by byte. Else it is read and written anew, and if anything
-//! would be lost by that, it is not used at all.
+//! Where it was given in the same form, it is the same again, byte by byte. Else it is read and written anew; if anything of what
+//! it says would be lost by that, it is not used at all, and if something about its account would, that is named.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,24 +44,31 @@ pub enum Replay {
 /// The pieces in which a text is said that was kept in one. Providers' are smaller; more would only make work.
 const PIECE_BYTES: usize = 64;
 
-/// `None`: it cannot be said in this form without a loss.
-pub fn replay(kept: &Kept, call: &Call, answer: impl FnOnce() -> Answer) -> Option<Replay> {
+/// What providers tell of the account of an answer, for which the other form has no word.
+const OF_THE_ACCOUNT: [&str; 3] = ["service_tier", "stop_details", "provider"];
+
+/// And the names of what this form has no word for. `None`: it cannot be said in it without a loss.
+pub fn replay(kept: &Kept, call: &Call, answer: impl FnOnce() -> Answer) -> Option<(Replay, Vec<String>)> {
     let verbatim = call.dialect != Dialect::Native;
     match (&kept.form, call.stream) {
-        (Form::Whole(bytes), false) if verbatim => return Some(Replay::Whole(bytes.clone())),
+        (Form::Whole(bytes), false) if verbatim => return Some((Replay::Whole(bytes.clone()), Vec::new())),
         (Form::Events(events), true) if verbatim => {
             let wanted = call.envelope.include_usage == Some(true);
             let events = events.iter().filter(|(_, usage_only)| wanted || !usage_only);
-            return Some(Replay::Stream(events.map(|(bytes, _)| bytes).collect()));
+            return Some((Replay::Stream(events.map(|(bytes, _)| bytes).collect()), Vec::new()));
         }
         _ => {}
     }
-    let (response, answer, codec) = (kept.read()?, answer(), codec::client(call.dialect));
-    if !codec.losses(&response).is_empty() {
+    let (mut response, answer, codec) = (kept.read()?, answer(), codec::client(call.dialect));
+    let losses = codec.losses(&response);
+    let is_lost = |name: &String| !name.starts_with("usage.") && !OF_THE_ACCOUNT.contains(&name.as_str());
+    if losses.iter().any(is_lost) {
         return None;
     }
+    // Named in the headers.
+    response.dropped.clear();
     if !call.stream {
-        return Some(Replay::Whole(codec.encode_response(response, &answer).into()));
+        return Some((Replay::Whole(codec.encode_response(response, &answer).into()), losses));
     }
     let (mut encoder, mut pieces) = (codec.stream_encoder(answer), VecDeque::new());
     let mut say = |encoder: &mut dyn FnMut(&mut Vec<u8>)| {
@@ -82,7 +89,7 @@ pub fn replay(kept: &Kept, call: &Call, answer: impl FnOnce() -> Answer) -> Opti
         }
     }
     say(&mut |text| encoder.finish(text));
-    Some(Replay::Stream(pieces))
+    Some((Replay::Stream(pieces), losses))
 }
 
 /// A long text as several deltas.

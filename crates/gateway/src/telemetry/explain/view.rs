@@ -184,8 +184,8 @@ pub struct HitView {
     pub tier: &'static str,
     pub similarity: f64,
     pub age_seconds: u64,
-    /// Names the two questions, to report that they are different ones.
-    pub questions: String,
+    /// The question with the one that it was taken for, by which it is known again if it is reported as wrong.
+    pub pair: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -208,7 +208,7 @@ impl From<&Note> for CacheView {
                 tier: found.tier.name(),
                 similarity: found.thousandths() as f64 / 1e3,
                 age_seconds: found.age.as_secs(),
-                questions: found.pair.questions.to_string(),
+                pair: format!("{}.{}", found.pair.tenant, found.pair.questions),
             }),
             nearest: note.near.map(|near| NearestView {
                 entry: near.entry.to_string(),

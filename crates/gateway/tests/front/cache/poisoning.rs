@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{ON, cached};
 use crate::harness::client::request;
-use crate::harness::{Client, Connection, Path, STORY, World, all_repeated, ensure, eventually, paths};
+use crate::harness::{Client, Connection, Path, STORY, World, all, ensure, eventually, paths};
 
 /// Faults after which there is no good answer, or none that ended by itself.
 const FAULTS: [&str; 9] = [
@@ -38,7 +38,7 @@ async fn no_failure_is_kept() {
     let cases: Vec<(Path, &str)> = paths().flat_map(|path| FAULTS.map(|fault| (path, fault))).collect();
     let world = World::of_many(cases.len(), ON).await;
     let cases = cases.into_iter().enumerate();
-    all_repeated(cases.map(|(index, (path, fault))| is_not_kept(&world, path, index, fault))).await;
+    all(cases.map(|(index, (path, fault))| is_not_kept(&world, path, index, fault))).await;
     // Providers that leave out the finish reason, or tell an error in the middle of a whole answer, gave something; none is kept.
     assert_eq!(world.gateway.metric("gateway_cache_requests_total", "result=\"hit\"").await, 0.0);
     assert_eq!(world.gateway.metric("gateway_cache_entries", "").await, 0.0);
