@@ -69,12 +69,19 @@ pub(crate) struct Reader<'a> {
     depth: usize,
     /// A string that is no text has gone by.
     has_media: bool,
+    /// Where the name stands that was read last, in its quotes.
+    named: Range<usize>,
 }
 
 impl<'a> Reader<'a> {
     /// At the beginning of a text.
     pub(crate) fn of(text: &'a str) -> Self {
-        Reader { text, body: text.as_bytes(), at: 0, open: 0, depth: 0, has_media: false }
+        Reader { text, body: text.as_bytes(), at: 0, open: 0, depth: 0, has_media: false, named: 0..0 }
+    }
+
+    /// A string that is no text has gone by.
+    pub(crate) fn has_media(&self) -> bool {
+        self.has_media
     }
 
     /// Goes through an object. `member` must pass the value of each.
@@ -140,6 +147,16 @@ impl<'a> Reader<'a> {
         serde_json::from_str(json).map(|text| Some(Cow::Owned(text))).map_err(|_| self.wrong("a string"))
     }
 
+    /// How far the reading has come.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Where the name stands that was read last, in its quotes.
+    pub(crate) fn named(&self) -> Range<usize> {
+        self.named.clone()
+    }
+
     /// The first byte of what is next.
     pub(crate) fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
@@ -203,6 +220,7 @@ impl<'a> Reader<'a> {
         }
         let start = self.at;
         let plain = self.string()?;
+        self.named = start..self.at;
         let quoted = &self.body[start..self.at];
         self.space();
         if self.peek() != Some(b':') {

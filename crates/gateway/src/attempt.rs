@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gateway_core::chat::{ChatResponse, Encoded, FinishReason};
+use gateway_core::chat::{ChatResponse, Contents, Encoded, FinishReason};
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError, UpstreamError};
 use gateway_core::limits::{ERROR_BODY_BYTES, RESPONSE_BODY_BYTES};
@@ -57,7 +57,7 @@ pub enum WholeBody {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Failure {
     /// A provider's own error answer.
     Upstream(Box<Refused>),
@@ -66,7 +66,7 @@ pub enum Failure {
 }
 
 /// An error answer: what it says, and for clients of the same dialect, as it came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refused {
     pub target: Target,
     pub error: UpstreamError,
@@ -94,6 +94,8 @@ pub struct Notes {
     /// The provider told none: it is the gateway's own count.
     pub usage_estimated: bool,
     pub finish: Option<FinishReason>,
+    /// Of a whole answer.
+    pub contents: Contents,
 }
 
 impl Failure {
@@ -442,8 +444,7 @@ fn whole(
     } else {
         codec.decode_response(&body).map(|mut response| {
             tool_names.restore(&mut response);
-            let glance = Glance { finish: response.finish.clone(), usage: response.usage };
-            (glance, Some(Box::new(response)))
+            (Glance::of(&response), Some(Box::new(response)))
         })
     };
     let (glance, mut response) = match read {
@@ -473,6 +474,7 @@ fn whole(
         notes.added.extend(notes.usage_estimated.then(|| "usage".to_owned()));
     }
     notes.finish = glance.finish;
+    notes.contents = glance.contents;
     let body = match response {
         None => WholeBody::Same(body),
         Some(response) => {

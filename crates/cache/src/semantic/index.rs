@@ -15,8 +15,8 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::embedder::{Vector, cosine};
-use super::hamming::{self, Signs};
+use super::directions::{WORDS, cosine, distances, signs};
+use super::embedder::Vector;
 use crate::key::Hash;
 use crate::memory::Names;
 
@@ -63,7 +63,8 @@ type Segments<T> = Arc<[Arc<RwLock<Rows<T>>>]>;
 
 #[derive(Debug)]
 struct Rows<T> {
-    signs: Vec<Signs>,
+    /// The first words of all signs, the second, the third and the fourth.
+    signs: [Vec<u64>; WORDS],
     words: Vec<u16>,
     vectors: Vec<Vector>,
     entries: Vec<Arc<T>>,
@@ -150,14 +151,14 @@ impl<T: Worded> Partition<T> {
     }
 
     fn search(&self, vector: &Vector, words: Option<u64>) -> Vec<Candidate<T>> {
-        let (segments, signs) = (self.segments(), hamming::signs(vector));
+        let (segments, signs) = (self.segments(), signs(vector));
         let (mut near, mut found) = (Near::default(), Vec::new());
-        let mut distances = [0; SEGMENT];
+        let mut room = [0; SEGMENT];
         for (segment, rows) in segments.iter().enumerate() {
             let rows = read(rows);
-            let distances = &mut distances[..rows.len()];
-            hamming::distances(&signs, &rows.signs, distances);
-            near.take(segment as u32, distances);
+            let apart = &mut room[..rows.len()];
+            distances(&signs, rows.signs.each_ref().map(Vec::as_slice), apart);
+            near.take(segment as u32, apart);
             if let Some(words) = words {
                 rows.same_words(words, vector, &mut found);
             }
@@ -172,7 +173,7 @@ impl<T: Worded> Partition<T> {
 
 impl<T: Worded> Rows<T> {
     fn new() -> Rows<T> {
-        Rows { signs: Vec::new(), words: Vec::new(), vectors: Vec::new(), entries: Vec::new() }
+        Rows { signs: [const { Vec::new() }; WORDS], words: Vec::new(), vectors: Vec::new(), entries: Vec::new() }
     }
 
     fn len(&self) -> usize {
@@ -184,7 +185,9 @@ impl<T: Worded> Rows<T> {
             // Most partitions have one row or a few: a Vec of its own would make room for four.
             self.reserve_exact(self.entries.len().max(1));
         }
-        self.signs.push(hamming::signs(vector));
+        for (words, word) in self.signs.iter_mut().zip(signs(vector)) {
+            words.push(word);
+        }
         self.words.push(words_part(entry.words()));
         self.vectors.push(*vector);
         self.entries.push(entry);
@@ -192,7 +195,7 @@ impl<T: Worded> Rows<T> {
 
     fn remove(&mut self, entry: &Arc<T>) -> bool {
         let Some(row) = self.entries.iter().position(|there| Arc::ptr_eq(there, entry)) else { return false };
-        self.signs.swap_remove(row);
+        self.signs.iter_mut().for_each(|words| _ = words.swap_remove(row));
         self.words.swap_remove(row);
         self.vectors.swap_remove(row);
         self.entries.swap_remove(row);
@@ -203,14 +206,14 @@ impl<T: Worded> Rows<T> {
     }
 
     fn reserve_exact(&mut self, rows: usize) {
-        self.signs.reserve_exact(rows);
+        self.signs.iter_mut().for_each(|words| words.reserve_exact(rows));
         self.words.reserve_exact(rows);
         self.vectors.reserve_exact(rows);
         self.entries.reserve_exact(rows);
     }
 
     fn shrink_to(&mut self, rows: usize) {
-        self.signs.shrink_to(rows);
+        self.signs.iter_mut().for_each(|words| words.shrink_to(rows));
         self.words.shrink_to(rows);
         self.vectors.shrink_to(rows);
         self.entries.shrink_to(rows);

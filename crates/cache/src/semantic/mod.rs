@@ -1,7 +1,7 @@
 //! The same question in other words.
 
+mod directions;
 pub mod embedder;
-mod hamming;
 pub(crate) mod index;
 mod text;
 pub mod verifier;

@@ -4,6 +4,7 @@
 pub mod about;
 pub mod admin;
 pub mod body;
+pub mod cache;
 pub mod docs;
 pub mod egress;
 pub mod explain;
@@ -168,9 +169,9 @@ async fn dispatch(
         Action::ShowModel => models::show(gateway, models::is_anthropic(family, &head.headers), parameter, scope),
         Action::ListProviders => Ok(about::providers(gateway, scope)),
         Action::ProviderHealth => about::provider_health(gateway, parameter, scope),
-        Action::CacheStats => Ok(about::cache_stats()),
-        Action::CacheClear => Ok(about::cache_clear()),
-        Action::CacheFeedback => Err(about::no_cache_hit()),
+        Action::CacheStats => Ok(cache::stats(gateway)),
+        Action::CacheClear => cache::clear(gateway, head.uri.query().unwrap_or_default(), &arrival.caller),
+        Action::CacheFeedback => Box::pin(cache::feedback(gateway, arrival, &head, body)).await,
         Action::Health => Ok(about::health(gateway, details)),
         Action::Live => Ok(about::live()),
         Action::Ready => Ok(about::ready(gateway)),

@@ -131,9 +131,10 @@ fn of_model<'a>(
     of(asked).or_else(|| if gateway.catalog.is_alias(asked) { None } else { stands_for() })
 }
 
-/// The tokens that a request and its answer will probably have. A count of tokens has no answer, and costs none.
+/// The tokens that a request and its answer will probably have. A count of tokens has no answer, and costs none; neither does an
+/// answer that is there already.
 fn needs(gateway: &Gateway, call: &Call, plan: &RoutePlan) -> u64 {
-    if call.counts_tokens {
+    if call.counts_tokens || call.is_answered {
         return 0;
     }
     let first = plan.targets.first().map(|planned| gateway.catalog.estimate(&planned.target, call));

@@ -63,6 +63,8 @@ impl World {
             providers: Config::sandbox_providers(simulator.addr()),
             aliases: vec![alias("both", "sim"), alias("failing", "fault:status=500"), alias("mini", "gpt-4o-mini")],
             limits: Some(RATES),
+            // The same is asked again and again.
+            cache: config::Cache { enabled: false, ..config::Cache::default() },
             ..config::load(&args, &System).unwrap()
         };
         let log = Log::start(Format::Json, Level::Error, Explanations::new(None), std::io::sink()).unwrap();
