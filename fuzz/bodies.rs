@@ -181,5 +181,6 @@ fn answer() -> Answer {
         include_usage: true,
         metadata: None,
         price: Arc::new(|_| None),
+        cache_key: None,
     }
 }

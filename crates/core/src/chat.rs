@@ -263,6 +263,29 @@ pub enum FinishReason {
     Other(String),
 }
 
+/// What there is in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Contents {
+    pub text: bool,
+    pub refusal: bool,
+    pub tool_calls: bool,
+}
+
+impl Contents {
+    pub fn of(parts: &[Part]) -> Contents {
+        let mut contents = Contents::default();
+        for part in parts {
+            match &part.body {
+                PartBody::Text(text) => contents.text |= !text.is_empty(),
+                PartBody::Refusal(_) => contents.refusal = true,
+                PartBody::ToolCall(_) | PartBody::Foreign { .. } => contents.tool_calls = true,
+                _ => {}
+            }
+        }
+        contents
+    }
+}
+
 impl FinishReason {
     pub const STOP: FinishReason = FinishReason::Stop { sequence: None };
 }

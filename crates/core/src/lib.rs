@@ -7,6 +7,7 @@ pub mod chat;
 pub mod dialect;
 pub mod error;
 pub mod event;
+pub mod gather;
 pub mod limits;
 pub mod secret;
 pub mod target;

@@ -146,3 +146,12 @@ pub const CACHE_TEXT_BYTES: usize = 8 * 1024;
 /// Pairs of a question and an answer that were reported as wrong and are kept apart.
 pub const CACHE_BLOCKED_PAIRS: usize = 10_000;
 pub const CACHE_BLOCKED_PAIRS_PER_TENANT: usize = 1000;
+pub const CACHE_ENTRIES: usize = 1_000_000;
+/// A longer answer is not kept.
+pub const CACHE_ENTRY_BYTES: usize = 1024 * 1024;
+/// Of streams that are written down while they pass, all together; what does not fit is not kept.
+pub const CACHE_TAPE_BYTES: usize = 64 * 1024 * 1024;
+/// Requests that wait for the answer of another one that asks the same.
+pub const COALESCED_REQUESTS: usize = 1024;
+/// A body that reports a wrong answer.
+pub const CACHE_FEEDBACK_BYTES: usize = 4096;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gateway_core::chat::{ChatRequest, ChatResponse, Encoded, FinishReason};
+use gateway_core::chat::{ChatRequest, ChatResponse, Contents, Encoded, FinishReason};
 use gateway_core::dialect::{Dialect, ProviderDialect};
 use gateway_core::error::{GatewayError, UpstreamError};
 use gateway_core::event::StreamEvent;
@@ -78,6 +78,14 @@ pub trait ProviderCodec: Send + Sync {
 pub struct Glance {
     pub finish: Option<FinishReason>,
     pub usage: Option<Usage>,
+    pub contents: Contents,
+}
+
+impl Glance {
+    pub fn of(response: &ChatResponse) -> Glance {
+        let contents = Contents::of(&response.parts);
+        Glance { finish: response.finish.clone(), usage: response.usage, contents }
+    }
 }
 
 /// What an encoder of requests needs to know of its target.
@@ -117,6 +125,8 @@ pub struct Answer {
     pub metadata: Option<serde_json::Value>,
     /// What tokens cost at this target; `None` where the price is unknown.
     pub price: PriceOf,
+    /// The answer comes from the cache, where it has this name.
+    pub cache_key: Option<String>,
 }
 
 impl fmt::Debug for Answer {
@@ -159,6 +169,9 @@ pub trait StreamDecoder: Send {
     /// The end of the bytes: closes what is open, emits `Finish` if it has not been, and says whether the answer was
     /// complete by the rules of the dialect. After `Truncated` nothing that was emitted may be taken for a success.
     fn finish(&mut self, out: &mut Vec<StreamEvent>) -> Ending;
+
+    /// Whether the provider has said why the answer ended. If not, [`StreamEvent::Finish`] says what is most probable.
+    fn finish_was_told(&self) -> bool;
 }
 
 /// Writes a client's stream.

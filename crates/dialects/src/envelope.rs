@@ -8,7 +8,8 @@ use bytes::Bytes;
 use gateway_core::error::GatewayError;
 use serde_json::Value;
 
-use crate::json::{invalid_body, scan, wrong};
+use crate::json::{invalid_body, wrong};
+use crate::scan::{Reader, read};
 
 /// What the gateway needs to know of a body in an OpenAI or Anthropic dialect before it decides anything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,8 +24,45 @@ pub struct Envelope {
     /// `stream_options.include_usage` as the client wrote it.
     pub include_usage: Option<bool>,
     pub has_tools: bool,
+    /// A picture, a recording or a document is in it: see [`scan`](crate::json::scan).
+    pub has_media: bool,
+    /// Everything that stands at the top level, in the order of the body.
+    pub members: Vec<Member>,
+    /// The last item of `messages`, if that is a list, is not empty and stands there once.
+    pub last_message: Option<Range<usize>>,
     places: Places,
 }
+
+/// Where a member of the body stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// As it is written, in its quotes.
+    pub name: Range<u32>,
+    pub value: Range<u32>,
+}
+
+impl Member {
+    fn new(name: &Range<usize>, value: &Range<usize>) -> Member {
+        // No body is that long: what is longer than any limit is cut off, and lies outside of it.
+        let short = |place: &Range<usize>| {
+            u32::try_from(place.start).unwrap_or(u32::MAX)..u32::try_from(place.end).unwrap_or(u32::MAX)
+        };
+        Member { name: short(name), value: short(value) }
+    }
+
+    /// The name without its quotes, as it is written; empty if this is no member of `body`.
+    pub fn name<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        let quoted = body.get(self.name.start as usize..self.name.end as usize).unwrap_or_default();
+        quoted.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or_default()
+    }
+
+    pub fn value<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        body.get(self.value.start as usize..self.value.end as usize).unwrap_or_default()
+    }
+}
+
+/// As many members as most bodies have.
+const MEMBERS: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Places {
@@ -39,14 +77,24 @@ struct Places {
 pub type Pieces = Vec<Bytes>;
 
 impl Envelope {
-    /// Reads and checks a body as [`scan`] does; the fields that matter may stand in it once.
+    /// Reads and checks a body as [`scan`](crate::json::scan) does; the fields that matter may stand in it once.
     pub fn read(body: &[u8]) -> Result<Envelope, GatewayError> {
         let mut envelope = Envelope::default();
         // Model, stream, stream_options.
         let mut seen = [false; 3];
-        let mut members = 0_usize;
-        scan(body, |name, place| {
-            members += 1;
+        let mut conversations = 0_u32;
+        envelope.members.reserve_exact(MEMBERS);
+        read(body, |json, name| {
+            let (named, start) = (json.named(), json.at());
+            if &*name == b"messages" {
+                conversations += 1;
+                envelope.last_message = last_item(json)?.filter(|_| conversations == 1);
+            } else {
+                json.skip()?;
+            }
+            let place = start..json.at();
+            envelope.has_media = json.has_media();
+            envelope.members.push(Member::new(&named, &place));
             let (once, seen) = match &*name {
                 b"model" => ("model", &mut seen[0]),
                 b"stream" => ("stream", &mut seen[1]),
@@ -98,7 +146,7 @@ impl Envelope {
             Ok(())
         })?;
         envelope.places.first_member = memchr::memchr(b'{', body).map_or(0, |at| at + 1);
-        envelope.places.empty = members == 0;
+        envelope.places.empty = envelope.members.is_empty();
         Ok(envelope)
     }
 
@@ -135,6 +183,21 @@ impl Envelope {
         pieces.retain(|piece| !piece.is_empty());
         pieces
     }
+}
+
+/// Passes a value. Where its last item stands, if it is a list that has one.
+fn last_item(json: &mut Reader<'_>) -> Result<Option<Range<usize>>, GatewayError> {
+    if json.peek() != Some(b'[') {
+        return json.skip().map(|()| None);
+    }
+    let mut last = None;
+    json.items(|json| {
+        let start = json.at();
+        json.skip()?;
+        last = Some(start..json.at());
+        Ok(())
+    })?;
+    Ok(last)
 }
 
 /// `stream_options` with `include_usage` set.
@@ -204,6 +267,21 @@ mod tests {
     fn a_model_is_added_where_there_is_none() {
         assert_eq!(splice("{}", "m", false), r#"{"model":"m"}"#);
         assert_eq!(splice(r#"{"a":1}"#, "m\"", false), r#"{"model":"m\"","a":1}"#);
+    }
+
+    #[test]
+    fn members_and_the_last_message_are_found() {
+        let body = br#"{ "a" : 1, "messages": [ {"role":"user"} , {"content": "x]"} ], "b\u0065":[] }"#;
+        let envelope = Envelope::read(body).unwrap();
+        let members = envelope.members.iter().map(|member| {
+            [member.name(body), member.value(body)].map(|text| std::str::from_utf8(text).unwrap().to_owned())
+        });
+        let messages = r#"[ {"role":"user"} , {"content": "x]"} ]"#;
+        assert_eq!(members.collect::<Vec<_>>(), [["a", "1"], ["messages", messages], [r"b\u0065", "[]"]]);
+        assert_eq!(&body[envelope.last_message.unwrap()], br#"{"content": "x]"}"#);
+        for body in [r#"{"messages":[]}"#, r#"{"messages":{"a":[1]}}"#, r#"{"messages":[1],"messages":[2]}"#, "{}"] {
+            assert_eq!(Envelope::read(body.as_bytes()).unwrap().last_message, None, "{body}");
+        }
     }
 
     #[test]

@@ -14,21 +14,24 @@ use crate::json::invalid_body;
 
 /// Checks a body in one pass, without building anything: valid UTF-8 and JSON, an object at the top, nested no deeper than
 /// [`JSON_DEPTH`], no escape of half a character (`\ud83d` alone). `member` is told every member of the top level: its name,
-/// in UTF-8, and where its value stands.
+/// in UTF-8, and where its value stands. True if there is a long string in it that is no text, as the base64 of a picture.
 pub fn scan<'a>(
     body: &'a [u8],
     mut member: impl FnMut(Cow<'a, [u8]>, Range<usize>) -> Result<(), GatewayError>,
-) -> Result<(), GatewayError> {
+) -> Result<bool, GatewayError> {
+    let mut has_media = false;
     read(body, |json, name| {
         let start = json.at;
         json.skip()?;
+        has_media |= json.has_media;
         member(name, start..json.at)
-    })
+    })?;
+    Ok(has_media)
 }
 
 /// [`scan`] for those who want no member.
 pub fn check(body: &[u8]) -> Result<(), GatewayError> {
-    scan(body, |_, _| Ok(()))
+    scan(body, |_, _| Ok(())).map(|_| ())
 }
 
 /// Checks a body as [`scan`] does. `member` is told the name of every member of the top level and must pass its value.
@@ -64,12 +67,21 @@ pub(crate) struct Reader<'a> {
     /// The containers that are open, innermost in the lowest bit: 1 is an object, 0 a list.
     open: u128,
     depth: usize,
+    /// A string that is no text has gone by.
+    has_media: bool,
+    /// Where the name stands that was read last, in its quotes.
+    named: Range<usize>,
 }
 
 impl<'a> Reader<'a> {
     /// At the beginning of a text.
     pub(crate) fn of(text: &'a str) -> Self {
-        Reader { text, body: text.as_bytes(), at: 0, open: 0, depth: 0 }
+        Reader { text, body: text.as_bytes(), at: 0, open: 0, depth: 0, has_media: false, named: 0..0 }
+    }
+
+    /// A string that is no text has gone by.
+    pub(crate) fn has_media(&self) -> bool {
+        self.has_media
     }
 
     /// Goes through an object. `member` must pass the value of each.
@@ -135,6 +147,16 @@ impl<'a> Reader<'a> {
         serde_json::from_str(json).map(|text| Some(Cow::Owned(text))).map_err(|_| self.wrong("a string"))
     }
 
+    /// How far the reading has come.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Where the name stands that was read last, in its quotes.
+    pub(crate) fn named(&self) -> Range<usize> {
+        self.named.clone()
+    }
+
     /// The first byte of what is next.
     pub(crate) fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
@@ -198,6 +220,7 @@ impl<'a> Reader<'a> {
         }
         let start = self.at;
         let plain = self.string()?;
+        self.named = start..self.at;
         let quoted = &self.body[start..self.at];
         self.space();
         if self.peek() != Some(b':') {
@@ -294,6 +317,7 @@ impl<'a> Reader<'a> {
 
     /// Passes a string, from its opening quote. True where it is known to have no escapes, as short ones are.
     fn string(&mut self) -> Result<bool, GatewayError> {
+        let start = self.at;
         self.at += 1;
         // Names and other short strings end before a block would pay.
         for _ in 0..2 {
@@ -315,6 +339,7 @@ impl<'a> Reader<'a> {
             self.at += plain_length(&self.body[self.at..]);
             match self.peek() {
                 Some(b'"') => {
+                    self.has_media |= is_media(&self.body[start..self.at]);
                     self.at += 1;
                     return Ok(false);
                 }
@@ -383,6 +408,19 @@ impl<'a> Reader<'a> {
         let digits = self.body.get(start..start + 6)?.strip_prefix(b"\\u")?;
         digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | (digit as char).to_digit(16)? as u16))
     }
+}
+
+/// Is a string base64, as it stands in JSON, rather than text? The middle tells: text has a space there, or a sign.
+fn is_media(string: &[u8]) -> bool {
+    /// Of a shorter one its size says enough.
+    const BYTES_LEAST: usize = 4096;
+    let middle = string.len() / 2;
+    // Some write `/` as `\/`. What is written as `\u56fd` is text.
+    let is_base64 = |pair: &[u8]| {
+        let [byte, next] = [pair[0], pair[1]];
+        byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte) || (byte == b'\\' && next != b'u')
+    };
+    string.len() >= BYTES_LEAST && string[middle..middle + BLOCK].windows(2).all(is_base64)
 }
 
 /// Bytes of a string that are looked at together.
@@ -470,6 +508,22 @@ mod tests {
 
     use proptest::prelude::*;
     use serde_json::Value;
+
+    #[test]
+    fn a_long_string_of_base64_is_no_text() {
+        let has_media = |string: &str| {
+            let body = format!(r#"{{"a": [{{"b": "{string}"}}], "c": "d"}}"#);
+            scan(body.as_bytes(), |_, _| Ok(())).unwrap()
+        };
+        let base64 = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ\\/8AAAA+=".repeat(100);
+        assert!(has_media(&base64) && has_media(&format!("data:image/png;base64,{base64}")));
+        assert!(!has_media(&base64[..4000]), "a small one weighs little either way");
+        for text in
+            ["A picture in base64 is no text, they say. ", "国破山河在", "\\u56fd\\u7834", "let[a,b]=[1,2];f(a,b);"]
+        {
+            assert!(!has_media(&text.repeat(1000)), "{text}");
+        }
+    }
 
     #[test]
     fn depth_is_bounded_and_brackets_in_strings_do_not_count() {

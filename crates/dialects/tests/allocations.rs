@@ -64,6 +64,7 @@ fn an_answer_is_translated_with_few_allocations_whatever_its_size() {
         include_usage: true,
         metadata: None,
         price: Arc::new(|_| None),
+        cache_key: None,
     };
     for words in [1, 10_000] {
         let body = answer(words);

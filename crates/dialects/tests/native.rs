@@ -22,6 +22,7 @@ fn answer(cost: Option<Cost>) -> Answer {
         include_usage: false,
         metadata: Some(json!({"k": 1})),
         price: Arc::new(move |_| cost),
+        cache_key: None,
     }
 }
 

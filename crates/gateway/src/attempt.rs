@@ -3,11 +3,12 @@
 //! The commit point is here and nowhere else. An attempt is good once its answer has content; until then its client has
 //! heard nothing of it, and [`crate::dispatch`] may make another.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gateway_core::chat::{ChatResponse, Encoded, FinishReason};
+use gateway_core::chat::{ChatResponse, Contents, Encoded, FinishReason};
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError, UpstreamError};
 use gateway_core::limits::{ERROR_BODY_BYTES, RESPONSE_BODY_BYTES};
@@ -18,6 +19,7 @@ use gateway_dialects::codec::{self, EncodeTarget, Glance};
 use gateway_policy::pricing::Price;
 use gateway_policy::resilience::{UpstreamQuota, hint};
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
+use tokio::time::error::Elapsed;
 
 use crate::admission::Shed;
 use crate::api::egress::REPLY_HEADERS;
@@ -29,7 +31,7 @@ use crate::providers::catalog::Facts;
 use crate::providers::client::{AnswerBody, BodyError, Payload, SendError};
 use crate::providers::permit::Permit;
 use crate::relay::{Relay, Writer};
-use crate::settle::{Outcome, shortened};
+use crate::settle::{Outcome, Settle, shortened};
 
 /// An answer that began well.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ pub enum WholeBody {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Failure {
     /// A provider's own error answer.
     Upstream(Box<Refused>),
@@ -64,7 +66,7 @@ pub enum Failure {
 }
 
 /// An error answer: what it says, and for clients of the same dialect, as it came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refused {
     pub target: Target,
     pub error: UpstreamError,
@@ -92,6 +94,8 @@ pub struct Notes {
     /// The provider told none: it is the gateway's own count.
     pub usage_estimated: bool,
     pub finish: Option<FinishReason>,
+    /// Of a whole answer.
+    pub contents: Contents,
 }
 
 impl Failure {
@@ -217,13 +221,14 @@ pub fn prepare(gateway: &Gateway, call: &SharedCall, permit: &Permit, notes: &mu
     Ok(Prepared { payload, uri, limits, tool_names, same })
 }
 
-/// Asks the target of `permit`.
+/// Asks the target of `permit`. `shown`: who is shown if it takes long.
 pub async fn one(
     gateway: &Arc<Gateway>,
     call: &SharedCall,
     permit: &Permit,
     prepared: &Prepared,
     notes: &mut Notes,
+    mut shown: Option<&mut Settle>,
 ) -> Result<Good, Failure> {
     let Prepared { payload, uri, limits, tool_names, same } = prepared;
     let same = *same;
@@ -241,8 +246,11 @@ pub async fn one(
         }
         request
     };
-    let sent =
-        tokio::time::timeout_at(limits.first_content.into(), gateway.client.send(&provider.origin, request)).await;
+    // Each in a block of its own: what is over need not have room beside what follows.
+    let sent = {
+        let sent = pin!(gateway.client.send(&provider.origin, request));
+        within(limits.first_content, sent, &mut shown).await
+    };
     let response = match sent {
         Err(_) => return Err(Failure::gateway(FailureClass::Timeout, target, "no answer in time")),
         Ok(Err(SendError::NoFiles)) => return Err(Failure::shed(gateway, Shed::Files)),
@@ -262,19 +270,51 @@ pub async fn one(
             let answer = crate::pipeline::answer(gateway, call, target);
             Writer::Translate(codec::client(call.dialect).stream_encoder(answer), tool_names.clone())
         };
-        return open_stream(gateway, call, target, body, passed_headers(&head.headers, same), limits, writer)
-            .await
-            .map(Good::Stream);
-    }
-    let body =
-        match tokio::time::timeout_at(limits.whole.into(), body.collect(RESPONSE_BODY_BYTES, &call.admitted)).await {
-            Err(_) => return Err(Failure::gateway(FailureClass::Timeout, target, "the answer did not end in time")),
-            Ok(Err(BodyError::NoMemory)) => return Err(Failure::shed(gateway, Shed::Memory)),
-            Ok(Err(error)) => return Err(Failure::gateway(FailureClass::BadAnswer, target, error.to_string())),
-            Ok(Ok(body)) => body,
+        let headers = passed_headers(&head.headers, same);
+        let prompt_tokens = call.prompt_tokens(|| gateway.catalog.estimate(target, call).input);
+        let timeouts = gateway.config.timeouts;
+        let mut relay = Box::new(Relay::new(timeouts, call, target.clone(), headers, body, writer, prompt_tokens));
+        // Until its first content: what comes before is held back.
+        let opened = {
+            let opening = pin!(relay.open());
+            within(limits.first_content, opening, &mut shown).await
         };
+        return match opened {
+            Err(_) => Err(Failure::gateway(FailureClass::Timeout, target, "no first content in time")),
+            Ok(Err(failure)) => Err(failure),
+            Ok(Ok(())) => Ok(Good::Stream(relay)),
+        };
+    }
+    let collected = {
+        let collecting = pin!(body.collect(RESPONSE_BODY_BYTES, &call.admitted));
+        within(limits.whole, collecting, &mut shown).await
+    };
+    let body = match collected {
+        Err(_) => return Err(Failure::gateway(FailureClass::Timeout, target, "the answer did not end in time")),
+        Ok(Err(BodyError::NoMemory)) => return Err(Failure::shed(gateway, Shed::Memory)),
+        Ok(Err(error)) => return Err(Failure::gateway(FailureClass::BadAnswer, target, error.to_string())),
+        Ok(Ok(body)) => body,
+    };
     notes.said = Some(Instant::now());
     whole(call, target, &head.headers, body, same, tool_names, notes).map(Good::Whole)
+}
+
+/// Waits for a part of an answer until it must have come. Whoever has waited for long is shown: at no time there is more than
+/// one timer.
+async fn within<T>(
+    deadline: Instant,
+    mut part: Pin<&mut impl Future<Output = T>>,
+    shown: &mut Option<&mut Settle>,
+) -> Result<T, Elapsed> {
+    if let Some(settle) = shown
+        && let Some(due) = settle.shown_at().filter(|due| *due < deadline)
+    {
+        match tokio::time::timeout_at(due.into(), part.as_mut()).await {
+            Ok(part) => return Ok(part),
+            Err(_) => settle.show(),
+        }
+    }
+    tokio::time::timeout_at(deadline.into(), part).await
 }
 
 /// Until when the parts of an answer must have come.
@@ -384,26 +424,6 @@ async fn refused(
     Failure::Upstream(Box::new(Refused { target: target.clone(), error, status: status.as_u16(), headers, body, wait }))
 }
 
-/// Opens a stream: reads it until its first content, holding back what comes before.
-async fn open_stream(
-    gateway: &Arc<Gateway>,
-    call: &SharedCall,
-    target: &Target,
-    body: AnswerBody,
-    headers: HeaderMap,
-    limits: &Limits,
-    writer: Writer,
-) -> Result<Box<Relay>, Failure> {
-    let prompt_tokens = call.prompt_tokens(|| gateway.catalog.estimate(target, call).input);
-    let timeouts = gateway.config.timeouts;
-    let mut relay = Box::new(Relay::new(timeouts, call, target.clone(), headers, body, writer, prompt_tokens));
-    match tokio::time::timeout_at(limits.first_content.into(), relay.open()).await {
-        Err(_) => Err(Failure::gateway(FailureClass::Timeout, target, "no first content in time")),
-        Ok(Err(failure)) => Err(failure),
-        Ok(Ok(())) => Ok(relay),
-    }
-}
-
 fn whole(
     call: &SharedCall,
     target: &Target,
@@ -424,8 +444,7 @@ fn whole(
     } else {
         codec.decode_response(&body).map(|mut response| {
             tool_names.restore(&mut response);
-            let glance = Glance { finish: response.finish.clone(), usage: response.usage };
-            (glance, Some(Box::new(response)))
+            (Glance::of(&response), Some(Box::new(response)))
         })
     };
     let (glance, mut response) = match read {
@@ -455,6 +474,7 @@ fn whole(
         notes.added.extend(notes.usage_estimated.then(|| "usage".to_owned()));
     }
     notes.finish = glance.finish;
+    notes.contents = glance.contents;
     let body = match response {
         None => WholeBody::Same(body),
         Some(response) => {

@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use crate::admission::WithBody;
 use crate::api::ingress::Inbound;
+use crate::cache::{self, Answered, Tapes, Wish};
 use crate::request_id::RequestId;
 
 /// Who asks: what the gateway keeps of a request is told to the same caller alone.
@@ -70,9 +71,6 @@ impl fmt::Display for Caller {
     }
 }
 
-/// A picture in a smaller body is not worth the look.
-const MEDIA_BYTES_LEAST: usize = 4096;
-
 /// What a client asks, and how.
 #[derive(Debug)]
 pub struct Call {
@@ -94,6 +92,16 @@ pub struct Call {
     pub explain: bool,
     /// Headers that pass to a provider of the same dialect.
     pub forwarded: HeaderMap,
+    /// What the client wants of the cache.
+    pub wish: Wish,
+    /// It may have the answer to another request that asks the same at the same time.
+    pub may_share: bool,
+    /// Where its answer comes from, as far as that is known; `None`: there is no cache.
+    pub cache: Option<Answered>,
+    /// The answer is there already: nothing more is needed for it.
+    pub is_answered: bool,
+    /// Its stream is to be written down, so that it can be kept.
+    pub tapes: Option<Tapes>,
     /// What the request and its answer hold.
     pub admitted: WithBody,
     chat: OnceLock<Result<Box<ChatRequest>, Box<GatewayError>>>,
@@ -113,6 +121,11 @@ impl Call {
             dialect,
             started: arrival.started,
             forwarded: forwarded(&headers, dialect),
+            wish: Wish::read(&headers)?,
+            may_share: cache::may_share(&headers)?,
+            cache: None,
+            is_answered: false,
+            tapes: None,
             user,
             body,
             stream: envelope.stream || streamed,
@@ -136,6 +149,9 @@ impl Call {
                 hints.preferred = routing.preferred_providers;
             }
             hints.excluded.extend(routing.exclude_providers);
+            if request.skip_cache {
+                call.wish = Wish::Skip;
+            }
             call.user = request.user_id.or(call.user);
             call.metadata = Some(Value::Object(request.metadata));
             let mut chat = request.chat;
@@ -188,12 +204,11 @@ impl Call {
     /// [`Catalog::estimate`](crate::providers::catalog::Catalog::estimate).
     pub fn estimate(&self) -> Estimate {
         *self.estimate.get_or_init(|| {
-            let has = |mark: &[u8]| memchr::memmem::find(&self.body, mark).is_some();
-            if self.body.len() > MEDIA_BYTES_LEAST && (has(b"base64") || has(b"input_audio")) {
+            if self.envelope.has_media {
                 let _ = self.chat();
             }
             Estimate {
-                input: self.prompt_tokens(|| tokens::text(&self.body)),
+                input: self.prompt_tokens(|| tokens::about(&self.body)),
                 output: tokens::expected_output(tokens::USUAL_OUTPUT_TOKENS, self.envelope.max_tokens),
             }
         })

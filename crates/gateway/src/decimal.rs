@@ -41,6 +41,10 @@ impl Decimal {
         number
     }
 
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self).unwrap_or_default()
+    }
+
     /// Milliseconds, to the microsecond.
     pub fn millis(ms: f64) -> Self {
         Decimal::short((ms * 1e3).round() as u64, 3)

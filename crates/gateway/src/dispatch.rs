@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, FailureClass, GatewayError};
-use gateway_core::limits::{RETRY_AFTER_CLIENT, SHOWN_AFTER};
+use gateway_core::limits::RETRY_AFTER_CLIENT;
 use gateway_core::target::Target;
 use gateway_core::usage::{NanoUsd, Usage};
 use gateway_policy::resilience::{Circuit, Extra, ExtraPermit, Reason, hedge};
@@ -90,7 +90,8 @@ async fn tries(
         let mut first = Asked { permit, notes };
         let result = match course.patience(&first.permit) {
             None => {
-                let result = alone(gateway, call, &mut first, &prepared, settle).await;
+                let Asked { permit, notes } = &mut first;
+                let result = attempt::one(gateway, call, permit, &prepared, notes, Some(&mut *settle)).await;
                 first.conclude(gateway, result, None, settle)
             }
             // Larger by far, and rare.
@@ -132,23 +133,6 @@ impl Asked {
     }
 }
 
-async fn alone(
-    gateway: &Arc<Gateway>,
-    call: &SharedCall,
-    asked: &mut Asked,
-    prepared: &Prepared,
-    settle: &mut Settle,
-) -> Result<Good, Failure> {
-    let mut one = pin!(attempt::one(gateway, call, &asked.permit, prepared, &mut asked.notes));
-    match tokio::time::timeout_at((call.started + SHOWN_AFTER).into(), one.as_mut()).await {
-        Ok(result) => result,
-        Err(_) => {
-            settle.show();
-            one.await
-        }
-    }
-}
-
 /// Asks a second target if the first has not begun to answer after `patience`. The first good answer is taken and the other
 /// attempt ended, which closes its connection. One that fails only ends itself: an error is no answer, however fast it is.
 async fn hedged(
@@ -163,7 +147,7 @@ async fn hedged(
     let mut second = None;
     let (mut of_first, mut of_second) = (None, None);
     {
-        let mut one = pin!(attempt::one(gateway, call, &first.permit, prepared, &mut first.notes));
+        let mut one = pin!(attempt::one(gateway, call, &first.permit, prepared, &mut first.notes, None));
         match tokio::time::timeout(patience, one.as_mut()).await {
             Ok(result) => of_first = ended(result),
             Err(_) => match course.hedge(settle).await {
@@ -173,7 +157,7 @@ async fn hedged(
                 }
                 Some((asked, prepared, _budget)) => {
                     let asked: &mut Asked = second.insert(asked);
-                    let mut other = pin!(attempt::one(gateway, call, &asked.permit, &prepared, &mut asked.notes));
+                    let mut other = pin!(attempt::one(gateway, call, &asked.permit, &prepared, &mut asked.notes, None));
                     poll_fn(|cx| {
                         if of_first.is_none()
                             && let Poll::Ready(result) = one.as_mut().poll(cx)

@@ -16,6 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::access::Guard;
 use crate::admission::{self, Admission, Rank, Shed};
 use crate::api::listen;
+use crate::cache::Caching;
 use crate::config::Config;
 use crate::keys::ring::KeyRing;
 use crate::limits::{self, Limiter};
@@ -163,6 +164,8 @@ pub struct Gateway {
     pub guard: Guard,
     pub catalog: Catalog,
     pub client: Client,
+    /// `None`: nothing is kept.
+    pub cache: Option<Caching>,
     /// For connections to come.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub loaded_at: Timestamp,
@@ -198,7 +201,8 @@ impl Gateway {
             server.admin_hosts.clone(),
             server.allow_anonymous,
         );
-        Ok(Gateway { process, config, guard, catalog, client, tls, loaded_at: Timestamp::now() })
+        let cache = Caching::new(&config, previous.and_then(|previous| previous.cache.as_ref()));
+        Ok(Gateway { process, config, guard, catalog, client, cache, tls, loaded_at: Timestamp::now() })
     }
 
     /// From now on the limits of this configuration hold, and its keys open.

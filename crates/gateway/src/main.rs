@@ -7,6 +7,7 @@ mod access;
 mod admission;
 mod api;
 mod attempt;
+mod cache;
 mod call;
 mod cli;
 mod config;

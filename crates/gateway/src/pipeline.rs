@@ -1,6 +1,9 @@
 //! The life of a request, on one page.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use gateway_core::chat::ChatResponse;
@@ -11,15 +14,17 @@ use gateway_core::target::Target;
 use gateway_dialects::codec::{self, Answer};
 use gateway_policy::limits::{Refused, Standing};
 use gateway_policy::routing::{self, Ask, Hints, NoRoute, RoutePlan};
-use http::header;
+use http::{HeaderMap, header};
 
 use crate::access;
 use crate::api::Arrival;
 use crate::api::body::{Opening, StreamBody};
-use crate::api::egress::{self, Reply};
+use crate::api::egress::{self, REPLY_HEADERS, Reply};
 use crate::api::explain;
 use crate::api::ingress::Inbound;
 use crate::attempt::{Failure, Good, WholeBody};
+use crate::cache::replay::Replay;
+use crate::cache::{self, Follow, Landed, Looked, Served, Wish, keep};
 use crate::call::{self, Call, SharedCall};
 use crate::conversation;
 use crate::dispatch;
@@ -45,36 +50,45 @@ pub fn count_tokens(gateway: Arc<Gateway>, inbound: Inbound) -> impl Future<Outp
 
 async fn go(
     gateway: Arc<Gateway>,
-    inbound: Inbound,
+    mut inbound: Inbound,
     dialect: Dialect,
     open: impl FnOnce(Inbound) -> Result<Call, GatewayError>,
 ) -> Reply {
     let record = Record::new(&inbound.arrival, inbound.route, dialect);
     let mut settle = Settle::open(gateway.clone(), inbound.arrival.started, record);
-    let (request_id, caller) = (inbound.arrival.request_id, inbound.arrival.caller.clone());
-    let mut standing = inbound.standing;
+    let request_id = inbound.arrival.request_id;
+    let looked = std::mem::take(&mut inbound.looked);
     let opened = open(inbound).and_then(|call| {
         settle.asked(&call);
         let plan = plan(&gateway, &call)?;
         settle.planned(plan.clone());
-        Ok((Arc::new(call), plan))
+        Ok((call, plan))
     });
-    let (call, plan) = match opened {
+    let (mut call, plan) = match opened {
         Ok(opened) => opened,
-        Err(error) => return refuse(error, dialect, &request_id, settle, &standing),
+        Err(error) => return refuse(error, dialect, &request_id, settle, &looked.standing),
     };
+    // After the plan: who may not have an answer from a provider does not have it from the cache.
+    let found = cache::look_up(&gateway, &mut call, &mut settle);
+    let call = Arc::new(call);
     let limiter = &gateway.process.limiter;
-    match limiter.take(limits::ask(&gateway, &caller, &call, &plan)).await {
-        Ok((hold, now)) => {
+    let standing = match limiter.take(limits::ask(&gateway, looked, &call, &plan)).await {
+        Ok((hold, standing)) => {
             settle.holds(hold);
-            standing = now;
+            standing
         }
         Err(refused) => {
             let error = gateway.process.limited(&refused);
             return refuse(error, dialect, &request_id, settle, &refused.standing);
         }
-    }
-    let mut reply = answer_to(gateway, call, plan, settle).await;
+    };
+    let mut reply = match found {
+        Looked::Answer(served) => serve(&gateway, &call, *served, settle),
+        // Larger, and rare.
+        Looked::Wait(follow) => Box::pin(wait(gateway, call, plan, settle, follow)).await,
+        Looked::Ask if call.wish == Wish::OnlyIfCached => not_cached(&call, settle),
+        Looked::Ask => answer_to(gateway, call, plan, settle).await,
+    };
     limits::tell(&mut reply.headers, &standing, dialect);
     reply
 }
@@ -93,7 +107,11 @@ pub fn turn_away(
 
 async fn answer_to(gateway: Arc<Gateway>, call: SharedCall, plan: Arc<RoutePlan>, settle: Settle) -> Reply {
     // In a box, since what it lies in is moved a few times before it begins.
+    let lead = settle.keep().and_then(|keep| keep.lead.as_ref()).map(|lead| lead.flight.clone());
     let mut attempts: Opening = Box::pin(dispatch::run(gateway.clone(), call.clone(), plan, settle));
+    if let Some(flight) = lead {
+        attempts = flight.carry(gateway.clone(), call.clone(), attempts);
+    }
     if !call.stream {
         let (result, settle) = attempts.await;
         return reply(&gateway, &call, result, settle);
@@ -101,8 +119,72 @@ async fn answer_to(gateway: Arc<Gateway>, call: SharedCall, plan: Arc<RoutePlan>
     // A stream may keep its client waiting for its first content, but not in silence.
     match tokio::time::timeout(KEEP_ALIVE_EVERY, &mut attempts).await {
         Ok((result, settle)) => reply(&gateway, &call, result, settle),
-        Err(_) => egress::opening(StreamBody::opening(gateway.clone(), call.clone(), attempts)),
+        Err(_) => egress::opening(&call, StreamBody::opening(gateway.clone(), call.clone(), attempts)),
     }
+}
+
+/// Answers with what is there already.
+fn serve(gateway: &Arc<Gateway>, call: &SharedCall, served: Served, mut settle: Settle) -> Reply {
+    settle.served(&served);
+    let target =
+        Target { provider: served.kept.provider.clone(), model: served.kept.model.clone(), dialect: served.kept.wire };
+    let mut reply = egress::answered(call, &settle, &target, HeaderMap::with_capacity(REPLY_HEADERS));
+    match served.replay {
+        Replay::Whole(body) => {
+            reply.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+            explained(call, &mut reply, &settle, Some(Outcome::Ok));
+            settle.end(reply.status.as_u16(), Outcome::Ok, None);
+            reply.with_bytes(body)
+        }
+        Replay::Stream(pieces) => {
+            settle.first_content();
+            egress::event_stream(&mut reply);
+            explained(call, &mut reply, &settle, None);
+            reply.with_stream(StreamBody::replayed(gateway.clone(), pieces, settle))
+        }
+    }
+}
+
+/// Waits for the answer to a request that asks the same; asks on its own where that comes to nothing.
+async fn wait(
+    gateway: Arc<Gateway>,
+    call: SharedCall,
+    plan: Arc<RoutePlan>,
+    mut settle: Settle,
+    follow: Follow,
+) -> Reply {
+    let deadline = call.started + call.timeout.unwrap_or(gateway.config.timeouts.request);
+    let mut landing = pin!(tokio::time::timeout_at(deadline.into(), follow.landed()));
+    // When the gateway closes, every connection is polled once more.
+    let landed = poll_fn(|cx| match landing.as_mut().poll(cx) {
+        Poll::Pending if gateway.is_closing() => Poll::Ready(Ok(Landed::Lost)),
+        polled => polled,
+    })
+    .await;
+    match landed {
+        Ok(Landed::Answer(kept)) => {
+            if let Some(served) = cache::serve_shared(&gateway, &call, kept, &mut settle) {
+                return serve(&gateway, &call, served, settle);
+            }
+        }
+        Ok(Landed::Failed(failure)) => return failed(&gateway, &call, &failure, settle),
+        Ok(Landed::Lost) => {}
+        Err(_) => {
+            let error = GatewayError::new(ErrorKind::Timeout, "the answer did not come in time");
+            return refuse(error, call.dialect, &call.request_id, settle, &Standing::default());
+        }
+    }
+    answer_to(gateway, call, plan, settle).await
+}
+
+/// The client wants an answer from the cache or none.
+fn not_cached(call: &SharedCall, settle: Settle) -> Reply {
+    let error =
+        GatewayError::new(ErrorKind::Timeout, "only-if-cached was asked for, and there is no answer in the cache");
+    let mut reply = egress::error(&error, call.dialect, &call.request_id);
+    egress::cached(call, &mut reply, &settle);
+    settle.refused(reply.status.as_u16(), error);
+    reply
 }
 
 /// Which targets are tried, in which order.
@@ -156,7 +238,7 @@ fn unroutable(no_route: &NoRoute, call: &Call) -> GatewayError {
 }
 
 /// What the encoder of an answer is told beside it.
-pub fn answer(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target) -> Answer {
+pub fn answer(gateway: &Gateway, call: &Call, target: &Target) -> Answer {
     let now = jiff::Timestamp::now();
     let price = gateway
         .catalog
@@ -172,6 +254,7 @@ pub fn answer(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target) -> Ans
         include_usage: call.envelope.include_usage == Some(true),
         metadata: call.metadata.clone(),
         price: Arc::new(move |usage| price.as_ref().map(|price| price.cost(usage))),
+        cache_key: None,
     }
 }
 
@@ -188,7 +271,7 @@ fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure
         }
         Ok(Good::Whole(whole)) => {
             let translated = matches!(whole.body, WholeBody::Translate(_));
-            let (body, streamed) = said(gateway, call, &whole.target, whole.body);
+            let (body, streamed) = said(gateway, call, &whole.target, whole.body, &mut settle);
             let mut reply = egress::answered(call, &settle, &whole.target, whole.headers);
             if streamed {
                 egress::event_stream(&mut reply);
@@ -204,12 +287,27 @@ fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure
 }
 
 /// A whole answer in the client's dialect; as a stream where the client wants one and the provider gave none.
-pub fn said(gateway: &Arc<Gateway>, call: &SharedCall, target: &Target, body: WholeBody) -> (Bytes, bool) {
+pub fn said(
+    gateway: &Arc<Gateway>,
+    call: &SharedCall,
+    target: &Target,
+    body: WholeBody,
+    settle: &mut Settle,
+) -> (Bytes, bool) {
     let response: ChatResponse = match body {
-        WholeBody::Same(bytes) => return (bytes, false),
+        WholeBody::Same(bytes) => {
+            keep::whole(settle, call, target, || bytes.clone());
+            return (bytes, false);
+        }
         WholeBody::Translate(response) => *response,
     };
     let (codec, answer) = (codec::client(call.dialect), answer(gateway, call, target));
+    if !call.stream && call.dialect != Dialect::Native {
+        let bytes = Bytes::from(codec.encode_response(response, &answer));
+        keep::whole(settle, call, target, || bytes.clone());
+        return (bytes, false);
+    }
+    keep::whole(settle, call, target, || keep::written(call.dialect, response.clone(), &answer));
     if !call.stream {
         return (Bytes::from(codec.encode_response(response, &answer)), false);
     }
@@ -241,6 +339,7 @@ fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut sett
         Failure::Gateway { error, .. } => egress::error(error, call.dialect, &call.request_id),
     };
     let by_limit = matches!(failure.outcome(), Outcome::Shed | Outcome::RateLimited);
+    settle.failed_for_all(failure);
     egress::spent(gateway, call, &mut reply, &settle, by_limit);
     explained(call, &mut reply, &settle, Some(failure.outcome()));
     settle.end(reply.status.as_u16(), failure.outcome(), Some(failure.text()));

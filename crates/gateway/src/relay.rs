@@ -23,6 +23,7 @@ use gateway_dialects::sse::{Frame, SseDecoder};
 use http::HeaderMap;
 
 use crate::attempt::{Failure, Refused};
+use crate::cache::Tape;
 use crate::call::Call;
 use crate::config::Timeouts;
 use crate::estimate::Tally;
@@ -73,6 +74,8 @@ pub struct Relay {
     /// `usage` is more than what was known at the beginning.
     usage_told: bool,
     tally: Tally,
+    /// What has passed, if it may be kept.
+    tape: Option<Box<Tape>>,
     finish: Option<FinishReason>,
     error: Option<UpstreamError>,
     broken: Option<String>,
@@ -103,7 +106,9 @@ impl Relay {
         prompt_tokens: u64,
     ) -> Self {
         let now = Instant::now();
+        let verbatim = matches!(writer, Writer::Same { .. });
         Relay {
+            tape: call.tapes.as_ref().map(|tapes| Box::new(tapes.begin(verbatim))),
             decoder: codec::provider(target.dialect).stream_decoder(),
             target,
             headers,
@@ -220,6 +225,12 @@ impl Relay {
             return;
         };
         let role = self.decoder.push(&event, &mut self.events);
+        if let Some(tape) = &mut self.tape
+            && self.completed.is_none()
+            && event.name != "ping"
+        {
+            tape.frame(&frame.raw, role);
+        }
         let broken = role == EventRole::Error && serde_json::from_str::<serde::de::IgnoredAny>(&event.data).is_err();
         drop(event);
         if broken {
@@ -253,6 +264,11 @@ impl Relay {
         let mut text = Vec::new();
         for mut event in self.events.drain(..) {
             self.tally.see(&event);
+            if let Some(tape) = &mut self.tape
+                && self.completed.is_none()
+            {
+                tape.event(&event);
+            }
             match &event {
                 StreamEvent::Start { usage: Some(usage), .. } => self.usage = Some(*usage),
                 StreamEvent::Usage(usage) => {
@@ -396,6 +412,17 @@ impl Relay {
             joined.extend_from_slice(&bytes);
         }
         Some(joined.freeze())
+    }
+
+    /// What has passed, once it is a whole answer and its provider has said why it ended.
+    pub fn finished_tape(&mut self) -> Option<Box<Tape>> {
+        self.completed?;
+        let well = self.error.is_none() && self.decoder.finish_was_told();
+        self.tape.take().filter(|_| well)
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// How it ended, once everything that was to be said has been taken.

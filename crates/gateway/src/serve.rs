@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use gateway_core::dialect::Dialect;
 use gateway_core::target::Target;
-use gateway_policy::limits::Standing;
 use http::HeaderMap;
 use serde_json::json;
 use simulator::Simulator;
@@ -26,7 +25,7 @@ use crate::call::{Call, Caller};
 use crate::cli;
 use crate::config::{self, Config, Files, LogFormat, LogLevel, Watched};
 use crate::gateway::{Current, Gateway, Process, VERSION};
-use crate::limits;
+use crate::limits::{self, Looked};
 use crate::pipeline;
 use crate::providers::probe;
 use crate::reload::Reloader;
@@ -350,7 +349,7 @@ pub fn explain(arguments: &cli::Explain) -> Result<String, String> {
         headers: HeaderMap::new(),
         body: Ok(Bytes::from(body)),
         admitted,
-        standing: Standing::default(),
+        looked: Looked::default(),
     };
     let call = Call::open(inbound, Dialect::Native, false).map_err(|error| format!("{path}: {error}"))?;
     let plan = match pipeline::plan(&gateway, &call) {

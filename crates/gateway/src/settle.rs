@@ -21,6 +21,7 @@ use gateway_policy::routing::RoutePlan;
 
 use crate::api::Arrival;
 use crate::attempt::{Failure, Notes};
+use crate::cache::{Keep, Note, Served, Worth};
 use crate::call::{Call, Caller};
 use crate::gateway::Gateway;
 use crate::limits::Hold;
@@ -92,6 +93,8 @@ pub struct Record {
     /// Tokens and cost are the gateway's estimate: the provider told none, or not to the end.
     pub usage_estimated: bool,
     pub cost: Option<Cost>,
+    /// `None`: there is no cache.
+    pub cache: Option<Box<Note>>,
     pub first_content_ms: Option<f64>,
     pub duration_ms: f64,
     pub overhead_ms: f64,
@@ -125,6 +128,7 @@ impl Record {
             usage: None,
             usage_estimated: false,
             cost: None,
+            cache: None,
             first_content_ms: None,
             duration_ms: 0.0,
             overhead_ms: 0.0,
@@ -193,6 +197,10 @@ pub struct Settle {
     price: Option<Price>,
     /// What it has taken of its caller's limits.
     hold: Option<Hold>,
+    /// What is to become of the answer.
+    keep: Option<Box<Keep>>,
+    /// Of a whole answer: whom it may serve later.
+    worth: Worth,
     /// Time spent waiting for providers, and between attempts.
     upstream: Duration,
     /// Since when the request has been waiting.
@@ -216,6 +224,8 @@ impl Settle {
             record: Some(Box::new(record)),
             price: None,
             hold: None,
+            keep: None,
+            worth: Worth::Nothing,
             upstream: Duration::ZERO,
             waiting: None,
             permit: None,
@@ -264,13 +274,17 @@ impl Settle {
         self.gateway.process.log.explanations().running().show(Box::new(shown));
     }
 
+    /// When the request will have taken so long that it is shown; `None`: it is.
+    pub fn shown_at(&self) -> Option<Instant> {
+        (!self.shown).then(|| self.started + SHOWN_AFTER)
+    }
+
     /// Shows the request if it has taken long. Returns when that will be, if it is not shown.
     pub fn show_in_time(&mut self, now: Instant) -> Option<Instant> {
-        let due = self.started + SHOWN_AFTER;
-        if !self.shown && due <= now {
+        if self.shown_at().is_some_and(|due| due <= now) {
             self.show();
         }
-        (!self.shown).then_some(due)
+        self.shown_at()
     }
 
     pub fn record(&self) -> Option<&Record> {
@@ -296,6 +310,53 @@ impl Settle {
     /// From now on what the request has taken of its caller's limits is settled with it.
     pub fn holds(&mut self, hold: Hold) {
         self.hold = Some(hold);
+    }
+
+    /// What the cache did for the request.
+    pub fn cached(&mut self, note: Note) {
+        self.with(|record| record.cache = Some(Box::new(note)));
+    }
+
+    /// From now on the answer is to be kept.
+    pub fn keeps(&mut self, keep: Keep) {
+        self.keep = Some(Box::new(keep));
+    }
+
+    pub fn keep(&self) -> Option<&Keep> {
+        self.keep.as_deref()
+    }
+
+    pub fn take_keep(&mut self) -> Option<Box<Keep>> {
+        self.keep.take()
+    }
+
+    pub fn worth(&self) -> Worth {
+        self.worth
+    }
+
+    /// Those who wait for this answer are told that there is none.
+    pub fn failed_for_all(&mut self, failure: &Failure) {
+        if let Some(lead) = self.keep.take().and_then(|keep| keep.lead) {
+            lead.failed(failure);
+        }
+    }
+
+    /// The answer of another request: nobody was asked for it.
+    pub fn served(&mut self, served: &Served) {
+        let kept = &served.kept;
+        self.with(|record| {
+            record.provider = Some(kept.provider.clone());
+            record.model = Some(kept.model.clone());
+            record.finish_reason = Some(kept.finish);
+            record.cost = Some(Cost::default());
+            record.dropped = kept.dropped.to_vec();
+            for name in &served.losses {
+                if !record.dropped.contains(name) {
+                    record.dropped.push(name.clone());
+                }
+            }
+            record.added = kept.added.to_vec();
+        });
     }
 
     /// The tokens that the request was thought to need.
@@ -373,6 +434,7 @@ impl Settle {
         self.circuit(permit.target(), &provider.credentials()[permit.credential()].name, changed);
         self.attempt_ended(&permit, said, None);
         self.price = notes.price;
+        self.worth = Worth::of(notes.finish.as_ref(), notes.contents);
         let target = permit.target().clone();
         self.with(|record| {
             // A hedge may have been faster than the attempt that was made before it.
@@ -563,6 +625,8 @@ impl Settle {
         }
         self.settle_limits();
         self.answer_ended(outcome, now);
+        // Who waits for an answer that did not come is not to wait for what is left to do here.
+        self.keep = None;
         let Some(mut record) = self.record.take() else { return };
         record.status = status;
         record.outcome = outcome;

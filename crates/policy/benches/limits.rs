@@ -23,7 +23,7 @@ const RATES: Rates = Rates {
 };
 
 fn level(holder: Holder) -> Level {
-    Level { id: LevelId { holder, part: Part::All }, rates: RATES }
+    Level::new(LevelId { holder, part: Part::All }, RATES)
 }
 
 /// A key and its team, of so many keys that have used something lately.

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use gateway_core::chat::Contents as Held;
 use gateway_core::chat::{ChatResponse, Item, Part, PartBody, Place};
-use gateway_core::error::UpstreamError;
+use gateway_core::error::{GatewayError, UpstreamError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::codec::{Answer, Glance};
 use crate::json::{Fields, parse_object, unknown};
 use crate::losses::Words;
 use crate::openai_chat::response::to_vec;
-use crate::scan::read;
+use crate::scan::{Reader, read};
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
     let message = parse_object(body).map_err(|_| {
@@ -38,7 +39,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
 /// The account of an answer, without its text. What is no answer, or an odd one, is read as a whole.
 pub(super) fn glance(body: &[u8]) -> Result<Glance, UpstreamError> {
     let (mut kind, mut stop_reason, mut stop_sequence) = (None, None, None);
-    let (mut failed, mut said, mut usage) = (false, false, None);
+    let (mut failed, mut said, mut usage, mut contents) = (false, false, None, Held::default());
     let read = read(body, |json, name| {
         match &*name {
             b"type" => kind = json.text()?,
@@ -47,7 +48,10 @@ pub(super) fn glance(body: &[u8]) -> Result<Glance, UpstreamError> {
             b"error" => failed = json.json()? != "null",
             b"content" => {
                 said = json.peek() != Some(b'n');
-                json.skip()?;
+                match json.peek() {
+                    Some(b'[') => json.items(|json| hold(json, &mut contents))?,
+                    _ => json.skip()?,
+                }
             }
             b"usage" => usage = Some(json.json()?),
             _ => json.skip()?,
@@ -61,15 +65,30 @@ pub(super) fn glance(body: &[u8]) -> Result<Glance, UpstreamError> {
         && let Ok(usage) = usage.map_or(Ok(None), serde_json::from_str::<Option<WireUsage>>)
     {
         let finish = stop_reason.map(|reason| wire::finish_reason(&reason, stop_sequence.map(Cow::into_owned)));
-        return Ok(Glance { finish, usage: usage.map(|usage| usage.usage()) });
+        return Ok(Glance { finish, usage: usage.map(|usage| usage.usage()), contents });
     }
-    decode(body).map(|response| Glance { finish: response.finish, usage: response.usage })
+    decode(body).map(|response| Glance::of(&response))
 }
 
-fn decode_message(
-    mut message: Fields,
-    mut dropped: Vec<String>,
-) -> Result<ChatResponse, gateway_core::error::GatewayError> {
+/// Notes of what kind a block is.
+fn hold(json: &mut Reader<'_>, contents: &mut Held) -> Result<(), GatewayError> {
+    if json.peek() != Some(b'{') {
+        return json.skip();
+    }
+    json.members(|json, name| {
+        match (&*name, json.peek()) {
+            (b"type", Some(b'"')) => match json.json()? {
+                "\"text\"" | "\"thinking\"" | "\"redacted_thinking\"" => {}
+                _ => contents.tool_calls = true,
+            },
+            (b"text", Some(b'"')) => contents.text |= json.json()? != "\"\"",
+            _ => json.skip()?,
+        }
+        Ok(())
+    })
+}
+
+fn decode_message(mut message: Fields, mut dropped: Vec<String>) -> Result<ChatResponse, GatewayError> {
     let content = message.value("content").unwrap_or_default();
     let place = |n: Option<u32>| Place { message: Some(0), item: n.map_or(Item::Whole, Item::Content) };
     let parts = wire::decode_content(content, "content", place)?;

@@ -146,6 +146,7 @@ pub(super) struct Decoder {
     content: bool,
     usage: WireUsage,
     finish: Option<FinishReason>,
+    finish_told: bool,
     called_tools: bool,
     stopped: bool,
     failed: bool,
@@ -171,6 +172,10 @@ impl StreamDecoder for Decoder {
             out.push(StreamEvent::BlockEnd);
         }
         if self.stopped { Ending::Complete } else { Ending::Truncated }
+    }
+
+    fn finish_was_told(&self) -> bool {
+        self.finish_told
     }
 }
 
@@ -215,6 +220,7 @@ impl Decoder {
                 match event.delta.and_then(|delta| Some((delta.stop_reason?, delta.stop_sequence))) {
                     Some((reason, sequence)) => {
                         self.finish = Some(wire::finish_reason(&reason, sequence));
+                        self.finish_told = true;
                         EventRole::Content
                     }
                     None => EventRole::Lifecycle,

@@ -35,6 +35,7 @@ fn answer() -> Answer {
         include_usage: true,
         metadata: None,
         price: Arc::new(|_| None),
+        cache_key: None,
     }
 }
 

@@ -88,7 +88,12 @@ pub const REQUEST: &[Field] = &[
     field("response_format", Kind::Shape("ResponseFormat"), "Text, any JSON, or JSON that fits a schema."),
     with_default("stream", Kind::Flag, "false", "Answer as server-sent events. `/v1/completions/stream` always does."),
     field("routing", Kind::Fields(ROUTING), "Where the request may go."),
-    with_default("skip_cache", Kind::Flag, "false", "Answer anew, whatever the cache holds. There is no cache yet."),
+    with_default(
+        "skip_cache",
+        Kind::Flag,
+        "false",
+        "Answer anew, whatever the cache holds, and keep nothing of it there.",
+    ),
     field(
         "user_id",
         Kind::Text,

@@ -28,9 +28,9 @@ pub(super) struct Whole<'a> {
     cost: Option<CostOut>,
     /// Milliseconds from the arrival of the request to this answer.
     latency_ms: f64,
-    /// Whether the answer comes from the cache. There is none yet: `false`.
+    /// Whether the answer comes from the cache.
     cached: bool,
-    /// There is no cache yet: `null`.
+    /// The name of the answer in the cache; `null` if it does not come from there.
     cache_key: Option<&'a str>,
     /// The gateway's own id of the request, as in `x-request-id`.
     request_id: &'a str,
@@ -133,8 +133,8 @@ pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
         usage: response.usage.map(UsageOut::from),
         cost: response.usage.and_then(|usage| (answer.price)(&usage)).map(CostOut::from),
         latency_ms: answer.latency_ms,
-        cached: false,
-        cache_key: None,
+        cached: answer.cache_key.is_some(),
+        cache_key: answer.cache_key.as_deref(),
         request_id: &answer.request_id,
         timestamp: &answer.timestamp,
         metadata: answer.metadata.as_ref().unwrap_or(&nothing),

@@ -62,9 +62,10 @@ pub(super) fn glance(bytes: &[u8]) -> Result<Glance, UpstreamError> {
         && !wire::says_something(body.error)
         && let Some(choice) = body.first_choice()
     {
-        return Ok(Glance { finish: choice.finish(false), usage });
+        let contents = choice.message.unwrap_or_default();
+        return Ok(Glance { finish: choice.finish(false), usage, contents });
     }
-    decode(bytes).map(|response| Glance { finish: response.finish, usage: response.usage })
+    decode(bytes).map(|response| Glance::of(&response))
 }
 
 struct Reader {

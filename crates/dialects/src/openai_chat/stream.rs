@@ -27,6 +27,7 @@ pub(crate) struct Decoder {
     created: Option<u64>,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
+    finish_told: bool,
     blocks: Sequencer,
     losses: Vec<String>,
     phase: Phase,
@@ -88,6 +89,7 @@ impl StreamDecoder for Decoder {
             }
             if let Some(finish) = choice.finish(self.blocks.has_calls()) {
                 self.finish = Some(finish);
+                self.finish_told = true;
             }
         }
         if let Some(usage) = usage.filter(|usage| self.usage != Some(*usage)) {
@@ -116,6 +118,10 @@ impl StreamDecoder for Decoder {
                 Ending::Truncated
             }
         }
+    }
+
+    fn finish_was_told(&self) -> bool {
+        self.finish_told
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use gateway_core::chat::FinishReason;
+use gateway_core::chat::{Contents, FinishReason};
 use gateway_core::error::GatewayError;
 use gateway_core::usage::Usage;
 use serde::{Deserialize, Deserializer};
@@ -228,7 +228,7 @@ impl<'a, M> Body<'a, M> {
 }
 
 /// An answer without its text: what concerns its account.
-impl<'a> Body<'a, ()> {
+impl<'a> Body<'a, Contents> {
     /// The answer, and its usage, which is read on the way.
     pub(super) fn account(bytes: &'a [u8]) -> Result<(Self, Option<Usage>), GatewayError> {
         let (mut body, mut told) = (Body::default(), None);
@@ -250,7 +250,7 @@ impl<'a> Body<'a, ()> {
     }
 }
 
-impl<'a> Choice<'a, ()> {
+impl<'a> Choice<'a, Contents> {
     fn account(json: &mut Reader<'a>) -> Result<Self, GatewayError> {
         let mut choice = Choice::default();
         json.members(|json, name| {
@@ -259,12 +259,28 @@ impl<'a> Choice<'a, ()> {
                 b"finish_reason" => choice.finish_reason = raw(json)?,
                 b"stop_reason" => choice.stop_reason = raw(json)?,
                 b"usage" => choice.usage = raw(json)?,
+                b"message" if json.peek() == Some(b'{') => choice.message = Some(contents(json)?),
                 _ => json.skip()?,
             }
             Ok(())
         })?;
         Ok(choice)
     }
+}
+
+/// What there is in a message, without reading it.
+fn contents(json: &mut Reader<'_>) -> Result<Contents, GatewayError> {
+    let mut contents = Contents::default();
+    json.members(|json, name| {
+        match &*name {
+            b"content" => contents.text = says_something(raw(json)?),
+            b"refusal" => contents.refusal = says_something(raw(json)?),
+            b"tool_calls" | b"function_call" => contents.tool_calls |= says_something(raw(json)?),
+            _ => json.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(contents)
 }
 
 fn raw<'a>(json: &mut Reader<'a>) -> Result<Raw<'a>, GatewayError> {

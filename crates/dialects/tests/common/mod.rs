@@ -25,6 +25,7 @@ pub(crate) fn answer() -> Answer {
         include_usage: true,
         metadata: None,
         price: Arc::new(|_| None),
+        cache_key: None,
     }
 }
 

@@ -69,17 +69,6 @@ pub struct ConfigurationView {
     pub refused_at: Option<String>,
 }
 
-/// `GET /v1/cache/stats`
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct CacheStats {
-    pub enabled: bool,
-    pub size: u64,
-    pub hits: u64,
-    pub misses: u64,
-    pub hit_rate: f64,
-    pub evictions: u64,
-}
-
 fn view(gateway: &Gateway, provider: &Provider, scope: &Scope) -> ProviderView {
     let health = provider.health(gateway.process.nodes());
     let mut supported_models = gateway.catalog.models(provider);
@@ -149,8 +138,7 @@ pub fn health(gateway: &Gateway, details: bool) -> Reply {
             loaded_at: crate::telemetry::log::stamp(gateway.loaded_at),
             refused_at: gateway.process.configuration_refused_at().map(crate::telemetry::log::stamp),
         }),
-        // Neither is built yet, whatever the configuration wishes.
-        cache_enabled: false,
+        cache_enabled: gateway.cache.is_some(),
         rate_limiting_enabled: gateway.config.limits.is_some(),
     };
     let mut reply = Reply::json(&health);
@@ -200,16 +188,4 @@ pub fn metrics(gateway: &Gateway) -> Reply {
 
 pub fn root() -> Reply {
     Reply::json(&json!({"name": "llm-gateway", "version": VERSION, "docs": "/docs", "health": "/health"}))
-}
-
-pub fn cache_stats() -> Reply {
-    Reply::json(&CacheStats { enabled: false, size: 0, hits: 0, misses: 0, hit_rate: 0.0, evictions: 0 })
-}
-
-pub fn cache_clear() -> Reply {
-    Reply::json(&json!({"enabled": false, "removed": 0}))
-}
-
-pub fn no_cache_hit() -> GatewayError {
-    GatewayError::new(ErrorKind::NotFound, "there is no cache yet, so no answer came from it")
 }

@@ -173,7 +173,7 @@ impl Asked<'_> {
                 Ok(created(&TeamView::from(made)))
             }
             Admin::ListTeams => {
-                let [cursor, limit] = parameters(self.query, [CURSOR, LIMIT])?;
+                let [cursor, limit] = ingress::parameters(self.query, [CURSOR, LIMIT])?;
                 let (after, limit) = (position(cursor)?, page(limit)?);
                 let teams = self.ask(async move |to: &mut Connection| to.teams(after, limit).await).await?;
                 let next = next(limit, &teams, |team| team.made);
@@ -195,7 +195,7 @@ impl Asked<'_> {
                 self.ask(work).await.map(team)
             }
             Admin::Audit => {
-                let [cursor, limit] = parameters(self.query, [CURSOR, LIMIT])?;
+                let [cursor, limit] = ingress::parameters(self.query, [CURSOR, LIMIT])?;
                 let (before, limit) = (position(cursor)?, page(limit)?);
                 let entries = self.ask(async move |to: &mut Connection| to.audit(before, limit).await).await?;
                 let next = next(limit, &entries, |entry| entry.number);
@@ -207,7 +207,7 @@ impl Asked<'_> {
     async fn keys(&self, now: Second) -> Result<Reply, GatewayError> {
         let [team_parameter, owner_parameter, revoked_parameter] = KEY_FILTERS;
         let known = [CURSOR, LIMIT, team_parameter, owner_parameter, revoked_parameter];
-        let [cursor, limit, team, owner, revoked] = parameters(self.query, known)?;
+        let [cursor, limit, team, owner, revoked] = ingress::parameters(self.query, known)?;
         let (after, limit) = (position(cursor)?, page(limit)?);
         let mut problems = Vec::new();
         for (name, value) in [(team_parameter, &team), (owner_parameter, &owner)] {
@@ -288,26 +288,6 @@ fn invalid(problems: Vec<Invalid>) -> GatewayError {
         told.into_iter().map(|(field, message)| serde_json::json!({"field": field, "message": message})).collect();
     GatewayError { field: first, ..GatewayError::new(ErrorKind::InvalidRequest, sentences.join("; ")) }
         .detail("problems", all)
-}
-
-/// The values of these parameters of a query, which may have no others, and none twice.
-fn parameters<const KNOWN: usize>(
-    query: &str,
-    known: [&'static str; KNOWN],
-) -> Result<[Option<String>; KNOWN], GatewayError> {
-    let mut found = [const { None }; KNOWN];
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = ingress::percent_decoded(name);
-        let Some(place) = known.iter().position(|known| *known == name) else {
-            let message = format!("there is no such parameter here; there are: {}", known.join(", "));
-            return Err(GatewayError::invalid(crate::settle::shortened(&name, 100), message));
-        };
-        if found[place].replace(ingress::percent_decoded(value)).is_some() {
-            return Err(GatewayError::invalid(name, "this parameter is there twice"));
-        }
-    }
-    Ok(found)
 }
 
 fn page(limit: Option<String>) -> Result<u64, GatewayError> {

@@ -1,5 +1,6 @@
 //! The bodies of answers: bytes, or a stream that flows.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,6 +15,7 @@ use tokio::time::Sleep;
 
 use crate::api::pace::Busy;
 use crate::attempt::{Failure, Good};
+use crate::cache::keep;
 use crate::call::SharedCall;
 use crate::gateway::Gateway;
 use crate::pipeline;
@@ -91,12 +93,13 @@ pub struct StreamBody {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "it is in a box, and most of its life the largest")]
 enum Stage {
     Opening(Opening, SharedCall),
     Flowing(Box<Relay>, Settle),
     /// The last words of a stream that never flowed.
     Last(Bytes),
+    /// An answer that is there already, event by event.
+    Replayed(VecDeque<Bytes>, Settle),
     Over,
 }
 
@@ -110,6 +113,11 @@ impl StreamBody {
     /// A stream whose first content has come.
     pub fn flowing(gateway: Arc<Gateway>, relay: Box<Relay>, settle: Settle) -> Self {
         StreamBody { gateway, stage: Stage::Flowing(relay, settle), timer: None }
+    }
+
+    /// A stream that was kept.
+    pub fn replayed(gateway: Arc<Gateway>, pieces: VecDeque<Bytes>, settle: Settle) -> Self {
+        StreamBody { gateway, stage: Stage::Replayed(pieces, settle), timer: None }
     }
 
     /// A stream of which there is nothing yet but a sign of life.
@@ -127,6 +135,15 @@ impl StreamBody {
                     self.stage = Stage::Over;
                     return Poll::Ready(Some(bytes));
                 }
+                Stage::Replayed(pieces, settle) => match pieces.pop_front() {
+                    Some(piece) => {
+                        if pieces.is_empty() {
+                            settle.end(200, Outcome::Ok, None);
+                        }
+                        return Poll::Ready(Some(piece));
+                    }
+                    None => self.stage = Stage::Over,
+                },
                 Stage::Opening(attempts, call) => {
                     let (dialect, polled) = (call.dialect, attempts.as_mut().poll(cx));
                     if let Poll::Ready((result, settle)) = polled {
@@ -141,6 +158,7 @@ impl StreamBody {
                     return Poll::Ready(Some(keep_alive(dialect)));
                 }
                 Stage::Flowing(relay, settle) => {
+                    keep::stream(settle, relay);
                     if let Some(bytes) = relay.take_output() {
                         if relay.over().is_some() {
                             end(relay, settle);
@@ -201,12 +219,13 @@ impl StreamBody {
                 Stage::Flowing(relay, settle)
             }
             Ok(Good::Whole(whole)) => {
-                let (bytes, streamed) = pipeline::said(&self.gateway, call, &whole.target, whole.body);
+                let (bytes, streamed) = pipeline::said(&self.gateway, call, &whole.target, whole.body, &mut settle);
                 settle.end(200, Outcome::Ok, None);
                 // An answer in one piece where a stream was promised is one event.
                 Stage::Last(if streamed { bytes } else { Bytes::from([b"data: ", &bytes[..], b"\n\n"].concat()) })
             }
             Err(failure) => {
+                settle.failed_for_all(&failure);
                 settle.end(200, failure.outcome(), Some(failure.text()));
                 let body = pipeline::error_body(call, &failure);
                 Stage::Last(Bytes::from(codec::client(call.dialect).error_event(&body)))
@@ -222,7 +241,8 @@ fn end(relay: &Relay, settle: &mut Settle) {
     }
 }
 
-fn account(relay: &Relay, settle: &mut Settle) {
+/// Tells what the answer took so far, and why it ended if it has.
+pub fn account(relay: &Relay, settle: &mut Settle) {
     match relay.usage() {
         (usage, false) => settle.usage(usage),
         (usage, true) => settle.estimated_usage(usage),

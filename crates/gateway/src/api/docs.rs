@@ -16,7 +16,8 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::access::Right;
-use crate::api::about::{CacheStats, GatewayHealth, Providers, Readiness};
+use crate::api::about::{GatewayHealth, Providers, Readiness};
+use crate::api::cache::{self, CacheCleared, CacheStats, Feedback, FeedbackTaken};
 use crate::api::egress::Reply;
 use crate::api::routes::{Action, ROUTES, Row};
 use crate::gateway::VERSION;
@@ -64,6 +65,16 @@ const REQUEST_HEADERS: &[(&str, &str)] = &[
     ("x-gateway-strategy", "How candidates are put in order: `fallback` or `cost`."),
     ("x-gateway-timeout-ms", "The time that a whole answer or the first content of a stream may take: 1 to 3600000."),
     ("x-gateway-user", "Who asks, in your own words, for the log."),
+    (
+        "x-gateway-cache",
+        "`skip`: neither take the answer from the cache nor keep it there; `refresh`: ask anew, and keep the answer; \
+         `only-if-cached`: ask nobody, and answer 504 if the cache has no answer. `Cache-Control` says the same with `no-store`, \
+         `no-cache` and `only-if-cached`.",
+    ),
+    (
+        "x-gateway-coalesce",
+        "`true`: a whole answer may be that of another request which asks the same at the same time, whatever the temperature.",
+    ),
     ("x-gateway-explain", "`true`: say in `x-gateway-explanation` why the answer came about as it did."),
     (
         "x-correlation-id",
@@ -83,6 +94,19 @@ pub const RESPONSE_HEADERS: &[(On, &str, &str)] = &[
     (On::Completion, "x-gateway-attempts", "How many requests to providers this took."),
     (On::Completion, "x-gateway-upstream-request-id", "The provider's own id of the request."),
     (On::Completion, "x-gateway-cost-usd", "US dollars; on whole answers whose price is known."),
+    (
+        On::Completion,
+        "x-gateway-cache",
+        "`hit`: the answer comes from the cache; `coalesced`: from another request that asked the same at the same time; `miss`, \
+         `refresh`, `bypass`: from a provider. Left out where there is no cache.",
+    ),
+    (
+        On::Completion,
+        "x-gateway-cache-type",
+        "Of hits: `exact`, `canonical` (but for spelling) or `semantic` (in other words).",
+    ),
+    (On::Completion, "x-gateway-cache-similarity", "Of hits: how sure it is that the answer serves, from 0 to 1."),
+    (On::Completion, "age", "Of hits: seconds since the answer was given."),
     (
         On::Completion,
         "x-gateway-dropped",
@@ -195,7 +219,7 @@ const TAGS: [(&str, &str); 6] = [
     ("OpenAI", "What OpenAI's SDKs speak; also under `/openai`. Any provider can answer."),
     ("Anthropic", "What Anthropic's SDKs speak; also under `/anthropic`. Any provider can answer."),
     ("Providers and health", "None of these calls a provider."),
-    ("Cache", "There is no cache yet: these routes say so."),
+    ("Cache", "Answers that are kept for whoever asks the same."),
     ("Operator", "Keys and teams in the database. There with `GATEWAY_ADMIN_KEY` alone, and for whoever shows it."),
 ];
 
@@ -207,11 +231,22 @@ fn parameter(name: &str, about: &str) -> (String, Value) {
     let mut schema = json!({"type": "string"});
     match name {
         "x-gateway-strategy" => schema["enum"] = Strategy::ALL.map(Strategy::name).to_vec().into(),
-        "x-gateway-explain" => schema = json!({"type": "string", "enum": ["true", "false"]}),
+        "x-gateway-cache" => schema["enum"] = json!(["skip", "refresh", "only-if-cached"]),
+        "x-gateway-coalesce" | "x-gateway-explain" => schema = json!({"type": "string", "enum": ["true", "false"]}),
         "x-gateway-timeout-ms" => schema = json!({"type": "integer", "minimum": 1, "maximum": 3_600_000}),
         _ => {}
     }
     (name.to_owned(), json!({"name": name, "in": "header", "description": about, "schema": schema}))
+}
+
+fn query_parameter(name: &str, about: &str) -> Value {
+    let schema = match name {
+        "dry_run" => json!({"type": "boolean"}),
+        "older_than_seconds" => json!({"type": "number", "minimum": 0}),
+        "id" => json!({"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+        _ => json!({"type": "string"}),
+    };
+    json!({"name": name, "in": "query", "description": about, "schema": schema})
 }
 
 fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
@@ -266,7 +301,17 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
         Action::Ready => {
             operation["responses"]["503"] = plain("The gateway is shutting down.", json!({"status": "draining"}));
         }
-        Action::CacheFeedback | Action::NotBuilt { .. } => {
+        Action::CacheClear => {
+            operation["parameters"] =
+                cache::PARAMETERS.map(|(name, about)| query_parameter(name, about)).to_vec().into();
+            kinds.push(ErrorKind::InvalidRequest);
+        }
+        Action::CacheFeedback => {
+            let schema = generator.subschema_for::<Feedback>();
+            operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+            kinds.extend([ErrorKind::InvalidRequest, ErrorKind::PayloadTooLarge, ErrorKind::NotFound]);
+        }
+        Action::NotBuilt { .. } => {
             operation["responses"] = json!({});
             operation["x-not-built"] = true.into();
             kinds.push(ErrorKind::NotFound);
@@ -414,10 +459,12 @@ fn success(action: Action, generator: &mut SchemaGenerator) -> Value {
              an hour where gateways share a Redis.",
             generator,
         ),
-        Action::CacheStats => of_type::<CacheStats>("All zero: there is no cache yet.", generator),
-        Action::CacheClear => {
-            plain("Nothing to clear: there is no cache yet.", json!({"enabled": false, "removed": 0}))
-        }
+        Action::CacheStats => of_type::<CacheStats>("Since this gateway started.", generator),
+        Action::CacheClear => of_type::<CacheCleared>(
+            "What went: of the caller's own answers those that fit all parameters, or of all callers' for the admin key.",
+            generator,
+        ),
+        Action::CacheFeedback => of_type::<FeedbackTaken>("The answer is not given to that question again.", generator),
         Action::Live => plain("The process is alive.", json!({"status": "alive"})),
         Action::Ready => of_type::<Readiness>("Requests are taken.", generator),
         Action::Root => plain(
@@ -427,7 +474,7 @@ fn success(action: Action, generator: &mut SchemaGenerator) -> Value {
         Action::OpenApi => plain("This document.", json!({"openapi": "3.1.0"})),
         Action::Metrics => text("OpenMetrics text for Prometheus.", "application/openmetrics-text"),
         Action::Asset(_) => text("The page.", "text/html"),
-        Action::CacheFeedback | Action::NotBuilt { .. } | Action::Admin(_) => Value::Null,
+        Action::NotBuilt { .. } | Action::Admin(_) => Value::Null,
     }
 }
 

@@ -37,6 +37,9 @@ names! {
     X_CORRELATION_ID "x-correlation-id";
     X_GATEWAY_ADDED "x-gateway-added";
     X_GATEWAY_ATTEMPTS "x-gateway-attempts";
+    X_GATEWAY_CACHE "x-gateway-cache";
+    X_GATEWAY_CACHE_SIMILARITY "x-gateway-cache-similarity";
+    X_GATEWAY_CACHE_TYPE "x-gateway-cache-type";
     X_GATEWAY_COST_USD "x-gateway-cost-usd";
     X_GATEWAY_DROPPED "x-gateway-dropped";
     X_GATEWAY_MODEL "x-gateway-model";
@@ -175,8 +178,11 @@ pub fn answered(call: &Call, settle: &Settle, target: &Target, headers: HeaderMa
 }
 
 /// The headers of a stream that has nothing but a sign of life to give yet.
-pub fn opening(stream: StreamBody) -> Reply {
+pub fn opening(call: &Call, stream: StreamBody) -> Reply {
     let mut reply = Reply::new(StatusCode::OK);
+    if let Some(answered) = call.cache {
+        reply.headers.insert(X_GATEWAY_CACHE, HeaderValue::from_static(answered.name()));
+    }
     event_stream(&mut reply);
     reply.with_stream(stream)
 }
@@ -184,6 +190,7 @@ pub fn opening(stream: StreamBody) -> Reply {
 /// What the gateway did for this request, as far as it is known when the headers leave.
 fn about(call: &Call, reply: &mut Reply, settle: &Settle) {
     overhead(reply, settle);
+    cached(call, reply, settle);
     let Some(record) = settle.record() else { return };
     if record.attempts > 0 {
         // One is the rule, and needs no room of its own.
@@ -204,6 +211,17 @@ fn about(call: &Call, reply: &mut Reply, settle: &Settle) {
             reply.set(header, listed(names));
         }
     }
+}
+
+/// What the cache did for it.
+pub fn cached(call: &Call, reply: &mut Reply, settle: &Settle) {
+    let note = settle.record().and_then(|record| record.cache.as_ref());
+    let Some(answered) = note.map(|note| note.answered).or(call.cache) else { return };
+    reply.headers.insert(X_GATEWAY_CACHE, HeaderValue::from_static(answered.name()));
+    let Some(found) = note.and_then(|note| note.hit.as_ref()) else { return };
+    reply.headers.insert(X_GATEWAY_CACHE_TYPE, HeaderValue::from_static(found.tier.name()));
+    reply.set(X_GATEWAY_CACHE_SIMILARITY, Decimal::short(found.thousandths(), 3).to_vec());
+    reply.headers.insert(header::AGE, HeaderValue::from(found.age.as_secs()));
 }
 
 fn overhead(reply: &mut Reply, settle: &Settle) {

@@ -4,20 +4,37 @@ use bytes::Bytes;
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::EXPLANATION_HEADER_BYTES;
 use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::value::RawValue;
 
 use crate::api::egress::Reply;
 use crate::call::Caller;
 use crate::gateway::Gateway;
 use crate::settle::{Outcome, Record};
-use crate::telemetry::explain::summary;
+use crate::telemetry::explain::{Explanation, summary};
 
 /// Why the gateway did what it did for a request of the same caller. It is there as soon as the answer has ended; of one that
 /// takes long, before, and then by the client's own name for it too.
 pub async fn request(gateway: &Gateway, id: &str, caller: &Caller) -> Result<Reply, GatewayError> {
+    Ok(match find(gateway, id, caller).await? {
+        Told::Here(told) => Reply::json(&told),
+        Told::Elsewhere(json) => Reply::of(StatusCode::OK, "application/json", Bytes::from(json.get().to_owned())),
+    })
+}
+
+/// An explanation.
+#[derive(Debug)]
+pub enum Told {
+    Here(Box<Explanation>),
+    /// By another gateway, in its words.
+    Elsewhere(Box<RawValue>),
+}
+
+/// What is known of a request of the same caller.
+pub async fn find(gateway: &Gateway, id: &str, caller: &Caller) -> Result<Told, GatewayError> {
     let explanations = gateway.process.log.explanations();
     if !is_id(id) {
         let running = explanations.running().find_by_correlation(id, caller);
-        return running.map(|told| Reply::json(&told)).ok_or_else(|| unknown(id));
+        return running.map(|told| Told::Here(Box::new(told))).ok_or_else(|| unknown(id));
     }
     let mut told = explanations.find(id, caller).or_else(|| explanations.running().find(id, caller));
     if told.is_none() {
@@ -26,15 +43,9 @@ pub async fn request(gateway: &Gateway, id: &str, caller: &Caller) -> Result<Rep
         told = explanations.find(id, caller);
     }
     if let Some(told) = told {
-        return Ok(Reply::json(&told));
+        return Ok(Told::Here(Box::new(told)));
     }
-    match explanations.find_shared(id, caller).await {
-        Some(json) => {
-            let body = Bytes::from(json.get().to_owned());
-            Ok(Reply::of(StatusCode::OK, "application/json", body))
-        }
-        None => Err(unknown(id)),
-    }
+    explanations.find_shared(id, caller).await.map(Told::Elsewhere).ok_or_else(|| unknown(id))
 }
 
 /// One answer for what is not there, what is another's, and what cannot be.

@@ -6,7 +6,6 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::{REQUEST_BODY_BYTES_PER_SECOND, REQUEST_BODY_GRACE, REQUEST_HEADER_BYTES, REQUEST_HEADERS};
-use gateway_policy::limits::Standing;
 use http::{HeaderMap, HeaderName, header};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -14,6 +13,7 @@ use hyper::body::Incoming;
 
 use crate::admission::{Admitted, Shed};
 use crate::api::Arrival;
+use crate::limits::Looked;
 
 /// A request for an answer, as it came.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub struct Inbound {
     /// Or why it has not come.
     pub body: Result<Bytes, GatewayError>,
     pub admitted: Arc<Admitted>,
-    /// How its caller stood when it came.
-    pub standing: Standing,
+    /// Under which limits, as far as its head says.
+    pub looked: Looked,
 }
 
 /// Refuses more or longer headers than any honest client sends.
@@ -62,7 +62,11 @@ pub async fn read_body(
 ) -> Result<Bytes, GatewayError> {
     check_type(headers)?;
     let too_large = || {
-        GatewayError::new(ErrorKind::PayloadTooLarge, format!("the body is larger than {} MiB", limit / (1024 * 1024)))
+        let most = match limit / (1024 * 1024) {
+            0 => format!("{limit} bytes"),
+            mib => format!("{mib} MiB"),
+        };
+        GatewayError::new(ErrorKind::PayloadTooLarge, format!("the body is larger than {most}"))
             .detail("limit_bytes", limit)
     };
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -123,6 +127,26 @@ fn check_type(headers: &HeaderMap) -> Result<(), GatewayError> {
         "content-type",
         format!("the body must be JSON (content-type: application/json), got {kind:?}"),
     ))
+}
+
+/// The values of these parameters of a query, which may have no others, and none twice.
+pub fn parameters<const KNOWN: usize>(
+    query: &str,
+    known: [&'static str; KNOWN],
+) -> Result<[Option<String>; KNOWN], GatewayError> {
+    let mut found = [const { None }; KNOWN];
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = percent_decoded(name);
+        let Some(place) = known.iter().position(|known| *known == name) else {
+            let message = format!("there is no such parameter here; there are: {}", known.join(", "));
+            return Err(GatewayError::invalid(crate::settle::shortened(&name, 100), message));
+        };
+        if found[place].replace(percent_decoded(value)).is_some() {
+            return Err(GatewayError::invalid(name, "this parameter is there twice"));
+        }
+    }
+    Ok(found)
 }
 
 /// Percent-decoding; what is not valid stays as it is.

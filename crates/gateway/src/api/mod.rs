@@ -4,6 +4,7 @@
 pub mod about;
 pub mod admin;
 pub mod body;
+pub mod cache;
 pub mod docs;
 pub mod egress;
 pub mod explain;
@@ -129,8 +130,9 @@ async fn dispatch(
                 Action::Complete { dialect, .. } => (dialect, 1),
                 _ => (Dialect::AnthropicMessages, 0),
             };
-            let standing = match limits::look(gateway, &arrival.caller, &head.headers, dialect, tokens) {
-                Ok(standing) => standing,
+            let looked = limits::look(gateway, &arrival.caller, &head.headers, dialect, tokens, arrival.started);
+            let looked = match looked {
+                Ok(looked) => looked,
                 Err(refused) => return Ok(pipeline::turn_away(gateway, arrival, row.name, dialect, &refused)),
             };
             let deadline = || arrival.started + call::timeout_of(&head.headers).unwrap_or(QUEUE_TIME);
@@ -147,7 +149,7 @@ async fn dispatch(
             let body = ingress::read_body(arrival.started, &head.headers, body, limit, &admitted, shed).await;
             let unread = body.is_err();
             let inbound =
-                Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted, standing };
+                Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted, looked };
             let mut reply = match row.action {
                 Action::Complete { dialect, streamed } => {
                     pipeline::handle(gateway.clone(), inbound, dialect, streamed).await
@@ -167,9 +169,9 @@ async fn dispatch(
         Action::ShowModel => models::show(gateway, models::is_anthropic(family, &head.headers), parameter, scope),
         Action::ListProviders => Ok(about::providers(gateway, scope)),
         Action::ProviderHealth => about::provider_health(gateway, parameter, scope),
-        Action::CacheStats => Ok(about::cache_stats()),
-        Action::CacheClear => Ok(about::cache_clear()),
-        Action::CacheFeedback => Err(about::no_cache_hit()),
+        Action::CacheStats => Ok(cache::stats(gateway)),
+        Action::CacheClear => cache::clear(gateway, head.uri.query().unwrap_or_default(), &arrival.caller),
+        Action::CacheFeedback => Box::pin(cache::feedback(gateway, arrival, &head, body)).await,
         Action::Health => Ok(about::health(gateway, details)),
         Action::Live => Ok(about::live()),
         Action::Ready => Ok(about::ready(gateway)),

@@ -52,6 +52,13 @@ impl Said {
         Said(said)
     }
 
+    /// A digest of a section and of everything in it.
+    pub fn digest_of(&self, section: &str) -> u64 {
+        let is_of =
+            |path: &str| path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        digest(self.0.iter().filter(|(path, _)| is_of(path)).collect::<Vec<_>>())
+    }
+
     pub fn differs_at(&self, other: &Said, path: &str) -> bool {
         self.0.get(path) != other.0.get(path)
     }

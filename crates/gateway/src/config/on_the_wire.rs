@@ -87,7 +87,7 @@ fn seen(rows: &str, provider: &str, dialect: Dialect, body: &Value) -> Seen {
         headers: http::HeaderMap::new(),
         body: Ok(Bytes::from(body.to_string())),
         admitted,
-        standing: Default::default(),
+        looked: Default::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let reply = runtime.block_on(crate::pipeline::handle(gateway, inbound, dialect, false));

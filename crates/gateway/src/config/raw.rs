@@ -41,7 +41,6 @@ pub struct File {
     /// Teams of the keys above, by name: their keys share limits.
     pub teams: IndexMap<String, Team>,
     /// Answers kept for equal and similar requests.
-    #[schemars(extend("x-in-effect" = false))]
     pub cache: Cache,
     /// Where state is kept.
     pub storage: Storage,
@@ -620,7 +619,6 @@ pub struct Key {
     pub budget: Option<Budget>,
     /// Whether its answers may come from the cache, and go into it; `true` if left out.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
-    #[schemars(extend("x-in-effect" = false))]
     pub cache: bool,
     /// When it is refused from, as `2027-01-31T00:00:00Z`; never if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -731,8 +729,8 @@ pub struct Cache {
     /// Memory for answers, in MiB.
     #[schemars(range(min = 1))]
     pub max_mib: u64,
-    /// Model that embeds requests.
-    #[schemars(length(min = 1))]
+    /// Model that embeds requests: none but the built-in one yet.
+    #[schemars(length(min = 1), extend("x-in-effect" = false))]
     pub embedding_model: String,
 }
 

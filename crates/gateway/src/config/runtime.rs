@@ -15,7 +15,9 @@ use indexmap::IndexMap;
 use ipnet::IpNet;
 
 use super::changes::Said;
-pub use super::raw::{Cache, KeyLimits, KeyRates, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price};
+pub use super::raw::{
+    Cache, CacheMode, CacheScope, KeyLimits, KeyRates, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price,
+};
 use crate::store::database::Location;
 
 /// One whole configuration. Immutable; share it in an `Arc`.
@@ -40,9 +42,6 @@ pub struct Config {
     pub said: Said,
     /// For the log: each a sentence that says where the matter is.
     pub warnings: Vec<String>,
-
-    // Read and checked, so that a file written for a later version is known to be good; nothing acts upon the rest yet.
-    #[cfg_attr(not(test), expect(dead_code, reason = "not in effect yet; see `x-in-effect` in raw.rs"))]
     pub cache: Cache,
     pub storage: Storage,
 }

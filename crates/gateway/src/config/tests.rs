@@ -187,7 +187,10 @@ fn the_example_loads() {
     assert_eq!(smart, ["anthropic/claude-opus-4-5 1", "openai/gpt-5.2 2"]);
     assert_eq!(config.aliases[1].on_context_overflow.len(), 1);
     assert_eq!(config.limits.unwrap().concurrent, Some(50));
-    let said = |warning: &&String| warning.contains("`cache` is not in effect yet");
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let other = "providers: {openai: {api_key: k}}\ncache: {embedding_model: other}\n";
+    let config = World::default().file("gateway.yaml", other).config();
+    let said = |warning: &&String| warning.contains("`cache.embedding_model` is not in effect yet");
     assert_eq!(config.warnings.iter().filter(said).count(), 1, "{:?}", config.warnings);
 }
 

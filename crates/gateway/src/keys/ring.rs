@@ -3,12 +3,12 @@
 //! Keys of the file lie beside those of the database. The latter are a mirror, which [`super::mirror`] keeps: the ring knows
 //! when the two were last seen to agree, and what it may still say if that is long ago.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use foldhash::{HashMap, HashMapExt};
 use gateway_core::access::{KeyHash, VirtualKey};
 use gateway_core::limits::KEYS_STALE_TIME;
 

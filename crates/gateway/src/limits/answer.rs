@@ -9,6 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use crate::decimal::Decimal;
+
 struct Names {
     limit: HeaderName,
     remaining: HeaderName,
@@ -60,19 +62,23 @@ pub fn tell(headers: &mut HeaderMap, standing: &Standing, dialect: Dialect) {
 
 fn put(headers: &mut HeaderMap, names: &Names, left: Option<Left>, reset: impl Fn(Left) -> String) {
     let Some(left) = left else { return };
-    headers.insert(names.limit.clone(), HeaderValue::from(left.limit));
-    headers.insert(names.remaining.clone(), HeaderValue::from(left.remaining));
-    if let Ok(reset) = HeaderValue::try_from(reset(left)) {
-        headers.insert(names.reset.clone(), reset);
-    }
+    let mut put = |name: &HeaderName, value: &[u8]| {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.insert(name.clone(), value);
+        }
+    };
+    put(&names.limit, &Decimal::new(left.limit, 0));
+    put(&names.remaining, &Decimal::new(left.remaining, 0));
+    put(&names.reset, reset(left).as_bytes());
 }
 
 /// `1s`, `6m0s`, `1h0m0s`: whole seconds, rounded up.
 fn seconds(duration: Duration) -> String {
-    let all = duration.as_millis().div_ceil(1000);
+    let all = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     let (hours, minutes, seconds) = (all / 3600, all / 60 % 60, all % 60);
     match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
+        // Every answer says it, and mostly so.
+        (0, 0) => [Decimal::new(seconds, 0).as_str(), "s"].concat(),
         (0, _) => format!("{minutes}m{seconds}s"),
         _ => format!("{hours}h{minutes}m{seconds}s"),
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use gateway_core::access::{Limits, Rates, VirtualKey};
 use gateway_core::dialect::Dialect;
@@ -19,11 +20,13 @@ use sha2::{Digest, Sha256};
 use crate::call::{self, Call, Caller};
 use crate::gateway::Gateway;
 
-/// The user that a caller without a key names.
-enum User<'a> {
-    /// The body says it, which has not been read.
-    NotKnown,
-    Named(Option<&'a str>),
+/// What the head of a request says about the limits that it stands under.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// Those of its caller in all, whatever it asks for. None: nothing is limited.
+    levels: Vec<Level>,
+    /// How its caller stands.
+    pub standing: Standing,
 }
 
 /// Whether a request would pass of which nothing but the head is known, as far as that can be said without asking anybody. So
@@ -34,42 +37,50 @@ pub fn look(
     headers: &HeaderMap,
     dialect: Dialect,
     tokens: u64,
-) -> Result<Standing, Box<Refused>> {
-    let named = call::user_of(headers);
-    let user = match dialect {
-        Dialect::Native => User::NotKnown,
-        Dialect::OpenAiChat | Dialect::AnthropicMessages => User::Named(named.as_deref()),
-    };
-    gateway.process.limiter.look(&of_caller(gateway, caller, user), tokens)
+    now: Instant,
+) -> Result<Looked, Box<Refused>> {
+    // In the native dialect the body names the user, which has not been read.
+    let user =
+        if dialect == Dialect::Native { None } else { of_user(gateway, caller, call::user_of(headers).as_deref()) };
+    let levels: Vec<Level> = user.into_iter().chain(of_caller(gateway, caller)).collect();
+    let standing = gateway.process.limiter.look(&levels, tokens, now)?;
+    Ok(Looked { levels, standing })
 }
 
-/// The limits of a caller in all, whatever it asks for. None: nothing is limited.
-fn of_caller(gateway: &Gateway, caller: &Caller, user: User<'_>) -> Vec<Level> {
-    let Some(general) = gateway.config.limits else { return Vec::new() };
-    match caller {
-        Caller::Admin => Vec::new(),
+/// The limit of one user of a caller without a key.
+fn of_user(gateway: &Gateway, caller: &Caller, user: Option<&str>) -> Option<Level> {
+    let Caller::Address(address) = caller else { return None };
+    Some(level(Holder::User(network(*address), user.map(digest)), Part::All, gateway.config.limits?))
+}
+
+/// The limits of a caller in all, whoever of its users it is.
+fn of_caller(gateway: &Gateway, caller: &Caller) -> impl Iterator<Item = Level> {
+    let of = |general: Rates| match caller {
+        Caller::Admin => [None, None],
         Caller::Address(address) => {
-            let address = network(*address);
-            let all = level(Holder::Address(address), Part::All, general.times(ADDRESS_USERS));
-            match user {
-                User::NotKnown => vec![all],
-                User::Named(user) => vec![level(Holder::User(address, user.map(digest)), Part::All, general), all],
-            }
+            let holder = Holder::Address(network(*address));
+            [Some(level(holder, Part::All, general.times(ADDRESS_USERS))), None]
         }
         Caller::Key(key) => {
             let own = level(Holder::Key(key.id.clone()), Part::All, key.limits.all.or(general));
             // A team that limits only models is here for every model: the state of a key lives where that of its team does.
             let team = key.team.as_ref().filter(|team| team.limits != Limits::default());
             let team = team.map(|team| level(Holder::Team(team.id.clone()), Part::All, team.limits.all));
-            [Some(own), team].into_iter().flatten().collect()
+            [Some(own), team]
         }
-    }
+    };
+    gateway.config.limits.map(of).into_iter().flatten().flatten()
 }
 
 /// What a request takes before anybody is asked.
-pub fn ask(gateway: &Gateway, caller: &Caller, call: &Call, plan: &RoutePlan) -> Ask {
-    let mut levels = of_caller(gateway, caller, User::Named(call.user.as_deref()));
-    if let Caller::Key(key) = caller
+pub fn ask(gateway: &Gateway, looked: Looked, call: &Call, plan: &RoutePlan) -> Ask {
+    let mut levels = looked.levels;
+    if call.dialect == Dialect::Native
+        && let Some(user) = of_user(gateway, &call.caller, call.user.as_deref())
+    {
+        levels.insert(0, user);
+    }
+    if let Caller::Key(key) = &call.caller
         && !levels.is_empty()
     {
         levels.extend(holders(key).filter_map(|(holder, limits)| {
@@ -95,7 +106,7 @@ pub fn ask_of_provider(gateway: &Gateway, caller: &Caller, provider: &Arc<str>, 
 }
 
 fn level(holder: Holder, part: Part, rates: Rates) -> Level {
-    Level { id: LevelId { holder, part }, rates }
+    Level::new(LevelId { holder, part }, rates)
 }
 
 fn holders(key: &VirtualKey) -> impl Iterator<Item = (Holder, &Limits)> {
@@ -120,9 +131,10 @@ fn of_model<'a>(
     of(asked).or_else(|| if gateway.catalog.is_alias(asked) { None } else { stands_for() })
 }
 
-/// The tokens that a request and its answer will probably have. A count of tokens has no answer, and costs none.
+/// The tokens that a request and its answer will probably have. A count of tokens has no answer, and costs none; neither does an
+/// answer that is there already.
 fn needs(gateway: &Gateway, call: &Call, plan: &RoutePlan) -> u64 {
-    if call.counts_tokens {
+    if call.counts_tokens || call.is_answered {
         return 0;
     }
     let first = plan.targets.first().map(|planned| gateway.catalog.estimate(&planned.target, call));

@@ -17,7 +17,7 @@ use crate::store::redis::Redis;
 use shared::Reservation;
 
 pub use answer::{error, tell};
-pub use levels::{ask, ask_of_provider, look};
+pub use levels::{Looked, ask, ask_of_provider, look};
 pub use shared::{SCRIPTS, Shared};
 
 /// The state of all limits. It outlives configurations: each request says by which limits it is measured.
@@ -45,10 +45,10 @@ impl Limiter {
     }
 
     /// Whether a request of so many tokens would pass, as far as this node knows without asking anybody. Nothing is taken.
-    pub fn look(&self, levels: &[Level], tokens: u64) -> Result<Standing, Box<Refused>> {
+    pub fn look(&self, levels: &[Level], tokens: u64, now: Instant) -> Result<Standing, Box<Refused>> {
         // Another gateway may have given tokens back that this one does not know of.
         let tokens = if self.shared.is_some() { 0 } else { tokens };
-        self.table.look(levels, tokens, Instant::now())
+        self.table.look(levels, tokens, now)
     }
 
     pub fn counts(&self) -> Counts {

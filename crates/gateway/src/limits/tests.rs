@@ -63,6 +63,8 @@ impl World {
             providers: Config::sandbox_providers(simulator.addr()),
             aliases: vec![alias("both", "sim"), alias("failing", "fault:status=500"), alias("mini", "gpt-4o-mini")],
             limits: Some(RATES),
+            // The same is asked again and again.
+            cache: config::Cache { enabled: false, ..config::Cache::default() },
             ..config::load(&args, &System).unwrap()
         };
         let log = Log::start(Format::Json, Level::Error, Explanations::new(None), std::io::sink()).unwrap();
@@ -79,13 +81,18 @@ impl World {
         let (dialect, caller) = (Dialect::OpenAiChat, caller.clone());
         let arrival =
             Arrival { started: Instant::now(), request_id: RequestId::new(), correlation_id: None, dialect, caller };
+        let headers = http::HeaderMap::new();
+        let looked = levels::look(&self.gateway, &arrival.caller, &headers, dialect, 1, arrival.started);
         let inbound = Inbound {
-            arrival,
             route: "test",
-            headers: http::HeaderMap::new(),
+            headers,
             body: Ok(Bytes::from(body.to_owned())),
             admitted: self.gateway.process.admission.unbounded(),
-            standing: Standing::default(),
+            looked: match looked {
+                Ok(looked) => looked,
+                Err(refused) => return pipeline::turn_away(&self.gateway, &arrival, "test", dialect, &refused),
+            },
+            arrival,
         };
         pipeline::handle(self.gateway.clone(), inbound, dialect, false).await
     }
@@ -99,8 +106,8 @@ impl World {
 
     fn tokens_left(&self, caller: &Caller, provider: &str) -> u64 {
         let ask = ask_of_provider(&self.gateway, caller, &provider.into(), 0);
-        assert_eq!(ask.levels[0].id.part, Part::Provider(provider.into()));
-        self.gateway.process.limiter.look(&ask.levels, 0).unwrap().tokens.unwrap().remaining
+        assert_eq!(ask.levels[0].id().part, Part::Provider(provider.into()));
+        self.gateway.process.limiter.look(&ask.levels, 0, Instant::now()).unwrap().tokens.unwrap().remaining
     }
 
     fn reservations(&self) -> u64 {
@@ -231,9 +238,8 @@ async fn what_is_asked_for_several_times_is_taken_as_often() {
 #[tokio::test]
 async fn who_drops_a_hold_owes_what_a_provider_was_at_work_for() {
     let limiter = Limiter::new(Instant::now(), None);
-    let levels =
-        vec![PolicyLevel { id: LevelId { holder: Holder::Key("k".into()), part: Part::All }, rates: SLOW_TOKENS }];
-    let left = || limiter.look(&levels, 0).unwrap().tokens.unwrap().remaining;
+    let levels = vec![PolicyLevel::new(LevelId { holder: Holder::Key("k".into()), part: Part::All }, SLOW_TOKENS)];
+    let left = || limiter.look(&levels, 0, Instant::now()).unwrap().tokens.unwrap().remaining;
     let take = async || limiter.take(Ask { levels: levels.clone(), tokens: 1000 }).await.unwrap().0;
     drop(take().await);
     assert_eq!(left(), FULL, "nobody was asked");
@@ -268,7 +274,7 @@ async fn switched_off_limits_are_those_of_keys_too() {
     config.limits = None;
     let off = Gateway::new(world.gateway.process.clone(), config, Some(&world.gateway)).unwrap();
     assert!(ask_of_provider(&off, &caller, &"openai".into(), 1).levels.is_empty());
-    assert!(levels::look(&off, &caller, &http::HeaderMap::new(), Dialect::Native, 1).is_ok());
+    assert!(levels::look(&off, &caller, &http::HeaderMap::new(), Dialect::Native, 1, Instant::now()).is_ok());
     for status in [200, 429] {
         assert_eq!(world.ask(&caller, "openai/sim").await.status.as_u16(), status, "and on they count");
     }

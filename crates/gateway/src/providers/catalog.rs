@@ -1,12 +1,12 @@
 //! The providers of this gateway and the models by which clients name them.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use foldhash::HashMap;
 use gateway_core::access::Scope;
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::{KEPT_MODEL_NAME_BYTES, TARGET_STATES_PER_PROVIDER, TARGETS_PER_PLAN};
@@ -630,6 +630,7 @@ impl Catalog {
             return model.clone();
         }
         match self.models.find(provider, model) {
+            Some(facts) if *facts.name == **model => model.clone(),
             Some(facts) => Arc::from(facts.name),
             None => Arc::from("other"),
         }

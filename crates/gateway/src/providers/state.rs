@@ -1,10 +1,10 @@
 //! How the models of one provider fare with each of its credentials.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use foldhash::HashMap;
 use gateway_core::limits::{KEPT_MODEL_NAME_BYTES, TARGET_STATES_PER_PROVIDER};
 use gateway_policy::resilience::{BreakerSettings, Circuit};
 use gateway_policy::routing::signals::Signals;

@@ -5,6 +5,7 @@
 
 use gateway_core::usage::Usage;
 
+use crate::cache::Note;
 use crate::call::Caller;
 use crate::decimal::Decimal;
 use crate::settle::Record;
@@ -121,6 +122,9 @@ pub fn request(members: &mut Members<'_>, record: &Record) {
     if let Some(cost) = record.cost {
         members.json("cost_usd", &Decimal::short(cost.total().0, 9));
     }
+    if let Some(note) = &record.cache {
+        cache(members, note);
+    }
     if let Some(ms) = record.first_content_ms {
         members.json("first_content_ms", &Decimal::millis(ms));
     }
@@ -129,6 +133,22 @@ pub fn request(members: &mut Members<'_>, record: &Record) {
     members.texts("dropped", &record.dropped);
     members.texts("added", &record.added);
     maybe(members, "error", record.error.as_deref());
+}
+
+fn cache(members: &mut Members<'_>, note: &Note) {
+    members.word("cache", note.answered.name());
+    if let Some(found) = &note.hit {
+        members.word("cache_type", found.tier.name());
+        members.json("cache_similarity", &Decimal::short(found.thousandths(), 3));
+        members.number("cache_age_s", found.age.as_secs());
+    }
+    if let Some(near) = &note.near {
+        members.word("cache_refused_by", near.rule());
+    }
+    if note.saved_tokens > 0 {
+        members.number("saved_tokens", note.saved_tokens);
+        members.json("saved_usd", &Decimal::short(note.saved.0, 9));
+    }
 }
 
 #[cfg(test)]

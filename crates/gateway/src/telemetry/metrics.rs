@@ -2,13 +2,12 @@
 //! this program, and `other`; nothing that a client sends becomes a label.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use foldhash::HashMap;
 use gateway_core::error::FailureClass;
 use gateway_policy::limits::Refused;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -19,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::admission::{GivenUp, Shed};
+use crate::cache::{Answered, Counts};
 use crate::gateway::Gateway;
 use crate::keys::ring::Standing;
 use crate::providers::quota;
@@ -111,34 +111,8 @@ struct Handles {
 }
 
 thread_local! {
-    static HANDLES: RefCell<HashMap<RequestLabels, Handles, BuildHasherDefault<Quick>>> = RefCell::default();
-    static ATTEMPTS: RefCell<HashMap<AttemptLabels, Counter, BuildHasherDefault<Quick>>> = RefCell::default();
-}
-
-/// A hash of labels. They come from closed sets, so that nobody can choose them to collide: the usual hash, which guards
-/// against that, takes five times as long.
-#[derive(Default)]
-struct Quick(u64);
-
-impl Hasher for Quick {
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.write_u64(u64::from_le_bytes(*word));
-        }
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.write_u64(u64::from_le_bytes(last));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // The odd number is 2^64 divided by the golden ratio.
-        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
-    }
+    static HANDLES: RefCell<HashMap<RequestLabels, Handles>> = RefCell::default();
+    static ATTEMPTS: RefCell<HashMap<AttemptLabels, Counter>> = RefCell::default();
 }
 
 impl Handles {
@@ -195,6 +169,7 @@ pub struct Metrics {
     redis_up: Gauge,
     database_up: Gauge,
     keys: Gauge,
+    pub cache: Counts,
     pub in_flight: Gauge,
     pub connections: Gauge,
 }
@@ -240,6 +215,7 @@ impl Metrics {
             redis_up: Gauge::default(),
             database_up: Gauge::default(),
             keys: Gauge::default(),
+            cache: Counts::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
         };
@@ -395,6 +371,7 @@ impl Metrics {
             metrics.database_up.clone(),
         );
         registry.register("gateway_keys", "Keys of the database, revoked ones included", metrics.keys.clone());
+        metrics.cache.register(registry);
         registry.register("gateway_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
         registry.register("gateway_connections", "Open client connections", metrics.connections.clone());
         metrics
@@ -452,6 +429,9 @@ impl Metrics {
         self.memory.set(admission.memory.used() as i64);
         let limits = gateway.process.limiter.counts();
         self.ratelimit_levels.set(limits.levels as i64);
+        if let Some(caching) = &gateway.cache {
+            self.cache.look_at(&caching.answers.stats());
+        }
         self.ratelimit_reservations.set(limits.reservations as i64);
         if let Some(shared) = gateway.process.limiter.shared() {
             self.ratelimit_degraded.set(shared.is_degraded().into());
@@ -483,10 +463,21 @@ impl Metrics {
 
     /// Counts a request that has ended. `model` is the label for its model.
     pub fn request(&self, record: &Record, model: Arc<str>) {
+        let note = record.cache.as_deref();
+        let from_cache = note.is_some_and(|note| matches!(note.answered, Answered::Hit | Answered::Coalesced));
+        let provider = match &record.provider {
+            // The time that it took says nothing of the provider that once gave the answer.
+            Some(_) if from_cache => Arc::from("cache"),
+            Some(provider) => provider.clone(),
+            None => Arc::from("none"),
+        };
+        if let Some(note) = note {
+            self.cache.request(note);
+        }
         let labels = RequestLabels {
             route: record.route,
             dialect: record.dialect,
-            provider: record.provider.clone().unwrap_or_else(|| Arc::from("none")),
+            provider,
             model,
             status: record.status,
             outcome: record.outcome.name(),

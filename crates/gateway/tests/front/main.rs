@@ -9,6 +9,8 @@ mod blocked_log;
 #[cfg(test)]
 mod broken_streams;
 #[cfg(test)]
+mod cache;
+#[cfg(test)]
 mod chunking;
 #[cfg(test)]
 mod client_gone;

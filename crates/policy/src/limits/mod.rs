@@ -22,12 +22,14 @@ mod table;
 mod tests;
 
 use std::fmt;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use gateway_core::access::Rates;
 
+use crate::sync::RandomState;
 pub use bucket::{Bucket, Rate, parts};
 pub use table::{Counts, Said, Table};
 
@@ -111,11 +113,28 @@ impl fmt::Display for LevelId {
 /// One limit that a request stands under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Level {
-    pub id: LevelId,
+    id: LevelId,
+    /// Of its name, under a secret of the process: by this it is known in every [`Table`].
+    hash: u64,
     pub rates: Rates,
 }
 
 impl Level {
+    pub fn new(id: LevelId, rates: Rates) -> Level {
+        static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+        let hash = SECRET.hash_one(&id);
+        Level { id, hash, rates }
+    }
+
+    pub fn id(&self) -> &LevelId {
+        &self.id
+    }
+
+    /// The same limit of somebody else.
+    fn of(&self, holder: Holder) -> Level {
+        Level::new(LevelId { holder, part: self.id.part.clone() }, self.rates)
+    }
+
     pub fn requests(&self) -> Option<Rate> {
         self.rates.requests_per_minute.map(|most| Rate::new(most, self.rates.burst_percent))
     }

@@ -9,7 +9,7 @@ use super::*;
 
 fn level(holder: Holder, requests: u64, tokens: u64) -> Level {
     let rates = Rates { requests_per_minute: Some(requests), tokens_per_minute: Some(tokens), ..Rates::NONE };
-    Level { id: LevelId { holder, part: Part::All }, rates }
+    Level::new(LevelId { holder, part: Part::All }, rates)
 }
 
 fn own(name: &str) -> Level {

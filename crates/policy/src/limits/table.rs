@@ -10,13 +10,13 @@
 mod shared;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 use gateway_core::limits::{ANONYMOUS_HOLDERS, LEVELS_PER_REQUEST};
 
 use super::{Ask, Bucket, Holder, Left, Level, LevelId, PLACE_WAIT, Part, Rate, Refused, Resource, Standing};
-use crate::sync::{Mutex, MutexGuard, RandomState, lock};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 const SHARDS: usize = 64;
 /// A shard is swept when it has grown to twice what the last sweep left, and to no less than this.
@@ -29,7 +29,6 @@ pub use shared::Said;
 #[derive(Debug)]
 pub struct Table {
     origin: Instant,
-    hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
     anonymous_per_shard: usize,
 }
@@ -53,7 +52,6 @@ impl Table {
     pub fn with_room(now: Instant, room: usize) -> Table {
         Table {
             origin: now,
-            hasher: RandomState::default(),
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
             anonymous_per_shard: room.div_ceil(SHARDS),
         }
@@ -65,27 +63,25 @@ impl Table {
         let (now_ms, tokens) = (self.millis(now), ask.tokens);
         let mut locked = self.lock(&ask.levels);
         let mut states = [State::default(); LEVELS_PER_REQUEST];
-        let (mut refused, mut standing) = (None, Standing::default());
+        let (mut closed, mut standing) = (None, Standing::default());
         for (index, level) in ask.levels.iter_mut().enumerate() {
             let Some((place, shard)) = locked.shard(index) else { continue };
             if !shard.has_room_for(place.hash, level, now_ms, self.anonymous_per_shard) {
-                level.id.holder = Holder::Crowd(level.id.holder.kind(), place.shard as u8);
-                place.hash = self.hasher.hash_one(&level.id);
+                *level = level.of(Holder::Crowd(level.id.holder.kind(), place.shard as u8));
+                place.hash = level.hash;
             }
-            let state = shard.find(place.hash, level, now_ms);
-            refused = longer(refused, state.refusal(level, tokens));
-            state.tell(&mut standing);
-            states[index] = state;
+            states[index] = shard.find(place.hash, level, now_ms);
+            closed = longer(closed, states[index].closed(index, level, tokens));
         }
-        if let Some(refused) = refused {
+        if let Some(closed) = closed {
             for (index, state) in states.into_iter().enumerate() {
                 if let Some((place, shard)) = locked.shard(index) {
+                    state.tell(&mut standing);
                     shard.keep(place.hash, state);
                 }
             }
-            return Err(Box::new(Refused { standing, ..refused }));
+            return Err(closed.refusal(&ask.levels, standing));
         }
-        let mut standing = Standing::default();
         for (index, level) in ask.levels.iter().enumerate() {
             let Some((place, shard)) = locked.shard(index) else { continue };
             let state = states[index].taken(tokens);
@@ -98,15 +94,15 @@ impl Table {
     /// Whether a request would pass, and how its caller stands. Nothing is taken.
     pub fn look(&self, levels: &[Level], tokens: u64, now: Instant) -> Result<Standing, Box<Refused>> {
         let now_ms = self.millis(now);
-        let (mut refused, mut standing) = (None, Standing::default());
-        for level in levels {
-            let place = self.place(&level.id);
+        let (mut closed, mut standing) = (None, Standing::default());
+        for (index, level) in levels.iter().enumerate() {
+            let place = Place::of(level);
             let state = lock(&self.shards[place.shard]).find(place.hash, level, now_ms);
-            refused = longer(refused, state.refusal(level, tokens));
+            closed = longer(closed, state.closed(index, level, tokens));
             state.tell(&mut standing);
         }
-        match refused {
-            Some(refused) => Err(Box::new(Refused { standing, ..refused })),
+        match closed {
+            Some(closed) => Err(closed.refusal(levels, standing)),
             None => Ok(standing),
         }
     }
@@ -115,7 +111,7 @@ impl Table {
     pub fn settle(&self, ask: &Ask, spent: u64, now: Instant) {
         let now_ms = self.millis(now);
         for level in &ask.levels {
-            let place = self.place(&level.id);
+            let place = Place::of(level);
             if let Some(state) = lock(&self.shards[place.shard]).levels.get_mut(&place.hash) {
                 *state = state.settled(ask.tokens, spent, now_ms);
             }
@@ -137,20 +133,10 @@ impl Table {
         now.saturating_duration_since(self.origin).as_millis() as u64
     }
 
-    fn place(&self, id: &LevelId) -> Place {
-        let hash = self.hasher.hash_one(id);
-        let shard = match id.holder {
-            Holder::Crowd(_, shard) => shard,
-            // Not the bits by which the shard's own table goes.
-            _ => (hash >> 32) as u8,
-        };
-        Place { shard: usize::from(shard) % SHARDS, hash }
-    }
-
     fn lock(&self, levels: &[Level]) -> Locked<'_> {
         let mut places = [NOWHERE; LEVELS_PER_REQUEST];
         for (place, level) in places.iter_mut().zip(levels) {
-            *place = self.place(&level.id);
+            *place = Place::of(level);
         }
         let mut order = places.map(|place| place.shard);
         order.sort_unstable();
@@ -164,7 +150,24 @@ impl Table {
     }
 }
 
-fn longer(known: Option<Refused>, other: Option<Refused>) -> Option<Refused> {
+/// What stands in the way of a request at one of its levels, and for how long.
+#[derive(Debug, Clone, Copy)]
+struct Closed {
+    /// In the list of its levels.
+    level: usize,
+    what: Resource,
+    limit: u64,
+    wait: Duration,
+}
+
+impl Closed {
+    fn refusal(self, levels: &[Level], standing: Standing) -> Box<Refused> {
+        let Closed { level, what, limit, wait } = self;
+        Box::new(Refused { level: levels[level].id.clone(), what, limit, wait, standing })
+    }
+}
+
+fn longer(known: Option<Closed>, other: Option<Closed>) -> Option<Closed> {
     match (known, other) {
         (Some(known), Some(other)) => Some(if other.wait > known.wait { other } else { known }),
         (known, other) => known.or(other),
@@ -179,6 +182,17 @@ struct Place {
 }
 
 const NOWHERE: Place = Place { shard: usize::MAX, hash: 0 };
+
+impl Place {
+    fn of(level: &Level) -> Place {
+        let shard = match level.id.holder {
+            Holder::Crowd(_, shard) => shard,
+            // Not the bits by which the shard's own table goes.
+            _ => (level.hash >> 32) as u8,
+        };
+        Place { shard: usize::from(shard) % SHARDS, hash: level.hash }
+    }
+}
 
 /// The shards of the levels of a request, each locked once.
 struct Locked<'a> {
@@ -321,17 +335,16 @@ impl State {
     }
 
     /// What stands longest in the way of a request, if anything does.
-    fn refusal(&self, level: &Level, tokens: u64) -> Option<Refused> {
-        let refused =
-            |what, limit, wait| Refused { level: level.id.clone(), what, limit, wait, standing: Standing::default() };
-        let closed = |what, bucket: Option<Bucket>, cost| {
+    fn closed(&self, index: usize, level: &Level, tokens: u64) -> Option<Closed> {
+        let by = |what, limit, wait| Closed { level: index, what, limit, wait };
+        let short = |what, bucket: Option<Bucket>, cost| {
             let bucket = bucket.filter(|bucket| !bucket.allows(cost))?;
-            Some(refused(what, bucket.rate().per_minute, Duration::from_millis(bucket.wait(cost))))
+            Some(by(what, bucket.rate().per_minute, Duration::from_millis(bucket.wait(cost))))
         };
         let places = level.rates.concurrent.filter(|&most| self.places >= most);
-        let places = places.map(|most| refused(Resource::Places, most, PLACE_WAIT));
-        let requests = closed(Resource::Requests, self.requests, 1);
-        let tokens = closed(Resource::Tokens, self.tokens, tokens);
+        let places = places.map(|most| by(Resource::Places, most, PLACE_WAIT));
+        let requests = short(Resource::Requests, self.requests, 1);
+        let tokens = short(Resource::Tokens, self.tokens, tokens);
         longer(longer(requests, tokens), places)
     }
 

@@ -11,15 +11,15 @@ fn rates(requests: u64, tokens: u64) -> Rates {
 }
 
 fn key(name: &str, rates: Rates) -> Level {
-    Level { id: LevelId { holder: Holder::Key(name.into()), part: Part::All }, rates }
+    Level::new(LevelId { holder: Holder::Key(name.into()), part: Part::All }, rates)
 }
 
 fn team(name: &str, rates: Rates) -> Level {
-    Level { id: LevelId { holder: Holder::Team(name.into()), part: Part::All }, rates }
+    Level::new(LevelId { holder: Holder::Team(name.into()), part: Part::All }, rates)
 }
 
 fn user(n: u32, rates: Rates) -> Level {
-    Level { id: LevelId { holder: Holder::User(Ipv4Addr::from_bits(n).into(), None), part: Part::All }, rates }
+    Level::new(LevelId { holder: Holder::User(Ipv4Addr::from_bits(n).into(), None), part: Part::All }, rates)
 }
 
 fn ask(levels: &[Level], tokens: u64) -> Ask {

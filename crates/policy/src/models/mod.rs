@@ -9,9 +9,9 @@ mod near;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 
+use foldhash::{HashMap, HashMapExt};
 use gateway_core::target::{Capabilities, Capability};
 use serde::Deserialize;
 use serde::de::IgnoredAny;

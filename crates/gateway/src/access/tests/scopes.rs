@@ -57,7 +57,7 @@ fn planned(gateway: &Gateway, scope: &Scope, model: &str, more: &str) -> Result<
         headers: HeaderMap::new(),
         body: Ok(Bytes::from(body)),
         admitted,
-        standing: Default::default(),
+        looked: Default::default(),
     };
     let call = Call::open(inbound, Dialect::Native, false).unwrap();
     match pipeline::plan(gateway, &call) {

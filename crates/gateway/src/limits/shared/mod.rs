@@ -204,8 +204,8 @@ impl Shared {
         let (mut keys, mut numbers) = (Vec::with_capacity(2 * ask.levels.len()), Vec::new());
         for level in &ask.levels {
             // What stands in braces decides where a key lives in a cluster.
-            keys.push(format!("llm-gateway:used:{{{tenant}}}:{}", level.id));
-            keys.push(format!("llm-gateway:open:{{{tenant}}}:{}", level.id));
+            keys.push(format!("llm-gateway:used:{{{tenant}}}:{}", level.id()));
+            keys.push(format!("llm-gateway:open:{{{tenant}}}:{}", level.id()));
             let bucket = |rate: Option<Rate>| rate.map_or([0, 0], |rate| [rate.per_minute as i64, rate.full() as i64]);
             numbers.extend(bucket(level.requests()));
             numbers.extend(bucket(level.tokens()));

@@ -92,7 +92,7 @@ fn rates(requests: u64, tokens: u64, concurrent: Option<u64>) -> Rates {
 }
 
 fn level(holder: Holder, rates: Rates) -> Level {
-    Level { id: LevelId { holder, part: Part::All }, rates }
+    Level::new(LevelId { holder, part: Part::All }, rates)
 }
 
 fn key(name: &str, rates: Rates) -> Level {

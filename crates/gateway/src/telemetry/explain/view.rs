@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::words;
+use crate::cache::Note;
 use crate::settle::{Outcome, Record};
 use crate::steps::{Attempt, Step, Wait, millis};
 
@@ -48,6 +49,8 @@ pub struct Explanation {
     pub usage: Option<UsageView>,
     /// By list price; `null` where the price is not known.
     pub cost_usd: Option<f64>,
+    /// `null`: there is no cache, or the request was refused before it was asked.
+    pub cache: Option<CacheView>,
     /// Of a stream.
     pub first_content_ms: Option<f64>,
     pub duration_ms: f64,
@@ -156,6 +159,68 @@ pub struct UsageView {
     pub reasoning: u64,
 }
 
+/// What the cache did.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CacheView {
+    /// As `x-gateway-cache`: `hit`, `coalesced`, `miss`, `refresh` or `bypass`.
+    pub answered: &'static str,
+    /// Why it was passed by.
+    pub why: Option<&'static str>,
+    /// The answer that was taken.
+    pub hit: Option<HitView>,
+    /// Of a miss: the nearest answer, which was not taken.
+    pub nearest: Option<NearestView>,
+    /// Tokens and US dollars that no provider was asked for.
+    pub saved_tokens: u64,
+    pub saved_usd: f64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct HitView {
+    /// The name of the answer, as `cache_key`.
+    pub entry: String,
+    /// `exact`, `canonical` or `semantic`.
+    #[serde(rename = "type")]
+    pub tier: &'static str,
+    pub similarity: f64,
+    pub age_seconds: u64,
+    /// The question with the one that it was taken for, by which it is known again if it is reported as wrong.
+    pub pair: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NearestView {
+    /// The name of the answer.
+    pub entry: String,
+    /// Of the embeddings of both questions.
+    pub cosine: f64,
+    /// By what it was held to answer another question.
+    pub rule: &'static str,
+}
+
+impl From<&Note> for CacheView {
+    fn from(note: &Note) -> Self {
+        CacheView {
+            answered: note.answered.name(),
+            why: note.why,
+            hit: note.hit.map(|found| HitView {
+                entry: found.pair.entry.to_string(),
+                tier: found.tier.name(),
+                similarity: found.thousandths() as f64 / 1e3,
+                age_seconds: found.age.as_secs(),
+                pair: format!("{}.{}", found.pair.tenant, found.pair.questions),
+            }),
+            nearest: note.near.map(|near| NearestView {
+                entry: near.entry.to_string(),
+                cosine: (f64::from(near.cosine) * 1e3).round() / 1e3,
+                rule: near.rule(),
+            }),
+            saved_tokens: note.saved_tokens,
+            saved_usd: note.saved.usd(),
+        }
+    }
+}
+
 impl From<Usage> for UsageView {
     fn from(Usage { input, cache_read, cache_write, output, reasoning }: Usage) -> Self {
         UsageView { input, cache_read, cache_write, output, reasoning }
@@ -201,6 +266,7 @@ impl Explanation {
             finish_reason: record.finish_reason,
             usage: record.usage.map(UsageView::from),
             cost_usd: record.cost.map(|cost| cost.total().usd()),
+            cache: record.cache.as_deref().map(CacheView::from),
             first_content_ms: record.first_content_ms.map(rounded),
             duration_ms: rounded(record.duration_ms),
             overhead_ms: rounded(record.overhead_ms),

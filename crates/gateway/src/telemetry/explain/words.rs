@@ -6,6 +6,7 @@ use gateway_core::error::FailureClass;
 use gateway_core::target::Target;
 use gateway_policy::routing::RoutePlan;
 
+use crate::cache::{Answered, Note};
 use crate::settle::{Outcome, Record};
 use crate::steps::{Attempt, Failed, Step, Stop, Wait, attempts};
 
@@ -16,6 +17,7 @@ pub fn summary(record: &Record, outcome: Option<Outcome>) -> Vec<String> {
         said.push(order(plan));
         said.extend(plan.skipped.iter().map(|skip| format!("{} was not tried: {}.", skip.target, skip.reason)));
     }
+    said.extend(record.cache.as_deref().map(cached));
     for (index, step) in record.steps.iter().enumerate() {
         match step {
             Step::Attempt(attempt) => said.push(attempted(record, attempt, &record.steps[index + 1..], outcome)),
@@ -53,6 +55,28 @@ fn asked(record: &Record) -> String {
     match &record.model_asked {
         Some(model) => format!("The request asked {model} for {what}."),
         None => format!("The request asked for {what} and named no model."),
+    }
+}
+
+fn cached(note: &Note) -> String {
+    let nearest = match &note.near {
+        Some(near) => format!("; the nearest one was held to answer another question: {}", near.rule()),
+        None => String::new(),
+    };
+    match (note.answered, &note.hit) {
+        (Answered::Hit, Some(found)) => {
+            let (tier, age) = (found.tier.name(), time(found.age));
+            format!("The cache had the answer ({tier}, {age} old), so no target was asked.")
+        }
+        (Answered::Hit, None) => "The cache had the answer, so no target was asked.".to_owned(),
+        (Answered::Coalesced, _) => {
+            "Another request asked the same at the same time, and its answer was taken: no target was asked.".to_owned()
+        }
+        (Answered::Miss, _) => format!("The cache had no answer{nearest}."),
+        (Answered::Refresh, _) => "The cache was not asked: the request wanted a new answer.".to_owned(),
+        (Answered::Bypass, _) => {
+            format!("The cache was passed by: {}.", note.why.unwrap_or("it is not for this request"))
+        }
     }
 }
 

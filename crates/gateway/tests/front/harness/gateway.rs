@@ -40,6 +40,10 @@ fn command(folder: &TempDir, env: &[(&str, &str)]) -> Command {
     if !file.contains("limits:") {
         command.envs(UNLIMITED);
     }
+    // So is the cache: tests ask the same again and again, and mean it.
+    if !file.contains("cache:") {
+        command.env("CACHE_ENABLED", "false");
+    }
     command.envs(env.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::{Ask, Bucket, Level, Refused, Resource, Standing};
-use super::{State, Table, lock, longer};
+use super::{Closed, Place, State, Table, lock, longer};
 
 /// What a store that several gateways share says of one level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +24,7 @@ impl Table {
     pub fn told(&self, ask: &Ask, said: &[Said], granted: bool, at: Instant) -> Result<Standing, Box<Refused>> {
         let at_ms = self.millis(at);
         let mut locked = self.lock(&ask.levels);
-        let (mut refused, mut standing) = (None, Standing::default());
+        let (mut closed, mut standing) = (None, Standing::default());
         for (index, (level, said)) in ask.levels.iter().zip(said).enumerate() {
             let Some((place, shard)) = locked.shard(index) else { continue };
             let known = shard.find(place.hash, level, at_ms);
@@ -37,7 +37,7 @@ impl Table {
             };
             state.tell(&mut standing);
             if !granted {
-                refused = longer(refused, state.refusal(level, ask.tokens));
+                closed = longer(closed, state.closed(index, level, ask.tokens));
             }
             if shard.has_room_for(place.hash, level, at_ms, self.anonymous_per_shard) {
                 shard.put(place.hash, level, State { places: known.places + u64::from(granted), ..state }, at_ms);
@@ -45,14 +45,9 @@ impl Table {
         }
         match ask.levels.first() {
             Some(first) if !granted => {
-                let unknown = || Refused {
-                    level: first.id.clone(),
-                    what: Resource::Requests,
-                    limit: first.rates.requests_per_minute.unwrap_or_default(),
-                    wait: UNKNOWN_WAIT,
-                    standing,
-                };
-                Err(Box::new(Refused { standing, ..refused.unwrap_or_else(unknown) }))
+                let limit = first.rates.requests_per_minute.unwrap_or_default();
+                let unknown = Closed { level: 0, what: Resource::Requests, limit, wait: UNKNOWN_WAIT };
+                Err(closed.unwrap_or(unknown).refusal(&ask.levels, standing))
             }
             _ => Ok(standing),
         }
@@ -63,7 +58,7 @@ impl Table {
         let now_ms = self.millis(now);
         for level in &mut ask.levels {
             level.rates = level.rates.share(of);
-            let place = self.place(&level.id);
+            let place = Place::of(level);
             if let Some(state) = lock(&self.shards[place.shard]).levels.get_mut(&place.hash) {
                 *state = state.scaled(level, now_ms);
             }
@@ -99,7 +94,7 @@ mod tests {
     fn ask() -> Ask {
         let rates = Rates { requests_per_minute: Some(LIMIT), concurrent: Some(16), ..Rates::NONE };
         let id = LevelId { holder: Holder::Key("k".into()), part: Part::All };
-        Ask { levels: vec![Level { id, rates }], tokens: 0 }
+        Ask { levels: vec![Level::new(id, rates)], tokens: 0 }
     }
 
     fn said(requests: u64) -> [Said; 1] {

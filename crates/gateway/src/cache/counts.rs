@@ -1,0 +1,129 @@
+//! What the cache has done since the start, as metrics; `GET /v1/cache/stats` tells the same numbers.
+
+use std::sync::atomic::AtomicU64;
+
+use gateway_cache::{Stats, Tier};
+use gateway_core::usage::NanoUsd;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::note::{Answered, Note};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    /// `hit`, `coalesced`, `miss`, `refresh` or `bypass`.
+    result: &'static str,
+    /// `exact`, `canonical` or `semantic`; of hits.
+    tier: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabels {
+    rule: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EvictionLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Default)]
+pub struct Counts {
+    requests: Family<RequestLabels, Counter>,
+    refusals: Family<RuleLabels, Counter>,
+    pub feedback: Counter,
+    saved_tokens: Counter,
+    saved_usd: Counter<f64, AtomicU64>,
+    evictions: Family<EvictionLabels, Counter>,
+    entries: Gauge,
+    bytes: Gauge,
+}
+
+impl Counts {
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "gateway_cache_requests",
+            "Requests by what the cache did for them, and hits by how they were found",
+            self.requests.clone(),
+        );
+        registry.register(
+            "gateway_cache_refusals",
+            "Misses with a near answer that was held to answer another question, by the rule that said so",
+            self.refusals.clone(),
+        );
+        registry.register("gateway_cache_feedback", "Hits that their callers reported as wrong", self.feedback.clone());
+        registry.register(
+            "gateway_cache_saved_tokens",
+            "Tokens that providers were not asked for",
+            self.saved_tokens.clone(),
+        );
+        registry.register(
+            "gateway_cache_saved_usd",
+            "US dollars, by list price, that providers were not asked for",
+            self.saved_usd.clone(),
+        );
+        registry.register(
+            "gateway_cache_evictions",
+            "Answers that went before anybody removed them, by why",
+            self.evictions.clone(),
+        );
+        registry.register("gateway_cache_entries", "Answers in the cache", self.entries.clone());
+        registry.register_with_unit(
+            "gateway_cache_held",
+            "Memory of the cache, answers and all that is kept to find them",
+            Unit::Bytes,
+            self.bytes.clone(),
+        );
+    }
+
+    /// A request has ended.
+    pub fn request(&self, note: &Note) {
+        let tier = note.hit.map_or("none", |found| found.tier.name());
+        self.requests.get_or_create(&RequestLabels { result: note.answered.name(), tier }).inc();
+        if let Some(near) = &note.near {
+            self.refusals.get_or_create(&RuleLabels { rule: near.rule() }).inc();
+        }
+        self.saved_tokens.inc_by(note.saved_tokens);
+        if note.saved > NanoUsd(0) {
+            self.saved_usd.inc_by(note.saved.usd());
+        }
+    }
+
+    /// What is asked for, not counted.
+    pub fn look_at(&self, stats: &Stats) {
+        self.entries.set(i64::try_from(stats.entries).unwrap_or(i64::MAX));
+        self.bytes.set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
+        for (reason, count) in evictions(stats) {
+            let counter = self.evictions.get_or_create(&EvictionLabels { reason });
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+    }
+
+    /// How many requests ended so.
+    pub fn ended(&self, answered: Answered) -> u64 {
+        let tiers = Tier::ALL.map(Tier::name).into_iter().chain(["none"]);
+        tiers.map(|tier| self.of(answered, tier)).sum()
+    }
+
+    pub fn hits(&self, tier: Tier) -> u64 {
+        self.of(Answered::Hit, tier.name())
+    }
+
+    fn of(&self, answered: Answered, tier: &'static str) -> u64 {
+        let labels = RequestLabels { result: answered.name(), tier };
+        self.requests.get(&labels).map_or(0, |counter| counter.get())
+    }
+
+    /// Tokens and US dollars.
+    pub fn saved(&self) -> (u64, f64) {
+        (self.saved_tokens.get(), self.saved_usd.get())
+    }
+}
+
+/// Why answers went: there was no room, their tenant had more than its share, their time was over.
+fn evictions(stats: &Stats) -> [(&'static str, u64); 3] {
+    [("room", stats.evicted), ("share", stats.evicted_over_share), ("age", stats.expired)]
+}

@@ -1,0 +1,252 @@
+//! The cache on the way of a request: what it asks, whether somebody asked it before, and what is kept of the answer.
+//!
+//! What decides that an answer serves is the crate `gateway-cache`; here is what a gateway adds: questions made of bodies
+//! (`question`), answers as clients were given them (`kept`, `tape`) and will be given them again (`replay`), requests that ask
+//! the same at the same time (`coalesce`), and the other gateways (`shared`).
+
+mod coalesce;
+mod counts;
+pub mod keep;
+mod kept;
+mod note;
+mod question;
+pub mod replay;
+mod tape;
+mod wish;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_cache::{Cache, Cleared, Filter, Hash, Hit, Mode, Pair, Question, Settings, Stats};
+use gateway_core::limits::CACHE_ENTRIES;
+use gateway_core::target::Target;
+use gateway_core::usage::Cost;
+
+use crate::call::{Call, Caller};
+use crate::config::{self, CacheMode, CacheScope, Config};
+use crate::gateway::Gateway;
+use crate::pipeline;
+use crate::settle::Settle;
+
+use coalesce::{Flights, Part};
+pub use coalesce::{Follow, Landed};
+pub use counts::Counts;
+pub use keep::Keep;
+pub use kept::{Kept, Worth};
+pub use note::{Answered, Note};
+use note::{Found, Nearest};
+use replay::Replay;
+pub use tape::{Tape, Tapes};
+pub use wish::{Wish, may_share};
+
+/// A tenant may have so much of a full cache before it makes room for others.
+const TENANT_SHARE: f32 = 0.25;
+
+/// The cache of one configuration.
+#[derive(Debug)]
+pub struct Caching {
+    pub answers: Arc<Answers>,
+    scope: CacheScope,
+    /// Of what the configuration says of providers and models: under another one the same request may mean something else.
+    version: String,
+}
+
+/// What is kept. It outlives configurations.
+#[derive(Debug)]
+pub struct Answers {
+    cache: Cache<Kept>,
+    flights: Flights,
+    pub tapes: Tapes,
+}
+
+impl Caching {
+    /// `None`: there is to be no cache. `previous`: what it takes over.
+    pub fn new(config: &Config, previous: Option<&Caching>) -> Option<Caching> {
+        if !config.cache.enabled {
+            return None;
+        }
+        let settings = settings(&config.cache);
+        let answers = match previous {
+            Some(previous) => {
+                previous.answers.cache.configure(settings);
+                previous.answers.clone()
+            }
+            None => Arc::new(Answers::new(settings)),
+        };
+        let sections = ["aliases", "providers", "routing"].map(|name| config.said.digest_of(name));
+        let version = format!("{} {sections:x?}", crate::gateway::VERSION);
+        Some(Caching { answers, scope: config.cache.scope, version })
+    }
+
+    fn question(&self, call: &Call) -> Option<Question> {
+        question::of(&self.version, self.scope, call)
+    }
+
+    /// Those with whom this caller shares answers.
+    pub fn tenant(&self, caller: &Caller) -> Hash {
+        question::tenant(self.scope, caller)
+    }
+}
+
+fn settings(said: &config::Cache) -> Settings {
+    Settings {
+        mode: match said.mode {
+            CacheMode::Strict => Mode::Strict,
+            CacheMode::Cosine => Mode::Cosine,
+            CacheMode::Shadow => Mode::Shadow,
+        },
+        threshold: said.threshold as f32,
+        ttl: Duration::try_from_secs_f64(said.ttl_seconds).unwrap_or(Duration::MAX),
+        max_bytes: said.max_mib.saturating_mul(1024 * 1024),
+        max_entries: CACHE_ENTRIES,
+        tenant_share: TENANT_SHARE,
+    }
+}
+
+impl Answers {
+    fn new(settings: Settings) -> Answers {
+        Answers { cache: Cache::new(settings), flights: Flights::default(), tapes: Tapes::default() }
+    }
+}
+
+impl Answers {
+    pub fn stats(&self) -> Stats {
+        self.cache.stats()
+    }
+
+    pub fn clear(&self, filter: &Filter, dry_run: bool) -> Cleared {
+        self.cache.clear(filter, Instant::now(), dry_run)
+    }
+
+    /// Removes an answer that was wrong. `true`: it was still there.
+    pub fn report_wrong(&self, pair: &Pair) -> bool {
+        self.cache.report_wrong(pair)
+    }
+}
+
+/// What the cache says to a request.
+#[derive(Debug)]
+pub enum Looked {
+    /// Here is the answer.
+    Answer(Box<Served>),
+    /// Somebody asks the same just now: wait for it.
+    Wait(Follow),
+    /// Ask a provider.
+    Ask,
+}
+
+/// An answer that is not asked for.
+#[derive(Debug)]
+pub struct Served {
+    pub kept: Arc<Kept>,
+    pub replay: Replay,
+    /// What the form that is wanted has no word for.
+    pub losses: Vec<String>,
+}
+
+/// Looks for the answer to a request. What is to become of the one that a provider gives is noted in `settle`.
+pub fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) -> Looked {
+    let Some(caching) = gateway.cache.as_ref().filter(|_| !call.counts_tokens) else { return Looked::Ask };
+    let question = match asks(caching, call) {
+        Ok(question) => question,
+        Err(why) => {
+            call.cache = Some(Answered::Bypass);
+            settle.cached(Note::bypass(why));
+            return Looked::Ask;
+        }
+    };
+    let answers = &caching.answers;
+    let mut note = Note::of(Answered::Refresh);
+    if call.wish.reads() {
+        let looked = answers.cache.look_up(&question, Instant::now());
+        if let Some(served) = looked.hit.as_ref().and_then(|hit| serve(gateway, call, hit, settle)) {
+            return Looked::Answer(Box::new(served));
+        }
+        note = Note { near: looked.nearest.as_ref().map(Nearest::from), ..Note::of(Answered::Miss) };
+    }
+    call.cache = Some(note.answered);
+    settle.cached(note);
+    let mut lead = None;
+    if call.wish == Wish::Use && !call.stream && is_shared(call) {
+        match answers.flights.join(question.exact) {
+            Part::Follow(follow) => {
+                settle.keeps(Keep { answers: answers.clone(), question, store: true, lead: None });
+                return Looked::Wait(follow);
+            }
+            Part::Lead(first) => {
+                // The one before may have ended just now.
+                let looked = answers.cache.look_up(&question, Instant::now());
+                if let Some(served) = looked.hit.as_ref().and_then(|hit| serve(gateway, call, hit, settle)) {
+                    return Looked::Answer(Box::new(served));
+                }
+                lead = Some(first);
+            }
+            Part::Alone => {}
+        }
+    }
+    let store = call.wish.keeps();
+    if store || lead.is_some() {
+        call.tapes = call.stream.then(|| answers.tapes.clone());
+        settle.keeps(Keep { answers: answers.clone(), question, store, lead });
+    }
+    Looked::Ask
+}
+
+/// What a request asks, if it may be looked for; or why not.
+fn asks(caching: &Caching, call: &Call) -> Result<Question, &'static str> {
+    if call.wish == Wish::Skip {
+        return Err("the request said so");
+    }
+    if let Caller::Key(key) = &call.caller
+        && !key.cache
+    {
+        return Err("the key says so");
+    }
+    if call.envelope.answers.is_some_and(|answers| answers > 1) {
+        return Err("several answers were wanted, and they should differ");
+    }
+    caching.question(call).ok_or("the request has no conversation that could be compared")
+}
+
+/// Nobody expects two answers to differ.
+fn is_shared(call: &Call) -> bool {
+    let mut members = call.envelope.members.iter();
+    let temperature = members.find(|member| member.name(&call.body) == b"temperature");
+    let temperature = temperature.and_then(|member| std::str::from_utf8(member.value(&call.body)).ok());
+    call.may_share || temperature.and_then(|text| text.parse::<f64>().ok()) == Some(0.0)
+}
+
+/// The answer that was found, as this client is given it; `None`: it is none for it.
+fn serve(gateway: &Gateway, call: &mut Call, hit: &Hit<Kept>, settle: &mut Settle) -> Option<Served> {
+    let kept = &hit.answer;
+    let (replay, losses) = again(gateway, call, kept, Some(hit.id.to_string()))?;
+    let note = Note { hit: Some(Found::from(hit)), ..Note::saving(Answered::Hit, kept) };
+    call.cache = Some(Answered::Hit);
+    call.is_answered = true;
+    settle.cached(note);
+    Some(Served { kept: kept.clone(), replay, losses })
+}
+
+/// The answer to a request that others made at the same time.
+pub fn serve_shared(gateway: &Gateway, call: &Call, kept: Arc<Kept>, settle: &mut Settle) -> Option<Served> {
+    let (replay, losses) = again(gateway, call, &kept, None)?;
+    settle.cached(Note::saving(Answered::Coalesced, &kept));
+    settle.take_keep();
+    Some(Served { kept, replay, losses })
+}
+
+fn again(gateway: &Gateway, call: &Call, kept: &Kept, cache_key: Option<String>) -> Option<(Replay, Vec<String>)> {
+    // Whoever shares answers with others may not use all that they may.
+    if !call.caller.scope().allows_target(call.model(), &kept.provider, &kept.model) {
+        return None;
+    }
+    replay::replay(kept, call, || {
+        let target = Target { provider: kept.provider.clone(), model: kept.model.clone(), dialect: kept.wire };
+        let mut answer = pipeline::answer(gateway, call, &target);
+        // It costs nothing to say it again.
+        answer.price = Arc::new(|_| Some(Cost::default()));
+        answer.created = kept.created;
+        answer.cache_key = cache_key;
+        answer
+    })
+}
