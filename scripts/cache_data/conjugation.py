@@ -142,20 +142,70 @@ GERMAN = {
 
 # What the last vowels and consonants of a stem become before some endings: what stands in the form, and in the infinitive.
 CHANGES = {
-    "es": [("ie", "e"), ("ue", "o"), ("ue", "u"), ("i", "e"), ("u", "o"), ("zc", "c"), ("j", "g"), ("qu", "c"), ("gu", "g"), ("c", "z"),
-           ("g", "gu"), ("í", "i"), ("ú", "u"), ("y", ""), ("z", "c"), ("ü", "u"), ("güe", "go")],
-    "pt": [("qu", "c"), ("gu", "g"), ("ç", "c"), ("j", "g"), ("c", "ç"), ("i", "e"), ("u", "o"), ("ei", "e"), ("oi", "o"), ("g", "gu")],
+    "es": [
+        ("ie", "e"),
+        ("ue", "o"),
+        ("ue", "u"),
+        ("i", "e"),
+        ("u", "o"),
+        ("zc", "c"),
+        ("j", "g"),
+        ("qu", "c"),
+        ("gu", "g"),
+        ("c", "z"),
+        ("g", "gu"),
+        ("í", "i"),
+        ("ú", "u"),
+        ("y", ""),
+        ("z", "c"),
+        ("ü", "u"),
+        ("güe", "go"),
+    ],
+    "pt": [
+        ("qu", "c"),
+        ("gu", "g"),
+        ("ç", "c"),
+        ("j", "g"),
+        ("c", "ç"),
+        ("i", "e"),
+        ("u", "o"),
+        ("ei", "e"),
+        ("oi", "o"),
+        ("g", "gu"),
+    ],
     "fr": [("è", "e"), ("è", "é"), ("ç", "c"), ("ge", "g"), ("ll", "l"), ("tt", "t"), ("i", "y")],
     "de": [],
-}  # fmt: skip
+}
 TABLES = {"es": SPANISH, "pt": PORTUGUESE, "fr": FRENCH, "de": GERMAN}
 
 
 # Stems of the past that are another than the infinitive's, and would be taken for a present.
 STRONG = {
-    "es": {"poder": "pud", "venir": "vin", "tener": "tuv", "estar": "estuv", "andar": "anduv", "haber": "hub", "poner": "pus", "saber": "sup",
-           "querer": "quis", "hacer": "hic", "decir": "dij", "traer": "traj", "ducir": "duj"},
-    "pt": {"poder": "pud", "ter": "tiv", "estar": "estiv", "fazer": "fiz", "querer": "quis", "saber": "soub", "trazer": "troux", "dizer": "diss"},
+    "es": {
+        "poder": "pud",
+        "venir": "vin",
+        "tener": "tuv",
+        "estar": "estuv",
+        "andar": "anduv",
+        "haber": "hub",
+        "poner": "pus",
+        "saber": "sup",
+        "querer": "quis",
+        "hacer": "hic",
+        "decir": "dij",
+        "traer": "traj",
+        "ducir": "duj",
+    },
+    "pt": {
+        "poder": "pud",
+        "ter": "tiv",
+        "estar": "estiv",
+        "fazer": "fiz",
+        "querer": "quis",
+        "saber": "soub",
+        "trazer": "troux",
+        "dizer": "diss",
+    },
 }
 STRONG_ENDINGS = "e iste o imos isteis ieron eron este emos estes eram".split()
 
@@ -174,7 +224,11 @@ def regular(language, lemma):
         if lemma.endswith(infinitive):
             stem = lemma.removesuffix(infinitive)
             for ending in " ".join(table.values()).split():
-                soft = {"g": stem + "e", "c": stem[:-1] + "ç"}.get(stem[-1], stem) if language == "fr" and ending[0] in "aâo" else stem
+                soft = (
+                    {"g": stem + "e", "c": stem[:-1] + "ç"}.get(stem[-1], stem)
+                    if language == "fr" and ending[0] in "aâo"
+                    else stem
+                )
                 yield soft + ending
             return
 
@@ -217,7 +271,9 @@ def participle(form, lemma):
             break
     if bare in (stem + "t", stem + "et"):
         # "installiert", "verkauft": without "ge".
-        return lemma.endswith("ieren") or lemma.startswith(("be", "ver", "er", "ent", "zer", "ge", "miss", "über", "unter", "wider"))
+        return lemma.endswith("ieren") or lemma.startswith(
+            ("be", "ver", "er", "ent", "zer", "ge", "miss", "über", "unter", "wider")
+        )
     if bare in ("ge" + stem + "t", "ge" + stem + "et"):
         return True
     at = bare.find("ge", 1)

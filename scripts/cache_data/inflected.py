@@ -11,7 +11,12 @@ from cache_data.conjugation import inflections, regular
 from cache_data.lexicon import Lexicon
 
 WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-INFINITIVE = {"es": ("ar", "er", "ir", "ír"), "pt": ("ar", "er", "ir", "or", "ôr"), "fr": ("er", "ir", "re", "oir"), "de": ("en", "ern", "eln")}
+INFINITIVE = {
+    "es": ("ar", "er", "ir", "ír"),
+    "pt": ("ar", "er", "ir", "or", "ôr"),
+    "fr": ("er", "ir", "re", "oir"),
+    "de": ("en", "ern", "eln"),
+}
 ADVERB = {"es": "mente", "pt": "mente", "fr": "ment", "de": "weise"}
 # The counts give this to words of dictionaries that were never met.
 NEVER_MET = 50
@@ -141,7 +146,15 @@ def whats(language, form, lemma, part):
         return ["comparative"] if language == "de" and form.endswith("er") else ["declined"]
     if language == "de":
         return [german(form, lemma, part)]
-    if form in (lemma + "s", lemma + "es", lemma[:-1] + "ces", lemma[:-1] + "ns", lemma[:-1] + "is", lemma[:-1] + "x", lemma + "x"):
+    if form in (
+        lemma + "s",
+        lemma + "es",
+        lemma[:-1] + "ces",
+        lemma[:-1] + "ns",
+        lemma[:-1] + "is",
+        lemma[:-1] + "x",
+        lemma + "x",
+    ):
         return ["plural"]
     if form.endswith("s") and not lemma.endswith("s"):
         return ["feminine_plural"] if form.endswith(("as", "es")) and part == "adjective" else ["plural"]
