@@ -20,7 +20,7 @@ CRATE = REPO / "crates/cache-data"
 
 
 def build(found, folder: Path):
-    model.build(found, folder / "model", REPO)
+    model.build(found, folder / "model")
     english.build(found).write(folder / "en", REPO)
     for language in ("es", "fr", "de", "pt"):
         inflected.build(language, found).write(folder / language, REPO)

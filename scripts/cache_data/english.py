@@ -188,7 +188,7 @@ def american(lists, lemmas):
     british = set().union(*(found for name, found in lists.items() if name.startswith(("british", "australian", "canadian"))))
     ours = lists["american"] | lists["english"]
     found = {}
-    for word in sorted(british - ours):
+    for word in sorted(word for word in british - ours if word.islower() and not word.endswith(("ae", "oe", "oes"))):
         for old, new in SPELLINGS:
             candidates = {word.replace(old, new, 1), word[::-1].replace(old[::-1], new[::-1], 1)[::-1]} - {word}
             match = sorted(candidate for candidate in candidates if candidate in ours)

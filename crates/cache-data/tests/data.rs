@@ -187,11 +187,11 @@ fn the_longest_expression_is_found() {
 
 #[test]
 fn the_model_has_a_row_for_each_piece() {
-    let vocabulary = model::vocabulary().unwrap();
-    let (length, row) = vocabulary.longest(b"Kettles", false).unwrap();
+    let (length, row) = model::longest_piece(b"Kettles", false).unwrap();
     assert_eq!(length, "kettle".len());
-    assert_eq!(vocabulary.longest(b"s", true).map(|(length, _)| length), Some(1));
-    assert_eq!(vocabulary.longest("\u{1f600}".as_bytes(), false), None);
+    assert_eq!(model::longest_piece(b"s", true).map(|(length, _)| length), Some(1));
+    assert_eq!(model::longest_piece("\u{1f600}".as_bytes(), false), None);
+    assert_eq!(model::longest_piece(b"", false), None);
     let mut sum = model::Sum::new();
     assert!(sum.direction().iter().all(|value| *value == 0.0));
     sum.add(u16::MAX);
