@@ -24,6 +24,30 @@ NEVER_MET = 50
 FREQUENT = {"es": 1000, "fr": 60, "de": 1 << 62, "pt": 2000}
 # Words of spaCy's frequencies are taken from here on; below there are as many errors of typing as words.
 PROBABILITIES = {"es": 250, "de": 60}
+# How a plural is made, by the end of the word; the first that fits.
+PLURALS = {
+    "es": [
+        ("ión", "iones"),
+        ("ón", "ones"),
+        ("án", "anes"),
+        ("ín", "ines"),
+        ("és", "eses"),
+        ("z", "ces"),
+        *((vowel, vowel + "s") for vowel in "aeiouáéó"),
+        *((last, last + "es") for last in "dlnrjy"),
+    ],
+    "pt": [
+        ("ão", "ões"),
+        ("m", "ns"),
+        ("al", "ais"),
+        ("el", "eis"),
+        ("ol", "ois"),
+        ("r", "res"),
+        ("z", "zes"),
+        *((vowel, vowel + "s") for vowel in "aeiouáéãê"),
+    ],
+}
+NUMBERS = ("plural", "feminine_plural")
 FRENCH_PARTS = {"noun": "noun", "verb": "verb", "aux": "verb", "adj": "adjective", "adv": "adverb"}
 GERMAN_CASES = ("e", "em", "en", "er", "es", "n", "s", "ern", "nen", "se", "sen")
 
@@ -48,10 +72,11 @@ def build(language, sources):
     pairs += missing(language, counts, {lemma for _, lemma, _ in pairs}, {form for form, _, _ in pairs})
     lemmas |= {lemma for _, lemma, _ in pairs if lemma in counts and counts[lemma] > NEVER_MET}
     verbs = verbs_of(language, pairs)
+    listed = {name: set(lookups(sources, "es_lemma_index")[name]) for name in ("noun", "adj")} if language == "es" else {}
     for form, lemma, part in pairs:
         if lemma not in lemmas or (form not in counts and form != lemma and counts.get(lemma, 0) < FREQUENT[language]):
             continue
-        kinds = [part] if part else parts(language, lemma, verbs)
+        kinds = [part] if part else parts(language, lemma, verbs, listed)
         for kind in kinds:
             for inflection in whats(language, form, lemma, kind):
                 lexicon.add(form, lemma, kind, inflection, weight(counts, form, lemma, kind))
@@ -129,9 +154,11 @@ def verbs_of(language, pairs):
     }
 
 
-def parts(language, lemma, verbs):
+def parts(language, lemma, verbs, listed):
     if lemma in verbs:
         return ["verb"]
+    if listed and (lemma in listed["noun"]) != (lemma in listed["adj"]):
+        return ["noun"] if lemma in listed["noun"] else ["adjective"]
     if lemma.endswith(ADVERB[language]):
         return ["adverb"]
     return ["adjective", "adverb"] if language == "de" else ["noun", "adjective"]
@@ -168,6 +195,10 @@ def german(form, lemma, part):
             return "superlative"
         if bare.endswith("er") and not lemma.endswith("er"):
             return "comparative"
+    # "Computers" may be a genitive; "Dateien", "Hunde" and what has a new umlaut are more than one.
+    umlauts = sum(map(form.count, "äöü")) > sum(map(lemma.count, "äöü"))
+    if part == "noun" and (umlauts or form in (lemma + "e", lemma + "er", lemma + "en", lemma + "n")):
+        return "plural"
     return "declined"
 
 
@@ -186,3 +217,10 @@ def plurals(language, lexicon, counts):
         if form in counts and form + "s" in counts:
             lexicon.add(form, form, "noun", "base", 2 * counts[form + "s"])
             lexicon.add(form + "s", form, "noun", "plural", counts[form])
+    ends = PLURALS[language]
+    for word, lemma, part in sorted(
+        {key[:3] for key in lexicon.analyses if key[2] in ("noun", "adjective") and key[3] == "base"}
+    ):
+        made = next((word[: len(word) - len(old)] + new for old, new in ends if word.endswith(old)), word)
+        if made in counts and made != word and not any((made, lemma, part, kind, False) in lexicon.analyses for kind in NUMBERS):
+            lexicon.add(made, lemma, part, "plural", counts.get(word, 0))
