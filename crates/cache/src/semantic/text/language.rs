@@ -48,7 +48,15 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
     let mut words = 0_u32;
     for token in tokens.tokens.iter().filter(|token| token.kind == Kind::Word) {
         words += 1;
-        let Some(bits) = tables.languages.get(&token.hash) else { continue };
+        // A name may be any word of another language.
+        if token.case == Case::Capital && !token.first {
+            continue;
+        }
+        let small = tables.languages.get(&token.hash).or_else(|| {
+            // "l'eau", "dell'arte": what is before the apostrophe is a small word.
+            tables.languages.get(&word_hash(tokens.str(token).split_once('\'')?.0))
+        });
+        let Some(bits) = small else { continue };
         // A word of one language alone says more than one of many.
         let weight = match bits.count_ones() {
             1 => 6,

@@ -157,7 +157,9 @@ impl Cutter {
 
     fn mark(&mut self, char: char) {
         if let Some(last) = self.out.tokens.last_mut() {
-            if ENDS.contains(&char) {
+            if matches!(char, '¿' | '¡') {
+                self.first = true;
+            } else if ENDS.contains(&char) {
                 last.end = true;
                 self.first = true;
                 if char == '?' || char == '？' {

@@ -67,7 +67,11 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
 /// A row of keywords, such as people type into a search box, and the question that has the same words in the same order,
 /// with nothing but articles and the lightest prepositions between them.
 fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f32> {
-    let bare = (2..=8).contains(&row.units.len()) && row.units.iter().all(|unit| unit.class == Class::Content);
+    // A mark at the beginning, such as that for "the price of", is on both sides.
+    let marked = usize::from(row.units.first().zip(question.units.first()).is_some_and(|(one, other)| {
+        one.class == Class::Frame && one.hash == other.hash && one.hash != HOW
+    }));
+    let bare = (2..=8).contains(&row.units.len()) && row.units.iter().skip(marked).all(|unit| unit.class == Class::Content);
     if !bare || question.units.len() < row.units.len() {
         return None;
     }
@@ -79,6 +83,7 @@ fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f
         match unit.class {
             Class::Content => content.push(*unit),
             Class::Article => {}
+            Class::Frame if at < marked => content.push(*unit),
             Class::Frame if at == 0 && unit.hash == WHAT_IS => {}
             Class::Frame if at == 0 && unit.hash == HOW => {
                 // "Translate this" is a task, and no question how to do it.
@@ -101,14 +106,14 @@ fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f
         }
     }
     let try_order = |content: &[Unit]| {
-        let full = Side { units: content, text: question.text, expressions: &[], how: false };
+        let full = Side { units: content, text: question.text, expressions: &[], how: false, plain_articles: row.plain_articles };
         let place = Place {
             language,
             ours: (row.units, row.text),
             theirs: (content, question.text),
             counted: [row.units.len(), if question.how { 0 } else { content.len() }],
         };
-        let row = Side { units: row.units, text: row.text, expressions: &[], how: false };
+        let row = Side { units: row.units, text: row.text, expressions: &[], how: false, plain_articles: row.plain_articles };
         run(&place, &row, &full, (0..row.units.len(), 0..content.len()))
     };
     if let Some(score) = try_order(&content) {
@@ -126,12 +131,14 @@ struct Side<'p> {
     text: &'p str,
     expressions: &'p [Expression],
     how: bool,
+    /// Articles say neither gender nor case.
+    plain_articles: bool,
 }
 
 impl<'p> Side<'p> {
     fn of(prepared: &'p Prepared) -> Side<'p> {
         let how = prepared.units.first().is_some_and(|unit| unit.hash == HOW);
-        Side { units: &prepared.units, text: &prepared.text, expressions: &prepared.expressions, how }
+        Side { units: &prepared.units, text: &prepared.text, expressions: &prepared.expressions, how, plain_articles: prepared.language == Some(Language::English) }
     }
 
     /// What the word at `at` can be, and the expression that begins with it, if it ends before `end`.
@@ -179,8 +186,10 @@ impl<'p> Side<'p> {
         match unit.class {
             Class::Article => {
                 let next = self.units.get(at + 1)?;
-                // "A few" is not "few".
-                (next.class != Class::Quantifier).then_some(sure::ARTICLE)
+                // "A few" is not "few". Where articles have a gender or a case, another one is another word.
+                let mut twins = other.units.windows(2).filter(|pair| pair[1].hash == next.hash);
+                let swapped = twins.any(|pair| pair[0].class == Class::Article && pair[0].hash != unit.hash);
+                (next.class != Class::Quantifier && (self.plain_articles || !swapped)).then_some(sure::ARTICLE)
             }
             Class::Pronoun if at == 1 && self.how && other.how => match unit.hash {
                 I => Some(sure::ASKER),
@@ -189,7 +198,7 @@ impl<'p> Side<'p> {
             },
             Class::Filler => {
                 let next = self.units.get(at + 1)?;
-                next.can_be(Part::Verb, Inflection::Base).then_some(sure::FILLER)
+                (next.class == Class::Auxiliary || next.can_be(Part::Verb, Inflection::Base)).then_some(sure::FILLER)
             }
             Class::Possessive if self.how && other.how && unit.hash == MY => Some(sure::OWN),
             Class::Frame if at == 0 && unit.hash == WHAT_IS => {

@@ -26,6 +26,7 @@ mod sure {
     pub(super) const GERUND: f32 = 0.97;
     pub(super) const SYNONYM: f32 = 0.97;
     pub(super) const WEAK_SYNONYM: f32 = 0.955;
+    pub(super) const ACCENTS: f32 = 0.99;
     pub(super) const TYPO: f32 = 0.985;
 }
 
@@ -49,7 +50,9 @@ impl Place<'_> {
         }
         match (a.class, b.class) {
             (Class::Content, Class::Content) => self.content(i, j),
-            (Class::Content, class) | (class, Class::Content) => self.typo(a, b).ok_or(class.rule()),
+            (Class::Content, class) | (class, Class::Content) => {
+                self.accents(a, b).or_else(|| self.typo(a, b)).ok_or(class.rule())
+            }
             (class, other) if class == other => Err(class.rule()),
             (Class::Article, class) | (class, _) => Err(class.rule()),
         }
@@ -69,6 +72,9 @@ impl Place<'_> {
     fn content(&self, i: usize, j: usize) -> Result<f32, Rule> {
         let (a, b) = (&self.ours.0[i], &self.theirs.0[j]);
         let words = words::of(self.language);
+        if let Some(sure) = self.accents(a, b) {
+            return Ok(sure);
+        }
         let mut refused = None;
         for one in a.readings() {
             for other in b.readings().filter(|other| other.part == one.part && other.lemma == one.lemma) {
@@ -125,6 +131,9 @@ impl Place<'_> {
     /// Whether two forms say the same where they are.
     fn inflection(&self, a: &Reading, b: &Reading, i: usize, j: usize) -> Result<f32, Rule> {
         use Inflection as I;
+        if self.language != Language::English {
+            return self.ending(a, b, i, j);
+        }
         if a.inflection == b.inflection {
             return Ok(1.0);
         }
@@ -152,6 +161,67 @@ impl Place<'_> {
         }
     }
 
+    /// Whether two endings of a word say the same, in the languages whose endings say who and when: only the plural of a noun,
+    /// what an adjective takes from its noun, and the first person and the infinitive of who asks how.
+    fn ending(&self, a: &Reading, b: &Reading, i: usize, j: usize) -> Result<f32, Rule> {
+        use Inflection as I;
+        let (one, other) = (&self.ours.0[i], &self.theirs.0[j]);
+        let (word, twin) = (one.word(self.ours.1), other.word(self.theirs.1));
+        if word == twin {
+            return Ok(1.0);
+        }
+        match a.part {
+            Part::Noun => {
+                let (short, long) = if word.len() < twin.len() { (word, twin) } else { (twin, word) };
+                let ends = long.strip_prefix(short);
+                let plural = match self.language {
+                    Language::German => {
+                        matches!(ends, Some("n" | "en" | "e" | "s" | "er")) && (a.inflection == I::Plural) != (b.inflection == I::Plural)
+                    }
+                    _ => matches!(ends, Some("s" | "es" | "x")),
+                };
+                if !plural || i < self.counted[0] || j < self.counted[1] { Err(Rule::Plural) } else { Ok(sure::PLURAL) }
+            }
+            Part::Adjective => {
+                let noun = |unit: &Unit| unit.readings().any(|reading| reading.part == Part::Noun);
+                if noun(one) || noun(other) || matches!(a.inflection, I::Comparative | I::Superlative) != matches!(b.inflection, I::Comparative | I::Superlative) {
+                    Err(Rule::Degree)
+                } else {
+                    Ok(sure::AGREEMENT)
+                }
+            }
+            Part::Verb => {
+                let asked = |units: &[Unit], at: usize| {
+                    units[0].class == Class::Frame && (at == 1 || (at == 2 && units[1].class == Class::Pronoun))
+                };
+                // "Cómo cancelo", "como cancelo": the first person of the present ends so.
+                let first = |word: &str| word.ends_with('o') && self.language != Language::German && self.language != Language::French;
+                let infinitive = |word: &str| word.ends_with(['r']);
+                let told = (first(word) && infinitive(twin)) || (first(twin) && infinitive(word));
+                if asked(self.ours.0, i) && asked(self.theirs.0, j) && told { Ok(sure::GERUND) } else { Err(Rule::Tense) }
+            }
+            _ => Err(Rule::Unexplained),
+        }
+    }
+
+    /// The same word typed without its accents. That makes another word of some ("papa", "papá"), so what was typed must not be
+    /// one, and where it is the only such word of its text, the accent must not be on the last letter.
+    fn accents(&self, a: &Unit, b: &Unit) -> Option<f32> {
+        let (word, twin) = (a.word(self.ours.1), b.word(self.theirs.1));
+        if self.language == Language::English || word.is_ascii() == twin.is_ascii() {
+            return None;
+        }
+        let (bare, full, typed) = if word.is_ascii() { (word, twin, a) } else { (twin, word, b) };
+        if typed.class != Class::Content || bare.len() < 4 || !bare_of(full, self.language == Language::German).is_some_and(|spellings| spellings.iter().any(|one| one == bare)) {
+            return None;
+        }
+        let text = if word.is_ascii() { (self.ours.1, self.theirs.1) } else { (self.theirs.1, self.ours.1) };
+        // Nothing in the whole text has an accent, and in the other one more than one word has.
+        let careless = text.0.is_ascii() && text.1.chars().filter(|char| !char.is_ascii()).count() > 1;
+        let last = !full.is_char_boundary(full.len() - 1) || !full.as_bytes()[full.len() - 1].is_ascii();
+        ((!typed.known && !last) || (careless && (!typed.known || !last))).then_some(sure::ACCENTS)
+    }
+
     /// Whether a gerund at this place only names the action: behind a preposition or at the beginning of what is asked.
     fn gerund(&self, units: &[Unit], at: usize) -> bool {
         match at.checked_sub(1).and_then(|before| units.get(before)) {
@@ -176,15 +246,54 @@ impl Place<'_> {
         if wrong.case != Case::Lower && !wrong.first {
             return None;
         }
+        // What nobody knows may be a rare word, and so is no error for another rare one.
+        let frequent = right.class != Class::Content || right.readings().any(|reading| {
+            words::of(self.language).rank_below(reading.lemma).is_some_and(|rank| rank <= if self.language == Language::English { 25_000 } else { 12_000 })
+        });
+        if !frequent {
+            return None;
+        }
         let letters = right_word.chars().count();
         let most = match letters {
             0..=4 => return None,
             5..=7 => 1,
+            _ if self.language != Language::English => 1,
             _ => 2,
         };
         (slips(wrong_word, right_word, most)? <= most && wrong_word.chars().next() == right_word.chars().next())
             .then_some(sure::TYPO)
     }
+}
+
+/// How a word is typed without its accents; in German umlauts have two ways.
+fn bare_of(word: &str, german: bool) -> Option<[String; 2]> {
+    let mut plain = String::with_capacity(word.len());
+    let mut spelled = String::with_capacity(word.len() + 2);
+    for char in word.chars() {
+        let (one, two) = match char {
+            'á' | 'à' | 'â' | 'ã' => ("a", "a"),
+            'ä' => ("a", "ae"),
+            'é' | 'è' | 'ê' | 'ë' => ("e", "e"),
+            'í' | 'ì' | 'î' | 'ï' => ("i", "i"),
+            'ó' | 'ò' | 'ô' | 'õ' => ("o", "o"),
+            'ö' => ("o", "oe"),
+            'ú' | 'ù' | 'û' => ("u", "u"),
+            'ü' => ("u", "ue"),
+            'ñ' => ("n", "n"),
+            'ç' => ("c", "c"),
+            'œ' => ("oe", "oe"),
+            char if char.is_ascii() => {
+                plain.push(char);
+                spelled.push(char);
+                continue;
+            }
+            _ => return None,
+        };
+        plain.push_str(one);
+        spelled.push_str(two);
+    }
+    // "Schon" is not "schön": without its dots a German word is mostly another one.
+    Some(if german { [spelled.clone(), spelled] } else { [plain, spelled] })
 }
 
 fn of_kind(kind: Kind) -> Option<Rule> {
