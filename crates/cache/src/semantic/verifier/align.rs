@@ -34,6 +34,7 @@ const WHAT_IS: u64 = word_hash("@what");
 const I: u64 = word_hash("i");
 const YOU: u64 = word_hash("you");
 const OF: u64 = word_hash("of");
+const THEY: u64 = word_hash("they");
 const MY: u64 = word_hash("my");
 
 /// How sure it is that two texts of a language ask the same, or what is different.
@@ -193,7 +194,7 @@ impl<'p> Side<'p> {
             }
             Class::Pronoun if at == 1 && self.how && other.how => match unit.hash {
                 I => Some(sure::ASKER),
-                YOU => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
+                YOU | THEY => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
                 _ => None,
             },
             Class::Filler => {

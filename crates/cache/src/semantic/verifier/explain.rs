@@ -31,8 +31,8 @@ mod sure {
 }
 
 /// A synonym: of all uses of each of the words, this share has the meaning in common.
-const FREQUENT: f32 = 0.5;
-const WEAK: f32 = 0.2;
+const FREQUENT: f32 = 0.65;
+const WEAK: f32 = 0.48;
 
 impl Place<'_> {
     /// How sure it is that `ours[i]` and `theirs[j]` say the same, or why they do not.
@@ -114,6 +114,11 @@ impl Place<'_> {
                     return Err(Rule::Opposite);
                 }
                 let listed = grammar.same(one.part, one.lemma, other.lemma);
+                // A dictionary knows what a word can mean; what is no common reading of either word is none here.
+                let common = |readings: &Readings| readings[0].is_some_and(|first| first.part == one.part);
+                if listed.is_none() && !(common(ours) && common(theirs)) {
+                    continue;
+                }
                 let sure = listed.or_else(|| match words.synonyms_as(one.part, one.lemma, other.lemma)?.least() {
                     least if least >= FREQUENT => Some(sure::SYNONYM),
                     least if least >= WEAK => Some(sure::WEAK_SYNONYM),
@@ -260,8 +265,19 @@ impl Place<'_> {
             _ if self.language != Language::English => 1,
             _ => 2,
         };
-        (slips(wrong_word, right_word, most)? <= most && wrong_word.chars().next() == right_word.chars().next())
-            .then_some(sure::TYPO)
+        if wrong_word.chars().next() != right_word.chars().next() {
+            return None;
+        }
+        // Endings say who and when there, and an accent is more than a slip: see `accents`.
+        if self.language != Language::English {
+            let tail = |word: &str| word.char_indices().rev().nth(1).map(|(at, _)| word[at..].to_owned());
+            let german = self.language == Language::German;
+            let bare = |word: &str| if word.is_ascii() { Some(word.to_owned()) } else { bare_of(word, german).map(|[bare, _]| bare) };
+            if tail(wrong_word) != tail(right_word) || bare(wrong_word)? == bare(right_word)? {
+                return None;
+            }
+        }
+        slips(wrong_word, right_word, most).map(|_| sure::TYPO)
     }
 }
 
