@@ -12,6 +12,8 @@ use crate::semantic::text::tokens::Kind;
 
 /// Words between the common beginning and the common end; more are another question.
 const MOST_BETWEEN: usize = 32;
+/// How many words of meaning may each need an explanation of its own.
+const MOST_STRANGERS: usize = 5;
 /// How many words one text may have more than the other.
 const MOST_MORE: usize = 6;
 
@@ -22,6 +24,7 @@ mod sure {
     pub(super) const FILLER: f32 = 0.975;
     pub(super) const OWN: f32 = 0.97;
     pub(super) const UNASKED: f32 = 0.98;
+    pub(super) const COMPOUND: f32 = 0.975;
     pub(super) const KEYWORDS: f32 = 0.97;
     pub(super) const SHORT_TASK: f32 = 0.96;
     pub(super) const MOVED: f32 = 0.975;
@@ -35,6 +38,7 @@ const I: u64 = word_hash("i");
 const YOU: u64 = word_hash("you");
 const OF: u64 = word_hash("of");
 const THEY: u64 = word_hash("they");
+const FOR: u64 = word_hash("for");
 const MY: u64 = word_hash("my");
 
 /// How sure it is that two texts of a language ask the same, or what is different.
@@ -42,6 +46,9 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
     let ours = Side::of(asked);
     let theirs = Side::of(stored);
     if ours.units.len().abs_diff(theirs.units.len()) > MOST_MORE {
+        return Err(leftover(&ours, &theirs));
+    }
+    if strangers(&ours, &theirs) > MOST_STRANGERS || strangers(&theirs, &ours) > MOST_STRANGERS {
         return Err(leftover(&ours, &theirs));
     }
     if let (Some(one), Some(other)) = (ours.asker(), theirs.asker())
@@ -60,9 +67,50 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
         return Ok(score);
     }
     moved(&place, &ours, &theirs)
+        .or_else(|| compounds(language, &ours, &theirs))
+        .or_else(|| compounds(language, &theirs, &ours))
         .or_else(|| keywords(language, &ours, &theirs))
         .or_else(|| keywords(language, &theirs, &ours))
         .ok_or_else(|| leftover(&ours, &theirs))
+}
+
+/// "Symptoms of flu" and "flu symptoms": a preposition that only ties two nouns, and the same nouns as one expression.
+fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -> Option<f32> {
+    if long.units.len() <= short.units.len() || language != Language::English {
+        return None;
+    }
+    let content = |unit: &Unit| unit.class == Class::Content;
+    for (at, _) in long.units.iter().enumerate().filter(|(_, unit)| unit.hash == OF || unit.hash == FOR) {
+        let owned = long.units[..at].iter().rev().take_while(|unit| content(unit)).count();
+        let articles = long.units[at + 1..].iter().take_while(|unit| unit.class == Class::Article).count();
+        let start = at + 1 + articles;
+        let owner = long.units[start..].iter().take_while(|unit| content(unit)).count();
+        // A verb between them would change its subject.
+        let verb = |unit: &Unit| unit.readings[0].is_some_and(|reading| reading.part == Part::Verb);
+        if !(1..=3).contains(&owned) || !(1..=2).contains(&owner) || long.units[at - owned..start + owner].iter().any(verb) {
+            continue;
+        }
+        let mut units = long.units[..at - owned].to_vec();
+        units.extend_from_slice(&long.units[start..start + owner]);
+        let head = units.len();
+        units.extend_from_slice(&long.units[at - owned..at]);
+        units.extend_from_slice(&long.units[start + owner..]);
+        let turned = Side { units: &units, expressions: &[], ..*long };
+        let whole = (0..units.len(), 0..short.units.len());
+        // What is in front of a noun is not counted: "flu symptoms in babies", "baby flu symptoms".
+        let counted = |side: &Side<'_>, at: usize| if side.counted() > at { 0 } else { side.counted() };
+        let place = Place {
+            language,
+            ours: (&units, long.text),
+            theirs: (short.units, short.text),
+            counted: [counted(&turned, head), counted(short, head)],
+        };
+        let unmarked = Side { expressions: &[], ..*short };
+        if let Some(score) = run(&place, &turned, &unmarked, whole) {
+            return Some(score * sure::COMPOUND);
+        }
+    }
+    None
 }
 
 /// A row of keywords, such as people type into a search box, and the question that has the same words in the same order,
@@ -126,7 +174,19 @@ fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f
     Some(try_order(&content)? * sure)
 }
 
+/// How many words of one text are not in the other, as they are or in another form.
+fn strangers(side: &Side<'_>, other: &Side<'_>) -> usize {
+    let met = |unit: &Unit| {
+        other.units.iter().any(|twin| {
+            twin.hash == unit.hash
+                || unit.readings[0].zip(twin.readings[0]).is_some_and(|(one, other)| one.lemma == other.lemma)
+        })
+    };
+    side.units.iter().filter(|unit| unit.class == Class::Content && !met(unit)).count()
+}
+
 /// One of the two texts.
+#[derive(Clone, Copy)]
 struct Side<'p> {
     units: &'p [Unit],
     text: &'p str,

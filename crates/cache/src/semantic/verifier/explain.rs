@@ -245,10 +245,9 @@ impl Place<'_> {
             _ => return None,
         };
         let name = right.class == Class::Content && right.readings().next().is_none_or(|reading| reading.part == Part::Name);
-        if wrong.case == Case::Upper || wrong.case == Case::Mixed || name || right.case != Case::Lower && !right.first {
-            return None;
-        }
-        if wrong.case != Case::Lower && !wrong.first {
+        // Days and months have a capital and are no names.
+        let capital = |unit: &Unit| unit.case != Case::Lower && !unit.first && right.class == Class::Content;
+        if matches!(wrong.case, Case::Upper | Case::Mixed) || name || capital(right) || capital(wrong) {
             return None;
         }
         // What nobody knows may be a rare word, and so is no error for another rare one.

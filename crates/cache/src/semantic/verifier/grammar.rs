@@ -258,10 +258,10 @@ impl Grammar {
                     _ => return Err(bad()),
                 };
                 self.rows += 1;
-                for word in row.split_whitespace() {
+                for word in row.split_whitespace().map(|word| word.replace('_', " ")) {
                     let row = Row { number: self.rows, weight };
                     // A word that the dictionary does not have is never met as this part of speech.
-                    for reading in words::of(self.language).analyses(word).filter(|reading| reading.part == part) {
+                    for reading in words::of(self.language).analyses(&word).filter(|reading| reading.part == part) {
                         self.same.entry(as_part(part, reading.lemma)).or_default().push(row);
                     }
                 }
