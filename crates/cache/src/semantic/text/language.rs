@@ -46,8 +46,13 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
     let tables = &*TABLES;
     let mut points = [0_u32; MOST];
     let mut words = 0_u32;
-    for token in tokens.tokens.iter().filter(|token| token.kind == Kind::Word) {
+    let mut met: Vec<u32> = Vec::new();
+    for (at, token) in tokens.tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Word) {
         words += 1;
+        // A letter before a hyphen is no small word: "e-mail".
+        if token.len == 1 && tokens.tokens.get(at + 1).is_some_and(|next| next.joined) {
+            continue;
+        }
         // A name may be any word of another language.
         if token.case == Case::Capital && !token.first {
             continue;
@@ -57,6 +62,7 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
             tables.languages.get(&word_hash(tokens.str(token).split_once('\'')?.0))
         });
         let Some(bits) = small else { continue };
+        met.push(*bits);
         // A word of one language alone says more than one of many.
         let weight = match bits.count_ones() {
             1 => 6,
@@ -78,6 +84,11 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
     judged.sort_by_key(|(_, points)| std::cmp::Reverse(*points));
     let (best, most) = judged[0];
     let other = points.iter().skip(JUDGED.len()).copied().max().unwrap_or(0).max(judged[1].1);
+    // Small words that are none in it are of another language: the text is in two.
+    let foreign = met.iter().filter(|bits| *bits & (1 << best as u32) == 0).count();
+    if foreign >= 2 && foreign * 4 >= words as usize {
+        return None;
+    }
     // Without small words, as in a row of keywords, or with those that several languages share, the other words decide.
     if most <= other || other * 10 > most * 9 {
         return if most + 1 >= other { by_vocabulary(tokens, best, most) } else { None };

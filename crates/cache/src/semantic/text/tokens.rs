@@ -191,6 +191,12 @@ impl Cutter {
         if chunk.chars().all(|char| char == '-') {
             return self.mark('-');
         }
+        // A dot before a letter begins a name: .NET, .env.
+        if chunk.strip_prefix('.').is_some_and(|rest| rest.starts_with(char::is_alphanumeric)) {
+            let name = chunk.trim_end_matches(|char| ENDS.contains(&char) || MARKS.contains(&char));
+            self.push(name, Kind::Opaque, false);
+            return chunk[name.len()..].chars().for_each(|char| self.mark(char));
+        }
         let core = self.punctuation(chunk);
         let end = core.trim_end_matches(|char| ENDS.contains(&char) || MARKS.contains(&char)).len();
         let (core, marks) = core.split_at(end);

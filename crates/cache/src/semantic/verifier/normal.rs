@@ -202,10 +202,10 @@ fn half_negations(items: &mut Vec<Item<'_>>) {
 
 /// "X or Y" and "Y or X": two things that are no verbs are put in an order of their own.
 fn conjuncts(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
-    let thing = |item: &Item<'_>| {
-        grammar.class(item) == Class::Content
-            && (item.kind != Kind::Word
-                || !words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb))
+    let thing = |item: &Item<'_>| grammar.class(item) == Class::Content;
+    let verb = |item: &Item<'_>| {
+        item.kind == Kind::Word
+            && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
     };
     for at in 1..items.len().saturating_sub(1) {
         if !grammar.pairs(items[at].hash) || items.iter().filter(|item| grammar.pairs(item.hash)).count() > 1 {
@@ -218,7 +218,9 @@ fn conjuncts(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         let bounded = |item: Option<&Item<'_>>| item.is_none_or(|item| grammar.class(item) == Class::Preposition || item.comma);
         let before = start.checked_sub(1).and_then(|before| items.get(before));
         let whole = left > 0 && right > 0 && before.is_some() && bounded(before) && (end == items.len() || items[end - 1].comma || grammar.class(&items[end]) == Class::Preposition);
-        if !whole {
+        // "Wash and dry" is an order of its own; behind a preposition there are no verbs.
+        let behind = before.is_some_and(|item| grammar.class(item) == Class::Preposition);
+        if !whole || (!behind && items[start..end].iter().any(verb)) {
             continue;
         }
         let key = |items: &[Item<'_>]| items.iter().map(|item| item.hash).collect::<Vec<_>>();
