@@ -54,7 +54,7 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
             continue;
         }
         // A name may be any word of another language.
-        if token.case == Case::Capital && !token.first {
+        if token.case == Case::Capital && !token.first && token.len > 1 {
             continue;
         }
         let small = tables.languages.get(&token.hash).or_else(|| {
