@@ -61,6 +61,7 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
         ours: (ours.units, ours.text),
         theirs: (theirs.units, theirs.text),
         counted: [ours.counted(), theirs.counted()],
+        ascii: [ours.ascii, theirs.ascii],
     };
     let whole = (0..ours.units.len(), 0..theirs.units.len());
     if let Some(score) = run(&place, &ours, &theirs, whole) {
@@ -87,7 +88,10 @@ fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -> Option<f3
         let owner = long.units[start..].iter().take_while(|unit| content(unit)).count();
         // A verb between them would change its subject.
         let verb = |unit: &Unit| unit.readings[0].is_some_and(|reading| reading.part == Part::Verb);
-        if !(1..=3).contains(&owned) || !(1..=2).contains(&owner) || long.units[at - owned..start + owner].iter().any(verb) {
+        if !(1..=3).contains(&owned)
+            || !(1..=2).contains(&owner)
+            || long.units[at - owned..start + owner].iter().any(verb)
+        {
             continue;
         }
         let mut units = long.units[..at - owned].to_vec();
@@ -104,6 +108,7 @@ fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -> Option<f3
             ours: (&units, long.text),
             theirs: (short.units, short.text),
             counted: [counted(&turned, head), counted(short, head)],
+            ascii: [long.ascii, short.ascii],
         };
         let unmarked = Side { expressions: &[], ..*short };
         if let Some(score) = run(&place, &turned, &unmarked, whole) {
@@ -117,10 +122,14 @@ fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -> Option<f3
 /// with nothing but articles and the lightest prepositions between them.
 fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f32> {
     // A mark at the beginning, such as that for "the price of", is on both sides.
-    let marked = usize::from(row.units.first().zip(question.units.first()).is_some_and(|(one, other)| {
-        one.class == Class::Frame && one.hash == other.hash && one.hash != HOW
-    }));
-    let bare = (2..=8).contains(&row.units.len()) && row.units.iter().skip(marked).all(|unit| unit.class == Class::Content);
+    let marked = usize::from(
+        row.units
+            .first()
+            .zip(question.units.first())
+            .is_some_and(|(one, other)| one.class == Class::Frame && one.hash == other.hash && one.hash != HOW),
+    );
+    let bare =
+        (2..=8).contains(&row.units.len()) && row.units.iter().skip(marked).all(|unit| unit.class == Class::Content);
     if !bare || question.units.len() < row.units.len() {
         return None;
     }
@@ -155,14 +164,29 @@ fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f
         }
     }
     let try_order = |content: &[Unit]| {
-        let full = Side { units: content, text: question.text, expressions: &[], how: false, plain_articles: row.plain_articles };
+        let full = Side {
+            units: content,
+            text: question.text,
+            expressions: &[],
+            how: false,
+            ascii: row.ascii,
+            plain_articles: row.plain_articles,
+        };
         let place = Place {
             language,
             ours: (row.units, row.text),
             theirs: (content, question.text),
             counted: [row.units.len(), if question.how { 0 } else { content.len() }],
+            ascii: [row.ascii, question.ascii],
         };
-        let row = Side { units: row.units, text: row.text, expressions: &[], how: false, plain_articles: row.plain_articles };
+        let row = Side {
+            units: row.units,
+            text: row.text,
+            expressions: &[],
+            how: false,
+            ascii: row.ascii,
+            plain_articles: row.plain_articles,
+        };
         run(&place, &row, &full, (0..row.units.len(), 0..content.len()))
     };
     if let Some(score) = try_order(&content) {
@@ -192,6 +216,7 @@ struct Side<'p> {
     text: &'p str,
     expressions: &'p [Expression],
     how: bool,
+    ascii: bool,
     /// Articles say neither gender nor case.
     plain_articles: bool,
 }
@@ -199,7 +224,14 @@ struct Side<'p> {
 impl<'p> Side<'p> {
     fn of(prepared: &'p Prepared) -> Side<'p> {
         let how = prepared.units.first().is_some_and(|unit| unit.hash == HOW);
-        Side { units: &prepared.units, text: &prepared.text, expressions: &prepared.expressions, how, plain_articles: prepared.language == Some(Language::English) }
+        Side {
+            units: &prepared.units,
+            text: &prepared.text,
+            expressions: &prepared.expressions,
+            how,
+            ascii: prepared.ascii,
+            plain_articles: prepared.language == Some(Language::English),
+        }
     }
 
     /// What the word at `at` can be, and the expression that begins with it, if it ends before `end`.
@@ -316,15 +348,34 @@ fn between(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>, (a, b): Ranges
             }
             let mut reach = |cell: usize, sure: f32| best[cell] = best[cell].max(here * sure);
             let (x, y) = (a.start + i, b.start + j);
+            // Where articles say who is who, one is not missing when another one stands in its place.
+            let swapped = |side: &Side<'_>, at: usize| {
+                let article = |at: usize| side.units.get(at).is_some_and(|unit| unit.class == Class::Article);
+                !side.plain_articles && (article(at) || at > 0 && article(at - 1))
+            };
             if i < n
                 && let Some(sure) = ours.missing(x, theirs)
+                && !(ours.units[x].class == Class::Article && swapped(theirs, y))
             {
                 reach(at(i + 1, j), sure);
             }
             if j < m
                 && let Some(sure) = theirs.missing(y, ours)
+                && !(theirs.units[y].class == Class::Article && swapped(ours, x))
             {
                 reach(at(i, j + 1), sure);
+            }
+            // "La computadora" and "el ordenador": the article goes with its noun.
+            if i + 1 < n
+                && j + 1 < m
+                && ours.units[x].class == Class::Article
+                && theirs.units[y].class == Class::Article
+                && ours.units[x + 1].hash != theirs.units[y + 1].hash
+                && !ours.plain_articles
+                && let Ok(sure) =
+                    place.synonyms(&ours.units[x + 1].readings, &theirs.units[y + 1].readings, x + 1, y + 1)
+            {
+                reach(at(i + 2, j + 2), sure);
             }
             if i < n
                 && j < m
@@ -336,15 +387,15 @@ fn between(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>, (a, b): Ranges
             if !long(ours, x) && !long(theirs, y) {
                 // Nothing there but single words.
             } else {
-            for (words, ours) in ours.readings_at(x, a.end) {
-                for (others, theirs) in theirs.readings_at(y, b.end) {
-                    if words + others > 2
-                        && let Ok(sure) = place.synonyms(ours, theirs, x, y)
-                    {
-                        reach(at(i + words, j + others), sure);
+                for (words, ours) in ours.readings_at(x, a.end) {
+                    for (others, theirs) in theirs.readings_at(y, b.end) {
+                        if words + others > 2
+                            && let Ok(sure) = place.synonyms(ours, theirs, x, y)
+                        {
+                            reach(at(i + words, j + others), sure);
+                        }
                     }
                 }
-            }
             }
             if i + 1 < n && j < m && written_as_one(ours, x, theirs, y) {
                 reach(at(i + 2, j + 1), sure::JOINED);

@@ -6,6 +6,7 @@ use super::grammar::{Class, Grammar};
 use super::normal::TURNED;
 use super::rule::Rule;
 use super::unit::{Reading, Readings, Unit};
+use crate::semantic::text::accents;
 use crate::semantic::text::tokens::{Case, Kind};
 
 /// Two words with what is around them.
@@ -16,6 +17,8 @@ pub(crate) struct Place<'p> {
     pub(crate) theirs: (&'p [Unit], &'p str),
     /// The text asks which, or for one: a plural is another question there.
     pub(crate) counted: [usize; 2],
+    /// Nothing in the text as it was typed has an accent.
+    pub(crate) ascii: [bool; 2],
 }
 
 /// How sure each kind of difference is to change nothing.
@@ -125,7 +128,7 @@ impl Place<'_> {
                     _ => None,
                 });
                 let Some(sure) = sure else { continue };
-                if let Ok(form) = self.inflection(one, other, i, j) {
+                if let Ok(form) = self.same_form(one, other, i, j) {
                     best = best.max(sure * form);
                 }
             }
@@ -166,6 +169,16 @@ impl Place<'_> {
         }
     }
 
+    /// Whether two words of which each has an ending of its own are in the same form.
+    fn same_form(&self, a: &Reading, b: &Reading, i: usize, j: usize) -> Result<f32, Rule> {
+        if self.language == Language::English {
+            return self.inflection(a, b, i, j);
+        }
+        let end = |unit: &Unit, text: &str| unit.word(text).chars().last();
+        let agree = end(&self.ours.0[i], self.ours.1) == end(&self.theirs.0[j], self.theirs.1);
+        if a.inflection == b.inflection && (a.part != Part::Verb || agree) { Ok(1.0) } else { Err(Rule::Unexplained) }
+    }
+
     /// Whether two endings of a word say the same, in the languages whose endings say who and when: only the plural of a noun,
     /// what an adjective takes from its noun, and the first person and the infinitive of who asks how.
     fn ending(&self, a: &Reading, b: &Reading, i: usize, j: usize) -> Result<f32, Rule> {
@@ -181,7 +194,8 @@ impl Place<'_> {
                 let ends = long.strip_prefix(short);
                 let plural = match self.language {
                     Language::German => {
-                        matches!(ends, Some("n" | "en" | "e" | "s" | "er")) && (a.inflection == I::Plural) != (b.inflection == I::Plural)
+                        matches!(ends, Some("n" | "en" | "e" | "s" | "er"))
+                            && (a.inflection == I::Plural) != (b.inflection == I::Plural)
                     }
                     _ => matches!(ends, Some("s" | "es" | "x")),
                 };
@@ -189,7 +203,11 @@ impl Place<'_> {
             }
             Part::Adjective => {
                 let noun = |unit: &Unit| unit.readings().any(|reading| reading.part == Part::Noun);
-                if noun(one) || noun(other) || matches!(a.inflection, I::Comparative | I::Superlative) != matches!(b.inflection, I::Comparative | I::Superlative) {
+                if noun(one)
+                    || noun(other)
+                    || matches!(a.inflection, I::Comparative | I::Superlative)
+                        != matches!(b.inflection, I::Comparative | I::Superlative)
+                {
                     Err(Rule::Degree)
                 } else {
                     Ok(sure::AGREEMENT)
@@ -200,10 +218,16 @@ impl Place<'_> {
                     units[0].class == Class::Frame && (at == 1 || (at == 2 && units[1].class == Class::Pronoun))
                 };
                 // "Cómo cancelo", "como cancelo": the first person of the present ends so.
-                let first = |word: &str| word.ends_with('o') && self.language != Language::German && self.language != Language::French;
+                let first = |word: &str| {
+                    word.ends_with('o') && self.language != Language::German && self.language != Language::French
+                };
                 let infinitive = |word: &str| word.ends_with(['r']);
                 let told = (first(word) && infinitive(twin)) || (first(twin) && infinitive(word));
-                if asked(self.ours.0, i) && asked(self.theirs.0, j) && told { Ok(sure::GERUND) } else { Err(Rule::Tense) }
+                if asked(self.ours.0, i) && asked(self.theirs.0, j) && told {
+                    Ok(sure::GERUND)
+                } else {
+                    Err(Rule::Tense)
+                }
             }
             _ => Err(Rule::Unexplained),
         }
@@ -213,18 +237,22 @@ impl Place<'_> {
     /// one, and where it is the only such word of its text, the accent must not be on the last letter.
     fn accents(&self, a: &Unit, b: &Unit) -> Option<f32> {
         let (word, twin) = (a.word(self.ours.1), b.word(self.theirs.1));
-        if self.language == Language::English || word.is_ascii() == twin.is_ascii() {
+        let marks = |word: &str| word.chars().filter(|char| !char.is_ascii()).count();
+        if self.language == Language::English || marks(word) == marks(twin) {
             return None;
         }
-        let (bare, full, typed) = if word.is_ascii() { (word, twin, a) } else { (twin, word, b) };
-        if typed.class != Class::Content || bare.len() < 4 || !bare_of(full, self.language == Language::German).is_some_and(|spellings| spellings.iter().any(|one| one == bare)) {
+        let (bare, full, typed, ascii) =
+            if marks(word) < marks(twin) { (word, twin, a, self.ascii[0]) } else { (twin, word, b, self.ascii[1]) };
+        let plain = accents::plain(full, self.language)?;
+        if typed.class != Class::Content || plain != accents::plain(bare, self.language)? {
             return None;
         }
-        let text = if word.is_ascii() { (self.ours.1, self.theirs.1) } else { (self.theirs.1, self.ours.1) };
         // Nothing in the whole text has an accent, and in the other one more than one word has.
-        let careless = text.0.is_ascii() && text.1.chars().filter(|char| !char.is_ascii()).count() > 1;
-        let last = !full.is_char_boundary(full.len() - 1) || !full.as_bytes()[full.len() - 1].is_ascii();
-        ((!typed.known && !last) || (careless && (!typed.known || !last))).then_some(sure::ACCENTS)
+        let other = if marks(word) < marks(twin) { self.theirs.1 } else { self.ours.1 };
+        let careless = ascii && marks(other) > 1;
+        let last = full.chars().last().is_some_and(|char| !char.is_ascii());
+        let long = bare.len() >= if careless { 3 } else { 4 };
+        (long && ((!typed.known && !last) || (careless && (!typed.known || !last)))).then_some(sure::ACCENTS)
     }
 
     /// Whether a gerund at this place only names the action: behind a preposition or at the beginning of what is asked.
@@ -232,7 +260,8 @@ impl Place<'_> {
         match at.checked_sub(1).and_then(|before| units.get(before)) {
             None => true,
             Some(before) => {
-                matches!(before.class, Class::Preposition | Class::Frame | Class::Article) || (at == 2 && units[0].class == Class::Frame)
+                matches!(before.class, Class::Preposition | Class::Frame | Class::Article)
+                    || (at == 2 && units[0].class == Class::Frame)
             }
         }
     }
@@ -244,16 +273,20 @@ impl Place<'_> {
             (true, false) => (b, a, b.word(self.theirs.1), a.word(self.ours.1)),
             _ => return None,
         };
-        let name = right.class == Class::Content && right.readings().next().is_none_or(|reading| reading.part == Part::Name);
+        let name =
+            right.class == Class::Content && right.readings().next().is_none_or(|reading| reading.part == Part::Name);
         // Days and months have a capital and are no names.
         let capital = |unit: &Unit| unit.case != Case::Lower && !unit.first && right.class == Class::Content;
         if matches!(wrong.case, Case::Upper | Case::Mixed) || name || capital(right) || capital(wrong) {
             return None;
         }
         // What nobody knows may be a rare word, and so is no error for another rare one.
-        let frequent = right.class != Class::Content || right.readings().any(|reading| {
-            words::of(self.language).rank_below(reading.lemma).is_some_and(|rank| rank <= if self.language == Language::English { 25_000 } else { 12_000 })
-        });
+        let frequent = right.class != Class::Content
+            || right.readings().any(|reading| {
+                words::of(self.language)
+                    .rank_below(reading.lemma)
+                    .is_some_and(|rank| rank <= if self.language == Language::English { 25_000 } else { 12_000 })
+            });
         if !frequent {
             return None;
         }
@@ -270,45 +303,13 @@ impl Place<'_> {
         // Endings say who and when there, and an accent is more than a slip: see `accents`.
         if self.language != Language::English {
             let tail = |word: &str| word.char_indices().rev().nth(1).map(|(at, _)| word[at..].to_owned());
-            let german = self.language == Language::German;
-            let bare = |word: &str| if word.is_ascii() { Some(word.to_owned()) } else { bare_of(word, german).map(|[bare, _]| bare) };
-            if tail(wrong_word) != tail(right_word) || bare(wrong_word)? == bare(right_word)? {
+            let plain = |word: &str| accents::plain(word, self.language);
+            if tail(wrong_word) != tail(right_word) || plain(wrong_word)? == plain(right_word)? {
                 return None;
             }
         }
         slips(wrong_word, right_word, most).map(|_| sure::TYPO)
     }
-}
-
-/// How a word is typed without its accents; in German umlauts have two ways.
-fn bare_of(word: &str, german: bool) -> Option<[String; 2]> {
-    let mut plain = String::with_capacity(word.len());
-    let mut spelled = String::with_capacity(word.len() + 2);
-    for char in word.chars() {
-        let (one, two) = match char {
-            'á' | 'à' | 'â' | 'ã' => ("a", "a"),
-            'ä' => ("a", "ae"),
-            'é' | 'è' | 'ê' | 'ë' => ("e", "e"),
-            'í' | 'ì' | 'î' | 'ï' => ("i", "i"),
-            'ó' | 'ò' | 'ô' | 'õ' => ("o", "o"),
-            'ö' => ("o", "oe"),
-            'ú' | 'ù' | 'û' => ("u", "u"),
-            'ü' => ("u", "ue"),
-            'ñ' => ("n", "n"),
-            'ç' => ("c", "c"),
-            'œ' => ("oe", "oe"),
-            char if char.is_ascii() => {
-                plain.push(char);
-                spelled.push(char);
-                continue;
-            }
-            _ => return None,
-        };
-        plain.push_str(one);
-        spelled.push_str(two);
-    }
-    // "Schon" is not "schön": without its dots a German word is mostly another one.
-    Some(if german { [spelled.clone(), spelled] } else { [plain, spelled] })
 }
 
 fn of_kind(kind: Kind) -> Option<Rule> {

@@ -84,7 +84,8 @@ fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     let was = |item: &Item<'_>| item.is("was") || item.is("were");
     let participle = |item: &Item<'_>| {
         let readings = words::of(grammar.language).analyses(item.word);
-        item.kind == Kind::Word && readings.into_iter().any(|reading| reading.part == Part::Verb && reading.inflection == Inflection::Past)
+        item.kind == Kind::Word
+            && readings.into_iter().any(|reading| reading.part == Part::Verb && reading.inflection == Inflection::Past)
     };
     let Some(aux) = items.iter().take(6).position(|item| was(item) || item.is("is") || item.is("are")) else { return };
     let past = was(&items[aux]);
@@ -123,7 +124,11 @@ fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         *items = active;
         return;
     }
-    if aux > 1 || (aux == 1 && !matches!(grammar.class(&items[0]), Class::Question)) || items[0].is("who") || items[0].is("what") {
+    if aux > 1
+        || (aux == 1 && !matches!(grammar.class(&items[0]), Class::Question))
+        || items[0].is("who")
+        || items[0].is("what")
+    {
         return;
     }
     let end = (by + 1..items.len())
@@ -155,7 +160,10 @@ fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         if class != Class::Preposition {
             return None;
         }
-        (1..limit).find(|at| items.get(at + 1).is_some_and(asks))
+        (1..limit).find(|at| items.get(at + 1).is_some_and(asks)).filter(|at| {
+            // "After how many days" is the question itself.
+            !matches!(grammar.class(&items[*at]), Class::Preposition | Class::Article)
+        })
     });
     // "In which city is X?": the question is in the part.
     let Some(cut) = cut.filter(|cut| !(class == Class::Preposition && items[..=*cut].iter().any(asks))) else { return };
@@ -211,19 +219,38 @@ fn conjuncts(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         if !grammar.pairs(items[at].hash) || items.iter().filter(|item| grammar.pairs(item.hash)).count() > 1 {
             continue;
         }
-        let left = (0..at).rev().take(3).take_while(|left| thing(&items[*left]) && (*left + 1 == at || !items[*left].comma)).count();
-        let right = (at + 1..items.len()).take(3).take_while(|right| thing(&items[*right]) && (*right == at + 1 || !items[*right - 1].comma)).count();
-        let (start, end) = (at - left, at + 1 + right);
+        let mut start = at;
+        while start > 0 && at - start < 3 && thing(&items[start - 1]) && (start == at || !items[start - 1].comma) {
+            start -= 1;
+        }
+        let mut end = at + 1;
+        let article = |item: &Item<'_>| grammar.class(item) == Class::Article;
+        let opened = items.get(end).is_some_and(article) && start > 0 && article(&items[start - 1]);
+        if opened {
+            start -= 1;
+            end += 1;
+        }
+        while end < items.len() && end - at <= 4 && thing(&items[end]) && (end == at + 1 || !items[end - 1].comma) {
+            end += 1;
+        }
+        let (left, right) = (at - start, end - at - 1);
         // The two runs must be all there is between their neighbours.
-        let bounded = |item: Option<&Item<'_>>| item.is_none_or(|item| grammar.class(item) == Class::Preposition || item.comma);
+        let bounded =
+            |item: Option<&Item<'_>>| item.is_none_or(|item| grammar.class(item) == Class::Preposition || item.comma);
         let before = start.checked_sub(1).and_then(|before| items.get(before));
-        let whole = left > 0 && right > 0 && before.is_some() && bounded(before) && (end == items.len() || items[end - 1].comma || grammar.class(&items[end]) == Class::Preposition);
+        let whole = left > 0
+            && right > 0
+            && before.is_some()
+            && bounded(before)
+            && (end == items.len() || items[end - 1].comma || grammar.class(&items[end]) == Class::Preposition);
         // "Wash and dry" is an order of its own; behind a preposition there are no verbs.
         let behind = before.is_some_and(|item| grammar.class(item) == Class::Preposition);
         if !whole || (!behind && items[start..end].iter().any(verb)) {
             continue;
         }
-        let key = |items: &[Item<'_>]| items.iter().map(|item| item.hash).collect::<Vec<_>>();
+        let key = |items: &[Item<'_>]| -> Vec<u64> {
+            items.iter().filter(|item| !article(item)).map(|item| item.hash).collect()
+        };
         if key(&items[start..at]) > key(&items[at + 1..end]) {
             let mut turned = items[at + 1..end].to_vec();
             turned.push(items[at]);
@@ -239,7 +266,10 @@ fn measures(grammar: &'static Grammar, items: &mut [Item<'_>]) {
     for at in 1..items.len() {
         let before = items[at - 1];
         let measured = before.kind == Kind::Number || (at == last && grammar.class(&before) == Class::Preposition);
-        if measured && items[at].kind == Kind::Word && let Some(word) = grammar.unit(items[at].hash) {
+        if measured
+            && items[at].kind == Kind::Word
+            && let Some(word) = grammar.unit(items[at].hash)
+        {
             items[at] = Item { word, hash: word_hash(word), ..items[at] };
         }
     }
@@ -340,8 +370,15 @@ impl Digits {
             if item.kind == Kind::Number {
                 numerals::plain(tokens.str(item), grammar.thousands, &mut digits.text);
                 // "2 million" is a number as "two million" is.
-                let large = items.get(at + 1).and_then(|next| grammar.numeral(next.hash)).filter(|next| *next >= 100 && !item.comma);
-                let total = digits.text[begin..].parse().ok().zip(large).and_then(|(total, next)| numerals::join(total, next, false));
+                let large = items
+                    .get(at + 1)
+                    .and_then(|next| grammar.numeral(next.hash))
+                    .filter(|next| *next >= 100 && !item.comma);
+                let total = digits.text[begin..]
+                    .parse()
+                    .ok()
+                    .zip(large)
+                    .and_then(|(total, next)| numerals::join(total, next, false));
                 if let Some(total) = total {
                     digits.text.truncate(begin);
                     let _ = write!(digits.text, "{total}");
@@ -354,8 +391,9 @@ impl Digits {
                 while !items[at + length - 1].comma && !items[at + length - 1].end {
                     let joint = usize::from(items.get(at + length).is_some_and(|item| grammar.joint(item.hash)));
                     let next = items.get(at + length + joint).filter(|item| item.kind == Kind::Word);
-                    let Some(joined) =
-                        next.and_then(|next| grammar.numeral(next.hash)).and_then(|next| numerals::join(total, next, grammar.elides))
+                    let Some(joined) = next
+                        .and_then(|next| grammar.numeral(next.hash))
+                        .and_then(|next| numerals::join(total, next, grammar.elides))
                     else {
                         break;
                     };

@@ -30,7 +30,11 @@ fn what_asks_something_else_is_different() {
         for (section, a, b) in pairs(text) {
             for (a, b) in [(a, b), (b, a)] {
                 if let Verdict::Serves { score } = judged(a, b) {
-                    served.push(format!("{section}: {a} | {b}: {score}: {} | {}", Prepared::new(a).normal(), Prepared::new(b).normal()));
+                    served.push(format!(
+                        "{section}: {a} | {b}: {score}: {} | {}",
+                        Prepared::new(a).normal(),
+                        Prepared::new(b).normal()
+                    ));
                 }
             }
         }
@@ -45,7 +49,11 @@ fn what_asks_the_same_is_served() {
         for (a, b) in [(a, b), (b, a)] {
             match judged(a, b) {
                 Verdict::Serves { score } if score >= 0.95 => {}
-                verdict => refused.push(format!("{section}: {a} | {b}: {verdict:?}: {} | {}", Prepared::new(a).normal(), Prepared::new(b).normal())),
+                verdict => refused.push(format!(
+                    "{section}: {a} | {b}: {verdict:?}: {} | {}",
+                    Prepared::new(a).normal(),
+                    Prepared::new(b).normal()
+                )),
             }
         }
     }
@@ -54,7 +62,11 @@ fn what_asks_the_same_is_served() {
 
 /// Sentences of all kinds, as the beginnings of what the properties below try.
 fn sentences() -> Vec<&'static str> {
-    let texts = [include_str!("tests/different.txt"), include_str!("tests/different_others.txt"), include_str!("tests/serves.txt")];
+    let texts = [
+        include_str!("tests/different.txt"),
+        include_str!("tests/different_others.txt"),
+        include_str!("tests/serves.txt"),
+    ];
     texts.into_iter().flat_map(pairs).flat_map(|(_, a, b)| [a, b]).collect()
 }
 
@@ -76,7 +88,8 @@ fn neither_is_the_first() {
 #[test]
 fn one_word_more_is_another_question() {
     // Words of meaning, numbers and negations, none of which is in the sentences.
-    let words = ["walrus", "not", "never", "without", "17", "purple", "only", "except", "Gdansk", "unless", "yesterday"];
+    let words =
+        ["walrus", "not", "never", "without", "17", "purple", "only", "except", "Gdansk", "unless", "yesterday"];
     let mut random = fastrand::Rng::with_seed(7);
     for (_, a, b) in pairs(include_str!("tests/serves.txt")) {
         let pieces: Vec<&str> = b.split(' ').collect();
@@ -85,7 +98,11 @@ fn one_word_more_is_another_question() {
             let mut longer = pieces.clone();
             longer.insert(at, word);
             let longer = longer.join(" ");
-            assert!(matches!(judged(a, &longer), Verdict::Different(_)), "{a} | {longer}: {}", Prepared::new(&longer).normal());
+            assert!(
+                matches!(judged(a, &longer), Verdict::Different(_)),
+                "{a} | {longer}: {}",
+                Prepared::new(&longer).normal()
+            );
         }
     }
 }
