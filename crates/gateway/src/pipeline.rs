@@ -124,7 +124,7 @@ async fn answer_to(gateway: Arc<Gateway>, call: SharedCall, plan: Arc<RoutePlan>
 }
 
 /// Answers with what is there already.
-fn serve(gateway: &Arc<Gateway>, call: &SharedCall, served: Served, mut settle: Settle) -> Reply {
+fn serve(gateway: &Arc<Gateway>, call: &SharedCall, served: Served, mut settle: Box<Settle>) -> Reply {
     settle.served(&served);
     let target =
         Target { provider: served.kept.provider.clone(), model: served.kept.model.clone(), dialect: served.kept.wire };
@@ -150,7 +150,7 @@ async fn wait(
     gateway: Arc<Gateway>,
     call: SharedCall,
     plan: Arc<RoutePlan>,
-    mut settle: Settle,
+    mut settle: Box<Settle>,
     follow: Follow,
 ) -> Reply {
     let deadline = call.started + call.timeout.unwrap_or(gateway.config.timeouts.request);
@@ -178,7 +178,7 @@ async fn wait(
 }
 
 /// The client wants an answer from the cache or none.
-fn not_cached(call: &SharedCall, settle: Settle) -> Reply {
+fn not_cached(call: &SharedCall, settle: Box<Settle>) -> Reply {
     let error =
         GatewayError::new(ErrorKind::Timeout, "only-if-cached was asked for, and there is no answer in the cache");
     let mut reply = egress::error(&error, call.dialect, &call.request_id);

@@ -99,7 +99,7 @@ enum Stage {
     /// The last words of a stream that never flowed.
     Last(Bytes),
     /// An answer that is there already, event by event.
-    Replayed(VecDeque<Bytes>, Settle),
+    Replayed(VecDeque<Bytes>, Box<Settle>),
     Over,
 }
 
@@ -116,7 +116,7 @@ impl StreamBody {
     }
 
     /// A stream that was kept.
-    pub fn replayed(gateway: Arc<Gateway>, pieces: VecDeque<Bytes>, settle: Settle) -> Self {
+    pub fn replayed(gateway: Arc<Gateway>, pieces: VecDeque<Bytes>, settle: Box<Settle>) -> Self {
         StreamBody { gateway, stage: Stage::Replayed(pieces, settle), timer: None }
     }
 

@@ -139,7 +139,7 @@ struct Flying {
 }
 
 impl Future for Flying {
-    type Output = (Result<Good, Failure>, Settle);
+    type Output = (Result<Good, Failure>, Box<Settle>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(attempts) = &mut self.attempts else { return Poll::Pending };
