@@ -16,14 +16,50 @@ FREQUENT, RARE = 1e-6, 2e-7
 OF_BE = {"am": "present", "are": "present", "is": "third", "was": "past", "were": "past", "been": "past"}
 # A word may be taken as British where one of these makes an American one of it, which the British lists do not have.
 SPELLINGS = [
-    ("our", "or"), ("ise", "ize"), ("isation", "ization"), ("ising", "izing"), ("ised", "ized"), ("iser", "izer"), ("isable", "izable"),
-    ("yse", "yze"), ("ysing", "yzing"), ("ysed", "yzed"), ("yser", "yzer"), ("tre", "ter"), ("bre", "ber"), ("ogue", "og"), ("ogues", "ogs"),
-    ("lled", "led"), ("lling", "ling"), ("ller", "ler"), ("llor", "lor"), ("elling", "eling"), ("ence", "ense"), ("ae", "e"), ("oe", "e"),
-    ("gramme", "gram"), ("grey", "gray"), ("tyre", "tire"), ("plough", "plow"), ("mould", "mold"),
-    ("aluminium", "aluminum"), ("sceptic", "skeptic"), ("lment", "llment"), ("lful", "llful"), ("pyjama", "pajama"), ("cosy", "cozy"),
-    ("moustache", "mustache"), ("judgement", "judgment"), ("acknowledgement", "acknowledgment"), ("ageing", "aging"), ("programme", "program"),
-    ("doughnut", "donut"), ("artefact", "artifact"), ("axe", "ax"), ("jewellery", "jewelry"),
-]  # fmt: skip
+    ("our", "or"),
+    ("ise", "ize"),
+    ("isation", "ization"),
+    ("ising", "izing"),
+    ("ised", "ized"),
+    ("iser", "izer"),
+    ("isable", "izable"),
+    ("yse", "yze"),
+    ("ysing", "yzing"),
+    ("ysed", "yzed"),
+    ("yser", "yzer"),
+    ("tre", "ter"),
+    ("bre", "ber"),
+    ("ogue", "og"),
+    ("ogues", "ogs"),
+    ("lled", "led"),
+    ("lling", "ling"),
+    ("ller", "ler"),
+    ("llor", "lor"),
+    ("elling", "eling"),
+    ("ence", "ense"),
+    ("ae", "e"),
+    ("oe", "e"),
+    ("gramme", "gram"),
+    ("grey", "gray"),
+    ("tyre", "tire"),
+    ("plough", "plow"),
+    ("mould", "mold"),
+    ("aluminium", "aluminum"),
+    ("sceptic", "skeptic"),
+    ("lment", "llment"),
+    ("lful", "llful"),
+    ("pyjama", "pajama"),
+    ("cosy", "cozy"),
+    ("moustache", "mustache"),
+    ("judgement", "judgment"),
+    ("acknowledgement", "acknowledgment"),
+    ("ageing", "aging"),
+    ("programme", "program"),
+    ("doughnut", "donut"),
+    ("artefact", "artifact"),
+    ("axe", "ax"),
+    ("jewellery", "jewelry"),
+]
 
 
 class Dictionary:
@@ -152,7 +188,7 @@ def american(lists, lemmas):
     british = set().union(*(found for name, found in lists.items() if name.startswith(("british", "australian", "canadian"))))
     ours = lists["american"] | lists["english"]
     found = {}
-    for word in sorted(british - ours):
+    for word in sorted(word for word in british - ours if word.islower() and not word.endswith(("ae", "oe", "oes"))):
         for old, new in SPELLINGS:
             candidates = {word.replace(old, new, 1), word[::-1].replace(old[::-1], new[::-1], 1)[::-1]} - {word}
             match = sorted(candidate for candidate in candidates if candidate in ours)
@@ -209,7 +245,15 @@ def inflection_of(form, part):
 def regular(word, part):
     sibilant = re.search(r"(s|x|z|ch|sh)$", word)
     to_i = re.search(r"[^aeiou]y$", word)
-    ends = [word + "es"] if sibilant else [word[:-1] + "ies"] if to_i else [word + "s", word + "es"] if word.endswith("o") else [word + "s"]
+    ends = (
+        [word + "es"]
+        if sibilant
+        else [word[:-1] + "ies"]
+        if to_i
+        else [word + "s", word + "es"]
+        if word.endswith("o")
+        else [word + "s"]
+    )
     if part == "noun":
         return {"plural": ends}
     double = word + word[-1]

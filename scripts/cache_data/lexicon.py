@@ -57,15 +57,23 @@ class Lexicon:
 
     def write(self, folder: Path, repo: Path):
         folder.mkdir(parents=True, exist_ok=True)
-        self.check_hashes()
+        self.part_hashes()
         self._write_forms(folder, repo)
         self._write_senses(folder / "senses.bin")
         write_pairs(folder / "opposites.bin", self.opposites)
         write_pairs(folder / "derived.bin", self.derived)
 
-    def check_hashes(self):
-        lemmas = {key[1] for key in self.analyses}
-        assert len({lemma_hash(lemma) for lemma in lemmas}) == len(lemmas), "two lemmas have the same hash"
+    def part_hashes(self):
+        """Of two lemmas with the same hash the rarer one is given up: its forms are then no more than known."""
+        found = {}
+        for lemma in sorted({key[1] for key in self.analyses}, key=lambda lemma: (-self.frequency.get(lemma, 0.0), lemma)):
+            found.setdefault(lemma_hash(lemma), lemma)
+        given_up = {key for key in self.analyses if found[lemma_hash(key[1])] != key[1]}
+        self.known |= {key[0] for key in given_up}
+        for key in given_up:
+            del self.analyses[key]
+        lost = {key[1] for key in given_up}
+        self.meanings = [(part, {lemma: share for lemma, share in of.items() if lemma not in lost}) for part, of in self.meanings]
 
     def _write_forms(self, folder, repo):
         by_form = defaultdict(list)
@@ -101,7 +109,7 @@ class Lexicon:
         assert number <= 0xFFFF, f"{path}: {number} meanings do not fit in two bytes"
         ranked = sorted({key[1] for key in self.analyses}, key=lambda lemma: (-self.frequency.get(lemma, 0.0), lemma))
         rank = {lemma: at for at, lemma in enumerate(ranked)}
-        rows = sorted((lemma_hash(lemma), lemma) for lemma in senses.keys() | set(ranked[: RANKS[-1]]))
+        rows = sorted((lemma_hash(lemma), lemma) for lemma in senses.keys() | set(ranked[: RANKS[-1] if senses else RANKS[3]]))
         hashes, counts, bases, body, total = bytearray(), bytearray(), bytearray(), bytearray(), 0
         for at, (number, lemma) in enumerate(rows):
             if at % BLOCK == 0:

@@ -1,26 +1,50 @@
-"""The embedding model: rows of six bits a value, and the vocabulary as a map from pieces of words to rows."""
+"""The embedding model: rows of six bits a value, and the vocabulary as a table from hashes of pieces of words to rows."""
 
 import json
 import math
 import struct
 from pathlib import Path
 
-from cache_data.lexicon import write_fst
-
 DIMENSIONS = 256
 LEVELS = 64
+BUCKET_BITS = 14
 
 
-def build(sources, folder: Path, repo: Path):
+def build(sources, folder: Path):
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = json.loads(sources["tokenizer"].read_text())["model"]["vocab"]
     rows = tensor(sources["weights"], len(vocabulary))
-    write_fst(folder / "vocabulary.fst", [(piece.encode(), number) for piece, number in vocabulary.items()], repo)
+    (folder / "vocabulary.bin").write_bytes(table(vocabulary))
     # The largest step of all rows becomes 65,535: vectors are normalised in the end, so that only proportions matter.
     steps = [best_step(row) for row in rows]
     unit = max(steps) / 0xFFFF
     packed = [pack(row, max(1, round(step / unit)), unit) for row, step in zip(rows, steps, strict=True)]
     (folder / "rows.bin").write_bytes(b"".join(packed))
+
+
+def table(vocabulary):
+    """The ends of all buckets (u16), then hash (u32) and row (u16) of each piece by bucket; read in src/model.rs."""
+    buckets = [[] for _ in range(1 << BUCKET_BITS)]
+    for piece, row in vocabulary.items():
+        found = piece_hash(piece)
+        buckets[found >> 64 - BUCKET_BITS].append((found & 0xFFFFFFFF, row))
+    ends, body, total = bytearray(), bytearray(), 0
+    for bucket in buckets:
+        assert len({found for found, _ in bucket}) == len(bucket), "two pieces have the same hash"
+        total += len(bucket)
+        ends += struct.pack("<H", total)
+        for found, row in sorted(bucket):
+            body += struct.pack("<IH", found, row)
+    return bytes(ends + body)
+
+
+def piece_hash(piece):
+    """FNV-1a of 64 bits from one of two starts, and a last stir; the same in src/model.rs."""
+    inner = piece.startswith("##") and len(piece) > 2
+    found = 0x84222325CBF29CE4 if inner else 0xCBF29CE484222325
+    for byte in (piece[2:] if inner else piece).encode():
+        found = (found ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return (found ^ found >> 32) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
 
 
 def tensor(path, rows):

@@ -19,18 +19,15 @@
 
 mod forms;
 mod senses;
-mod tables;
 
 use std::{fmt, sync::LazyLock};
 
 pub use forms::{Analyses, Analysis, Inflection, Lemma, Part};
 pub use senses::Synonymy;
-pub use tables::{Entry, Table};
 
 use self::{
     forms::Forms,
     senses::{Pairs, Senses},
-    tables::Tables,
 };
 
 /// A language of which there are words here.
@@ -66,7 +63,6 @@ pub struct Words {
     senses: Senses,
     opposites: Pairs,
     derived: Pairs,
-    tables: Tables,
 }
 
 impl fmt::Debug for Words {
@@ -86,7 +82,6 @@ macro_rules! words {
             senses: Senses::new(include_bytes!(concat!("../data/", $code, "/senses.bin"))),
             opposites: Pairs::new(include_bytes!(concat!("../data/", $code, "/opposites.bin"))),
             derived: Pairs::new(include_bytes!(concat!("../data/", $code, "/derived.bin"))),
-            tables: Tables::parse(include_str!(concat!("../data/tables/", $code, ".txt"))),
         });
         &WORDS
     }};
@@ -113,7 +108,8 @@ pub fn english() -> &'static Words {
 impl Words {
     /// Whether the language has this word in this form. Wider than what has an analysis: rare words and names belong to it, so
     /// that a rare word is not taken for a typing error of a frequent one. False proves little, as products and new words are
-    /// always missing. "the" and "of" are known, and in `Table::Function`.
+    /// always missing. The lists differ: English, Spanish, French and Portuguese have more than 100,000 words, German, which
+    /// makes new ones at will, has the frequent ones.
     #[must_use]
     pub fn known(&self, word: &str) -> bool {
         self.forms.known(word)
@@ -141,7 +137,8 @@ impl Words {
     }
 
     /// Whether two words share a meaning, and how often each is meant so: for the part of speech for which that is most. None
-    /// of a word with itself, unless it has a synonym.
+    /// of a word with itself, unless it has a synonym. English alone has any: no list of synonyms of the other languages was
+    /// found that may be shipped and says which meaning is the usual one.
     #[must_use]
     pub fn synonyms(&self, a: Lemma, b: Lemma) -> Option<Synonymy> {
         self.senses.shared(a, b, None)
@@ -153,8 +150,8 @@ impl Words {
         self.senses.shared(a, b, Some(part))
     }
 
-    /// Whether one says the opposite of the other in some meaning of both. Symmetric. Only what the dictionary lists; see also
-    /// `Table::Opposite`.
+    /// Whether one says the opposite of the other in some meaning of both. Symmetric. Only what the dictionary lists. English
+    /// alone has any.
     #[must_use]
     pub fn antonyms(&self, a: Lemma, b: Lemma) -> bool {
         self.opposites.contains(a, b)
@@ -168,21 +165,10 @@ impl Words {
     }
 
     /// A bound above the lemma's rank by frequency (1: the most frequent word): 200, 1,000, 3,000, 6,000, 12,000, 25,000 or
-    /// 50,000. None: rarer, or not known.
+    /// 50,000; in other languages than English 6,000 at most. None: rarer, or not known.
     #[must_use]
     pub fn rank_below(&self, lemma: Lemma) -> Option<u32> {
         self.senses.rank_below(lemma)
-    }
-
-    /// What the tables say of a word or an expression: numbers, units, months, words of the grammar.
-    #[must_use]
-    pub fn entries(&self, word: &str) -> &[Entry] {
-        self.tables.entries(word)
-    }
-
-    /// All rows of a table, word and value, in the order of its file.
-    pub fn table(&self, table: Table) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.tables.rows(table)
     }
 
     #[must_use]

@@ -38,8 +38,8 @@ pub async fn run(
     gateway: Arc<Gateway>,
     call: SharedCall,
     plan: Arc<RoutePlan>,
-    mut settle: Settle,
-) -> (Result<Good, Failure>, Settle) {
+    mut settle: Box<Settle>,
+) -> (Result<Good, Failure>, Box<Settle>) {
     let result = {
         let mut tries = pin!(tries(&gateway, &call, &plan, &mut settle));
         // When the gateway closes, every connection is polled once more, and with it what it waits for.
@@ -106,7 +106,7 @@ async fn tries(
 
 /// An attempt under way.
 struct Asked {
-    permit: Permit,
+    permit: Box<Permit>,
     notes: Notes,
 }
 
@@ -209,9 +209,8 @@ fn is_good(end: &End) -> bool {
 }
 
 /// What is done next.
-#[expect(clippy::large_enum_variant, reason = "taken apart at once, where it is made")]
 enum Next {
-    Ask(Permit),
+    Ask(Box<Permit>),
     /// The same target is asked once more, after a wait.
     Repeat(Duration, Wait),
     /// A target for which there will be room in its provider's limits.
@@ -358,7 +357,7 @@ impl<'a> Course<'a> {
     }
 
     /// The next target in the order of the plan that can be asked now.
-    async fn advance(&mut self, settle: &mut Settle, now: Instant) -> Option<Permit> {
+    async fn advance(&mut self, settle: &mut Settle, now: Instant) -> Option<Box<Permit>> {
         while let Some(target) = self.ahead.pop_front() {
             match self.enter(target, Insist::Not, settle, now).await {
                 Ok(permit) => {
@@ -375,13 +374,19 @@ impl<'a> Course<'a> {
     }
 
     /// The right to ask `target`: of its provider's and of its caller's.
-    async fn enter(&self, target: &'a Target, insist: Insist, settle: &Settle, now: Instant) -> Result<Permit, Closed> {
+    async fn enter(
+        &self,
+        target: &'a Target,
+        insist: Insist,
+        settle: &Settle,
+        now: Instant,
+    ) -> Result<Box<Permit>, Closed> {
         let permit = Permit::ask(self.gateway, target, self.call, insist, now)?;
         self.take_limits(permit, settle).await
     }
 
     /// What the caller may have of this provider is taken when it is asked, and given back when it fails.
-    async fn take_limits(&self, mut permit: Permit, settle: &Settle) -> Result<Permit, Closed> {
+    async fn take_limits(&self, mut permit: Box<Permit>, settle: &Settle) -> Result<Box<Permit>, Closed> {
         let Some(record) = settle.record() else { return Ok(permit) };
         let provider = &permit.target().provider;
         let ask = limits::ask_of_provider(self.gateway, &record.caller, provider, settle.reserved());
@@ -389,7 +394,8 @@ impl<'a> Course<'a> {
             return Ok(permit);
         }
         let process = &self.gateway.process;
-        match process.limiter.take(ask).await {
+        // Few callers have such limits.
+        match Box::pin(process.limiter.take(ask)).await {
             Ok((hold, _)) => {
                 permit.holds(hold);
                 Ok(permit)
@@ -431,7 +437,7 @@ impl<'a> Course<'a> {
     }
 
     /// The same target once more, after the wait. Much may have happened to it meanwhile.
-    async fn again(&mut self, settle: &mut Settle) -> Result<Permit, Failure> {
+    async fn again(&mut self, settle: &mut Settle) -> Result<Box<Permit>, Failure> {
         let Some((target, failure)) = self.behind.take() else { return Err(Failure::closing()) };
         // Its cooldown may last a little longer than the wait that it asked for.
         let stop = match self.enter(target, Insist::OnResting, settle, Instant::now()).await {
@@ -525,7 +531,7 @@ impl<'a> Course<'a> {
     }
 
     /// Waits for a place at the target that has as many requests as it may, where nobody else can be asked.
-    async fn wait_for_place(&mut self, settle: &mut Settle) -> Option<Permit> {
+    async fn wait_for_place(&mut self, settle: &mut Settle) -> Option<Box<Permit>> {
         let target = self.full.take()?;
         let deadline = self.call.started + self.call.timeout.unwrap_or(self.gateway.config.timeouts.request);
         match Permit::ask_in_turn(self.gateway, target, self.call, deadline).await {

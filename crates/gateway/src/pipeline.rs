@@ -105,7 +105,7 @@ pub fn turn_away(
     refuse(gateway.process.limited(refused), dialect, &arrival.request_id, settle, &refused.standing)
 }
 
-async fn answer_to(gateway: Arc<Gateway>, call: SharedCall, plan: Arc<RoutePlan>, settle: Settle) -> Reply {
+async fn answer_to(gateway: Arc<Gateway>, call: SharedCall, plan: Arc<RoutePlan>, settle: Box<Settle>) -> Reply {
     // In a box, since what it lies in is moved a few times before it begins.
     let lead = settle.keep().and_then(|keep| keep.lead.as_ref()).map(|lead| lead.flight.clone());
     let mut attempts: Opening = Box::pin(dispatch::run(gateway.clone(), call.clone(), plan, settle));
@@ -258,7 +258,7 @@ pub fn answer(gateway: &Gateway, call: &Call, target: &Target) -> Answer {
     }
 }
 
-fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure>, mut settle: Settle) -> Reply {
+fn reply(gateway: &Arc<Gateway>, call: &SharedCall, result: Result<Good, Failure>, mut settle: Box<Settle>) -> Reply {
     match result {
         Ok(Good::Stream(mut relay)) => {
             settle.first_content();
@@ -319,7 +319,7 @@ pub fn said(
     (Bytes::from(text), true)
 }
 
-fn refuse(error: GatewayError, dialect: Dialect, request_id: &str, settle: Settle, standing: &Standing) -> Reply {
+fn refuse(error: GatewayError, dialect: Dialect, request_id: &str, settle: Box<Settle>, standing: &Standing) -> Reply {
     let mut reply = egress::error(&error, dialect, request_id);
     limits::tell(&mut reply.headers, standing, dialect);
     settle.refused(reply.status.as_u16(), error);
@@ -327,7 +327,7 @@ fn refuse(error: GatewayError, dialect: Dialect, request_id: &str, settle: Settl
 }
 
 /// The answer to a request that no target could serve.
-fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut settle: Settle) -> Reply {
+fn failed(gateway: &Arc<Gateway>, call: &SharedCall, failure: &Failure, mut settle: Box<Settle>) -> Reply {
     let mut reply = match failure {
         Failure::Upstream(refused) if failure.class() == FailureClass::Credential => {
             egress::error(&credential_refused(&refused.target), call.dialect, &call.request_id)

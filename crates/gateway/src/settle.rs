@@ -206,7 +206,7 @@ pub struct Settle {
     /// Since when the request has been waiting.
     waiting: Option<Instant>,
     /// Of the attempt that succeeded: it must be told how the answer ended.
-    permit: Option<Permit>,
+    permit: Option<Box<Permit>>,
     /// The attempt under way, and when it began.
     under_way: Option<(Target, Duration)>,
     /// Set when the first content of a stream is there: what follows is the provider's time.
@@ -216,9 +216,10 @@ pub struct Settle {
 }
 
 impl Settle {
-    pub fn open(gateway: Arc<Gateway>, started: Instant, record: Record) -> Self {
+    /// In a box: it goes from hand to hand.
+    pub fn open(gateway: Arc<Gateway>, started: Instant, record: Record) -> Box<Self> {
         gateway.process.metrics.in_flight.inc();
-        Settle {
+        Box::new(Settle {
             gateway,
             started,
             record: Some(Box::new(record)),
@@ -232,7 +233,7 @@ impl Settle {
             under_way: None,
             overhead: None,
             shown: false,
-        }
+        })
     }
 
     fn with(&mut self, change: impl FnOnce(&mut Record)) {
@@ -414,7 +415,7 @@ impl Settle {
     }
 
     /// Another attempt was faster. That says nothing of this one.
-    pub fn attempt_lost(&mut self, mut permit: Permit) {
+    pub fn attempt_lost(&mut self, mut permit: Box<Permit>) {
         permit.lost();
         let target = permit.target().clone();
         self.gateway.process.metrics.hedge(&target.provider, "lost");
@@ -422,7 +423,7 @@ impl Settle {
     }
 
     /// The answer has its first content. From now on its permit is ours: how the answer ends is what it must be told.
-    pub fn attempt_succeeded(&mut self, mut permit: Permit, notes: Notes) {
+    pub fn attempt_succeeded(&mut self, mut permit: Box<Permit>, notes: Notes) {
         let said = notes.said.unwrap_or_else(Instant::now);
         self.upstream_done_at(said);
         self.gateway.process.metrics.attempt(&permit.target().provider, None);
@@ -455,7 +456,7 @@ impl Settle {
     }
 
     /// `now`: when it failed. Of two attempts at a time, one may still have been waited for.
-    pub fn attempt_failed(&mut self, mut permit: Permit, notes: Notes, failure: &Failure, now: Instant) {
+    pub fn attempt_failed(&mut self, mut permit: Box<Permit>, notes: Notes, failure: &Failure, now: Instant) {
         let class = failure.class();
         if !notes.quota.is_empty() {
             permit.told(notes.quota);
@@ -480,7 +481,7 @@ impl Settle {
     }
 
     /// Lets everything learn from a failure.
-    fn give_back(&self, permit: Permit, class: FailureClass, wait: Option<Duration>, now: Instant) {
+    fn give_back(&self, permit: Box<Permit>, class: FailureClass, wait: Option<Duration>, now: Instant) {
         let provider = permit.provider(&self.gateway);
         provider.health.failed(class, now);
         let (target, credential) = (permit.target().clone(), &provider.credentials()[permit.credential()].name);

@@ -340,6 +340,9 @@ fn every_route_answers_as_it_is_documented() {
     // A request of which there is much to explain.
     let failed = sandbox.complete(&with("model", json!("openai/fault:status=500")));
     let failed = failed.header("x-request-id").unwrap().to_owned();
+    // One whose answer came from the cache.
+    let hits = [0, 1].map(|_| sandbox.complete(&with("model", json!("openai/gpt-4o-mini"))));
+    let hit = hits[1].header("x-request-id").unwrap().to_owned();
     // The key or the team that was made last.
     let mut made = String::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -351,7 +354,8 @@ fn every_route_answers_as_it_is_documented() {
             };
             let path = path.replace("{model}", "openai/gpt-4o-mini").replace("{id}", id);
             let content = &operation["requestBody"]["content"]["application/json"];
-            let body = content.get("example").cloned().unwrap_or(json!({}));
+            let reported = path.ends_with("/feedback").then(|| json!({"request_id": hit}));
+            let body = reported.or(content.get("example").cloned()).unwrap_or(json!({}));
             let has_body = ["post", "patch"].contains(&method.as_str());
             let answer = sandbox.ask(&method.to_uppercase(), &path, Some(&body).filter(|_| has_body));
             if answer.status == 201 {

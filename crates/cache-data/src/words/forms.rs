@@ -47,6 +47,8 @@ pub struct Analysis<'w> {
     pub variant: bool,
 }
 
+/// Part of speech. In Spanish and Portuguese a noun is often listed as an adjective, too, and in German an adjective as an
+/// adverb: their tables do not say which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     Noun,

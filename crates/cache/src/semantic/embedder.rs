@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use gateway_cache_data::model::{self, DIMENSIONS, Sum, Vocabulary};
+use gateway_cache_data::model::{self, DIMENSIONS, Sum};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
@@ -33,8 +33,9 @@ pub fn embed(text: &str) -> Option<Vector> {
     });
     let direction = sum.direction();
     let length = direction.iter().map(|value| value * value).sum::<f32>().sqrt();
-    // The cast ends at the bounds of a byte.
-    (length > 0.0).then(|| direction.map(|value| (value * (LENGTH / length)).round_ties_even() as i8))
+    let scale = LENGTH / length;
+    // Rounded by hand, as many values at once; the cast ends at the bounds of a byte.
+    (length > 0.0).then(|| direction.map(|value| (value * scale + 0.5_f32.copysign(value)) as i8))
 }
 
 /// In -1..=1.
@@ -45,7 +46,6 @@ pub fn cosine(a: &Vector, b: &Vector) -> f32 {
 
 /// Hands over the pieces of a text until `take` has had enough.
 fn cut(text: &str, mut take: impl FnMut(u16) -> bool) {
-    let Some(vocabulary) = model::vocabulary() else { return };
     let text = normal(&text[..text.floor_char_boundary(MAX_BYTES)]);
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -55,7 +55,7 @@ fn cut(text: &str, mut take: impl FnMut(u16) -> bool) {
             continue;
         }
         let end = at + word(&text[at..]);
-        if !pieces(vocabulary, &text[at..end], &mut take) {
+        if !pieces(&text[at..end], &mut take) {
             return;
         }
         at = end;
@@ -71,7 +71,7 @@ fn word(text: &str) -> usize {
 }
 
 /// The longest piece, then the longest of what remains; a word of which a part is not known is not known. False: enough.
-fn pieces(vocabulary: &Vocabulary, word: &str, take: &mut impl FnMut(u16) -> bool) -> bool {
+fn pieces(word: &str, take: &mut impl FnMut(u16) -> bool) -> bool {
     if word.len() > MAX_WORD_CHARS && word.chars().count() > MAX_WORD_CHARS {
         return true;
     }
@@ -79,7 +79,7 @@ fn pieces(vocabulary: &Vocabulary, word: &str, take: &mut impl FnMut(u16) -> boo
     let mut found = [0; MAX_WORD_CHARS];
     let (mut count, mut at) = (0, 0);
     while at < bytes.len() {
-        let Some((length, piece)) = vocabulary.longest(&bytes[at..], at > 0) else { return true };
+        let Some((length, piece)) = model::longest_piece(&bytes[at..], at > 0) else { return true };
         found[count] = piece;
         count += 1;
         at += length;

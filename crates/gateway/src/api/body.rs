@@ -23,7 +23,7 @@ use crate::relay::{Relay, keep_alive};
 use crate::settle::{Outcome, Settle};
 
 /// Attempts under way for a stream whose client already has its headers.
-pub type Opening = Pin<Box<dyn Future<Output = (Result<Good, Failure>, Settle)> + Send>>;
+pub type Opening = Pin<Box<dyn Future<Output = (Result<Good, Failure>, Box<Settle>)> + Send>>;
 
 /// The body of an answer; while it lives its connection is not idle.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ pub struct StreamBody {
 
 enum Stage {
     Opening(Opening, SharedCall),
-    Flowing(Box<Relay>, Settle),
+    Flowing(Box<Relay>, Box<Settle>),
     /// The last words of a stream that never flowed.
     Last(Bytes),
     /// An answer that is there already, event by event.
@@ -111,7 +111,7 @@ impl std::fmt::Debug for StreamBody {
 
 impl StreamBody {
     /// A stream whose first content has come.
-    pub fn flowing(gateway: Arc<Gateway>, relay: Box<Relay>, settle: Settle) -> Self {
+    pub fn flowing(gateway: Arc<Gateway>, relay: Box<Relay>, settle: Box<Settle>) -> Self {
         StreamBody { gateway, stage: Stage::Flowing(relay, settle), timer: None }
     }
 
@@ -212,7 +212,7 @@ impl StreamBody {
     }
 
     /// The attempts have ended, long after the client got its headers.
-    fn opened(&mut self, call: &SharedCall, result: Result<Good, Failure>, mut settle: Settle) {
+    fn opened(&mut self, call: &SharedCall, result: Result<Good, Failure>, mut settle: Box<Settle>) {
         self.stage = match result {
             Ok(Good::Stream(relay)) => {
                 settle.first_content();

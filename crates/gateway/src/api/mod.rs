@@ -25,6 +25,7 @@ use futures_util::FutureExt;
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::QUEUE_TIME;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -121,46 +122,9 @@ async fn dispatch(
     arrival.caller = caller;
     let scope = arrival.caller.scope();
     match row.action {
+        // In a box: a request has all of its way before it, and would be copied at each step down to here.
         Action::Complete { .. } | Action::CountTokens => {
-            let process = &gateway.process;
-            if busy.is_spare() {
-                return Err(process.shed(Shed::Connections));
-            }
-            let (dialect, tokens) = match row.action {
-                Action::Complete { dialect, .. } => (dialect, 1),
-                _ => (Dialect::AnthropicMessages, 0),
-            };
-            let looked = limits::look(gateway, &arrival.caller, &head.headers, dialect, tokens, arrival.started);
-            let looked = match looked {
-                Ok(looked) => looked,
-                Err(refused) => return Ok(pipeline::turn_away(gateway, arrival, row.name, dialect, &refused)),
-            };
-            let deadline = || arrival.started + call::timeout_of(&head.headers).unwrap_or(QUEUE_TIME);
-            let limit = gateway.config.server.body_limit_bytes;
-            // What is too long for any time is told so below.
-            let announced = Some(body.size_hint().lower()).filter(|&length| length <= limit as u64).unwrap_or_default();
-            let admitted = process
-                .admission
-                .admit(announced, busy.reader().clone(), deadline)
-                .await
-                .map_err(|why| process.shed(why))?;
-            busy.hold(admitted.clone());
-            let shed = |why| process.shed(why);
-            let body = ingress::read_body(arrival.started, &head.headers, body, limit, &admitted, shed).await;
-            let unread = body.is_err();
-            let inbound =
-                Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted, looked };
-            let mut reply = match row.action {
-                Action::Complete { dialect, streamed } => {
-                    pipeline::handle(gateway.clone(), inbound, dialect, streamed).await
-                }
-                _ => pipeline::count_tokens(gateway.clone(), inbound).await,
-            };
-            if unread {
-                // The rest of the body may still come: hyper closes the connection, and its client is told.
-                reply.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(reply)
+            Box::pin(answer(gateway, row, head, body, arrival, busy)).await
         }
         Action::ListModels => {
             let anthropic = models::is_anthropic(family, &head.headers);
@@ -189,6 +153,50 @@ async fn dispatch(
     }
 }
 
+/// Answers a request for an answer of a provider.
+async fn answer(
+    gateway: &Arc<Gateway>,
+    row: &'static Row,
+    head: Parts,
+    body: Incoming,
+    arrival: &Arrival,
+    busy: &mut Busy,
+) -> Result<Reply, GatewayError> {
+    let process = &gateway.process;
+    if busy.is_spare() {
+        return Err(process.shed(Shed::Connections));
+    }
+    let (dialect, tokens) = match row.action {
+        Action::Complete { dialect, .. } => (dialect, 1),
+        _ => (Dialect::AnthropicMessages, 0),
+    };
+    let looked = limits::look(gateway, &arrival.caller, &head.headers, dialect, tokens, arrival.started);
+    let looked = match looked {
+        Ok(looked) => looked,
+        Err(refused) => return Ok(pipeline::turn_away(gateway, arrival, row.name, dialect, &refused)),
+    };
+    let deadline = || arrival.started + call::timeout_of(&head.headers).unwrap_or(QUEUE_TIME);
+    let limit = gateway.config.server.body_limit_bytes;
+    // What is too long for any time is told so below.
+    let announced = Some(body.size_hint().lower()).filter(|&length| length <= limit as u64).unwrap_or_default();
+    let admitted =
+        process.admission.admit(announced, busy.reader().clone(), deadline).await.map_err(|why| process.shed(why))?;
+    busy.hold(admitted.clone());
+    let shed = |why| process.shed(why);
+    let body = ingress::read_body(arrival.started, &head.headers, body, limit, &admitted, shed).await;
+    let unread = body.is_err();
+    let inbound = Inbound { arrival: arrival.clone(), route: row.name, headers: head.headers, body, admitted, looked };
+    let mut reply = match row.action {
+        Action::Complete { dialect, streamed } => pipeline::handle(gateway.clone(), inbound, dialect, streamed).await,
+        _ => pipeline::count_tokens(gateway.clone(), inbound).await,
+    };
+    if unread {
+        // The rest of the body may still come: hyper closes the connection, and its client is told.
+        reply.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(reply)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -210,6 +218,16 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_is_copied_for_every_request_is_small() {
+        fn size<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+            size_of::<F>()
+        }
+        // Whoever needs more room than this for something rare puts that into a box.
+        let (whole, attempts) = (size(respond), size(crate::dispatch::run));
+        assert!(whole <= 2048 && attempts <= 5120, "{whole} {attempts}");
     }
 
     #[tokio::test]

@@ -42,7 +42,9 @@ pub fn look(
     // In the native dialect the body names the user, which has not been read.
     let user =
         if dialect == Dialect::Native { None } else { of_user(gateway, caller, call::user_of(headers).as_deref()) };
-    let levels: Vec<Level> = user.into_iter().chain(of_caller(gateway, caller)).collect();
+    let mut levels = Vec::with_capacity(2);
+    levels.extend(user);
+    levels.extend(of_caller(gateway, caller).into_iter().flatten());
     let standing = gateway.process.limiter.look(&levels, tokens, now)?;
     Ok(Looked { levels, standing })
 }
@@ -54,8 +56,9 @@ fn of_user(gateway: &Gateway, caller: &Caller, user: Option<&str>) -> Option<Lev
 }
 
 /// The limits of a caller in all, whoever of its users it is.
-fn of_caller(gateway: &Gateway, caller: &Caller) -> impl Iterator<Item = Level> {
-    let of = |general: Rates| match caller {
+fn of_caller(gateway: &Gateway, caller: &Caller) -> [Option<Level>; 2] {
+    let Some(general) = gateway.config.limits else { return [None, None] };
+    match caller {
         Caller::Admin => [None, None],
         Caller::Address(address) => {
             let holder = Holder::Address(network(*address));
@@ -68,8 +71,7 @@ fn of_caller(gateway: &Gateway, caller: &Caller) -> impl Iterator<Item = Level> 
             let team = team.map(|team| level(Holder::Team(team.id.clone()), Part::All, team.limits.all));
             [Some(own), team]
         }
-    };
-    gateway.config.limits.map(of).into_iter().flatten().flatten()
+    }
 }
 
 /// What a request takes before anybody is asked.

@@ -39,7 +39,7 @@ impl Limiter {
         let (standing, reservation) = match &self.shared {
             _ if ask.levels.is_empty() => (Standing::default(), None),
             None => (self.table.take(&mut ask, Instant::now())?, None),
-            Some(shared) => shared.take(&self.table, &mut ask).await?,
+            Some(shared) => Box::pin(shared.take(&self.table, &mut ask)).await?,
         };
         Ok((Hold { limiter: self.clone(), ask: Some(ask), reservation, owes: false }, standing))
     }

@@ -246,7 +246,7 @@ impl Closed {
     }
 }
 
-/// See the module.
+/// See the module. In a box: it goes from hand to hand.
 #[derive(Debug)]
 pub struct Permit {
     target: Target,
@@ -286,7 +286,7 @@ impl Permit {
         call: &Call,
         insist: Insist,
         now: Instant,
-    ) -> Result<Permit, Closed> {
+    ) -> Result<Box<Permit>, Closed> {
         let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
         let slot = provider.slots.try_acquire().ok_or(FULL)?;
         Permit::with_slot(gateway, target, call, slot, insist, now)
@@ -298,7 +298,7 @@ impl Permit {
         target: &Target,
         call: &Call,
         deadline: Instant,
-    ) -> Result<Permit, Closed> {
+    ) -> Result<Box<Permit>, Closed> {
         let provider = gateway.catalog.provider(&target.provider).ok_or(UNKNOWN)?;
         let slot = provider.slots.acquire(deadline).await.map_err(|_| FULL)?;
         Permit::with_slot(gateway, target, call, slot, Insist::Not, Instant::now())
@@ -311,7 +311,7 @@ impl Permit {
         slot: Slot,
         insist: Insist,
         now: Instant,
-    ) -> Result<Permit, Closed> {
+    ) -> Result<Box<Permit>, Closed> {
         let Some(index) = gateway.catalog.index(&target.provider) else { return Err(UNKNOWN) };
         let provider = &gateway.catalog.providers()[index];
         let state = provider.state(&target.model);
@@ -339,7 +339,7 @@ impl Permit {
                 // Another request was faster.
                 Ok((.., true)) if !state.last_resort.take(now) => return Err(out.unwrap_or(UNKNOWN)),
                 Ok((pass, room, taken, _)) => {
-                    return Ok(Permit {
+                    return Ok(Box::new(Permit {
                         target: target.clone(),
                         provider: index,
                         credential,
@@ -356,7 +356,7 @@ impl Permit {
                         begun: now,
                         answered: now,
                         _slot: slot,
-                    });
+                    }));
                 }
                 Err(closed) => out = Some(out.map_or(closed, |sooner| sooner.sooner(closed))),
             }

@@ -177,7 +177,7 @@ async fn eight_gateways_admit_exactly_what_one_bucket_allows() {
 #[tokio::test]
 async fn tokens_are_settled_to_the_truth_though_clients_leave_in_the_middle() {
     let seconds: u64 = std::env::var("LIMITS_SECONDS").map_or(2, |seconds| seconds.parse().unwrap());
-    let (gateways, limit) = if seconds > 10 { (8, 200_000) } else { (3, 60_000) };
+    let (gateways, limit) = if seconds > 10 { (8, 200_000) } else { (3, 6_000) };
     let Some(redis) = Redis::start().await.unwrap() else { return };
     let limits = format!("requests_per_minute: 1000000, tokens_per_minute: {limit}, concurrent: 500");
     let fleet = Fleet::start(gateways, &redis.url(), &limits).await;

@@ -25,6 +25,7 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
             '—' | '―' => folded.push_str(" - "),
             '…' => folded.push_str("..."),
             '\u{ff01}'..='\u{ff5e}' => folded.push(char::from_u32(char as u32 - 0xfee0).unwrap_or(char)),
+            'ß' => folded.push_str("ss"),
             'ﬁ' => folded.push_str("fi"),
             'ﬂ' => folded.push_str("fl"),
             _ => folded.push(char),

@@ -46,9 +46,23 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
     let tables = &*TABLES;
     let mut points = [0_u32; MOST];
     let mut words = 0_u32;
-    for token in tokens.tokens.iter().filter(|token| token.kind == Kind::Word) {
+    let mut met: Vec<u32> = Vec::new();
+    for (at, token) in tokens.tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Word) {
         words += 1;
-        let Some(bits) = tables.languages.get(&token.hash) else { continue };
+        // A letter before a hyphen is no small word: "e-mail".
+        if token.len == 1 && tokens.tokens.get(at + 1).is_some_and(|next| next.joined) {
+            continue;
+        }
+        // A name may be any word of another language.
+        if token.case == Case::Capital && !token.first && token.len > 1 {
+            continue;
+        }
+        let small = tables.languages.get(&token.hash).or_else(|| {
+            // "l'eau", "dell'arte": what is before the apostrophe is a small word.
+            tables.languages.get(&word_hash(tokens.str(token).split_once('\'')?.0))
+        });
+        let Some(bits) = small else { continue };
+        met.push(*bits);
         // A word of one language alone says more than one of many.
         let weight = match bits.count_ones() {
             1 => 6,
@@ -70,30 +84,40 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
     judged.sort_by_key(|(_, points)| std::cmp::Reverse(*points));
     let (best, most) = judged[0];
     let other = points.iter().skip(JUDGED.len()).copied().max().unwrap_or(0).max(judged[1].1);
+    // Small words that are none in it are of another language: the text is in two.
+    let foreign = met.iter().filter(|bits| *bits & (1 << best as u32) == 0).count();
+    if foreign >= 2 && foreign * 4 >= words as usize {
+        return None;
+    }
     // Without small words, as in a row of keywords, or with those that several languages share, the other words decide.
     if most <= other || other * 10 > most * 9 {
         return if most + 1 >= other { by_vocabulary(tokens, best, most) } else { None };
     }
-    let (known, asked) = known(tokens, best);
+    let (known, asked) = known(tokens, best, false);
     // A text in two languages has many words that its own does not know.
     let strange = asked - known;
     (strange * 2 <= words && (strange <= 1 || strange * 3 <= asked * 2)).then_some(best)
 }
 
 /// How many of the words that are no names the language knows, and how many there are.
-fn known(tokens: &Tokens, language: Language) -> (u32, u32) {
+/// `own`: words that its dictionary has borrowed without a meaning do not count.
+fn known(tokens: &Tokens, language: Language, own: bool) -> (u32, u32) {
     let words = words::of(language);
     let mut known = 0;
     let mut asked = 0;
     for token in tokens.tokens.iter().filter(|token| token.kind == Kind::Word) {
         let name = matches!(token.case, Case::Upper | Case::Mixed) || (token.case == Case::Capital && !token.first);
-        if name && language != Language::German {
+        if token.len == 1 || (name && language != Language::German) {
             continue;
         }
         asked += 1;
         let word = tokens.str(token);
-        let small = TABLES.languages.get(&token.hash).is_some_and(|bits| bits & (1 << language as u32) != 0);
-        known += u32::from(small || words.known(word) || word.contains('\''));
+        // A small word of other languages is none here, whatever a dictionary has.
+        known += u32::from(match TABLES.languages.get(&token.hash) {
+            Some(bits) => bits & (1 << language as u32) != 0,
+            None if own => words.analyses(word).next().is_some(),
+            None => words.known(word) || word.contains('\''),
+        });
     }
     (known, asked)
 }
@@ -103,12 +127,16 @@ fn by_vocabulary(tokens: &Tokens, best: Language, points: u32) -> Option<Languag
     let mut counts: Vec<(Language, u32, u32)> = JUDGED
         .iter()
         .map(|(_, language)| {
-            let (known, asked) = known(tokens, *language);
+            let (known, asked) = known(tokens, *language, true);
             (*language, known, asked)
         })
         .collect();
-    counts.sort_by_key(|(_, known, _)| std::cmp::Reverse(*known));
+    // The largest share of known words, and then the most of them.
+    counts
+        .sort_by(|(_, known, asked), (_, other, others)| (other * asked).cmp(&(known * others)).then(other.cmp(known)));
     let (language, known, asked) = counts[0];
-    let clear = known >= 2 && known > counts[1].1 && (asked - known) * 5 <= asked * 2;
+    let (_, second, of) = counts[1];
+    let ahead = known * of > second * asked || known > second;
+    let clear = known >= 2 && ahead && (asked - known) * 5 <= asked * 2;
     (clear && (points == 0 || language == best)).then_some(language)
 }

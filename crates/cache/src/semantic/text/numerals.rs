@@ -4,8 +4,13 @@ use std::fmt::Write;
 
 /// Adds the next number word to what the words before have made: `(30, 2)` is 32, `(2, 100)` is 200. `None`: it begins
 /// another number, as in "two three".
-pub(crate) fn join(total: u64, next: u64) -> Option<u64> {
+///
+/// `by_scores`: as in French, where sixty goes on to seventy-nine and four twenties are eighty.
+pub(crate) fn join(total: u64, next: u64, by_scores: bool) -> Option<u64> {
     match next {
+        20 if by_scores && total % 100 == 4 => Some(total + 76),
+        10..=19 if by_scores && matches!(total % 100, 60 | 80) => Some(total + next),
+        7..=9 if by_scores && total % 100 % 20 == 10 => Some(total + next),
         100 if (1..100).contains(&total) => Some(total * 100),
         1_000 | 1_000_000 | 1_000_000_000 => {
             // Only what is smaller than the next word counts it: "two million three thousand".
@@ -47,7 +52,7 @@ mod tests {
     use super::*;
 
     fn said(words: &[u64]) -> Option<u64> {
-        words[1..].iter().try_fold(words[0], |total, next| join(total, *next))
+        words[1..].iter().try_fold(words[0], |total, next| join(total, *next, false))
     }
 
     #[test]

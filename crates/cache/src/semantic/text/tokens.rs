@@ -157,7 +157,9 @@ impl Cutter {
 
     fn mark(&mut self, char: char) {
         if let Some(last) = self.out.tokens.last_mut() {
-            if ENDS.contains(&char) {
+            if matches!(char, '¿' | '¡') {
+                self.first = true;
+            } else if ENDS.contains(&char) {
                 last.end = true;
                 self.first = true;
                 if char == '?' || char == '？' {
@@ -188,6 +190,12 @@ impl Cutter {
         }
         if chunk.chars().all(|char| char == '-') {
             return self.mark('-');
+        }
+        // A dot before a letter begins a name: .NET, .env.
+        if chunk.strip_prefix('.').is_some_and(|rest| rest.starts_with(char::is_alphanumeric)) {
+            let name = chunk.trim_end_matches(|char| ENDS.contains(&char) || MARKS.contains(&char));
+            self.push(name, Kind::Opaque, false);
+            return chunk[name.len()..].chars().for_each(|char| self.mark(char));
         }
         let core = self.punctuation(chunk);
         let end = core.trim_end_matches(|char| ENDS.contains(&char) || MARKS.contains(&char)).len();

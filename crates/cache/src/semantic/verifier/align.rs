@@ -12,6 +12,8 @@ use crate::semantic::text::tokens::Kind;
 
 /// Words between the common beginning and the common end; more are another question.
 const MOST_BETWEEN: usize = 32;
+/// How many words of meaning may each need an explanation of its own.
+const MOST_STRANGERS: usize = 5;
 /// How many words one text may have more than the other.
 const MOST_MORE: usize = 6;
 
@@ -22,6 +24,7 @@ mod sure {
     pub(super) const FILLER: f32 = 0.975;
     pub(super) const OWN: f32 = 0.97;
     pub(super) const UNASKED: f32 = 0.98;
+    pub(super) const COMPOUND: f32 = 0.975;
     pub(super) const KEYWORDS: f32 = 0.97;
     pub(super) const SHORT_TASK: f32 = 0.96;
     pub(super) const MOVED: f32 = 0.975;
@@ -34,6 +37,8 @@ const WHAT_IS: u64 = word_hash("@what");
 const I: u64 = word_hash("i");
 const YOU: u64 = word_hash("you");
 const OF: u64 = word_hash("of");
+const THEY: u64 = word_hash("they");
+const FOR: u64 = word_hash("for");
 const MY: u64 = word_hash("my");
 
 /// How sure it is that two texts of a language ask the same, or what is different.
@@ -41,6 +46,9 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
     let ours = Side::of(asked);
     let theirs = Side::of(stored);
     if ours.units.len().abs_diff(theirs.units.len()) > MOST_MORE {
+        return Err(leftover(&ours, &theirs));
+    }
+    if strangers(&ours, &theirs) > MOST_STRANGERS || strangers(&theirs, &ours) > MOST_STRANGERS {
         return Err(leftover(&ours, &theirs));
     }
     if let (Some(one), Some(other)) = (ours.asker(), theirs.asker())
@@ -53,21 +61,75 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
         ours: (ours.units, ours.text),
         theirs: (theirs.units, theirs.text),
         counted: [ours.counted(), theirs.counted()],
+        ascii: [ours.ascii, theirs.ascii],
     };
     let whole = (0..ours.units.len(), 0..theirs.units.len());
     if let Some(score) = run(&place, &ours, &theirs, whole) {
         return Ok(score);
     }
     moved(&place, &ours, &theirs)
+        .or_else(|| compounds(language, &ours, &theirs))
+        .or_else(|| compounds(language, &theirs, &ours))
         .or_else(|| keywords(language, &ours, &theirs))
         .or_else(|| keywords(language, &theirs, &ours))
         .ok_or_else(|| leftover(&ours, &theirs))
 }
 
+/// "Symptoms of flu" and "flu symptoms": a preposition that only ties two nouns, and the same nouns as one expression.
+fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -> Option<f32> {
+    if long.units.len() <= short.units.len() || language != Language::English {
+        return None;
+    }
+    let content = |unit: &Unit| unit.class == Class::Content;
+    for (at, _) in long.units.iter().enumerate().filter(|(_, unit)| unit.hash == OF || unit.hash == FOR) {
+        let owned = long.units[..at].iter().rev().take_while(|unit| content(unit)).count();
+        let articles = long.units[at + 1..].iter().take_while(|unit| unit.class == Class::Article).count();
+        let start = at + 1 + articles;
+        let owner = long.units[start..].iter().take_while(|unit| content(unit)).count();
+        // A verb between them would change its subject.
+        let verb = |unit: &Unit| unit.readings[0].is_some_and(|reading| reading.part == Part::Verb);
+        if !(1..=3).contains(&owned)
+            || !(1..=2).contains(&owner)
+            || long.units[at - owned..start + owner].iter().any(verb)
+        {
+            continue;
+        }
+        let mut units = long.units[..at - owned].to_vec();
+        units.extend_from_slice(&long.units[start..start + owner]);
+        let head = units.len();
+        units.extend_from_slice(&long.units[at - owned..at]);
+        units.extend_from_slice(&long.units[start + owner..]);
+        let turned = Side { units: &units, expressions: &[], ..*long };
+        let whole = (0..units.len(), 0..short.units.len());
+        // What is in front of a noun is not counted: "flu symptoms in babies", "baby flu symptoms".
+        let counted = |side: &Side<'_>, at: usize| if side.counted() > at { 0 } else { side.counted() };
+        let place = Place {
+            language,
+            ours: (&units, long.text),
+            theirs: (short.units, short.text),
+            counted: [counted(&turned, head), counted(short, head)],
+            ascii: [long.ascii, short.ascii],
+        };
+        let unmarked = Side { expressions: &[], ..*short };
+        if let Some(score) = run(&place, &turned, &unmarked, whole) {
+            return Some(score * sure::COMPOUND);
+        }
+    }
+    None
+}
+
 /// A row of keywords, such as people type into a search box, and the question that has the same words in the same order,
 /// with nothing but articles and the lightest prepositions between them.
 fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f32> {
-    let bare = (2..=8).contains(&row.units.len()) && row.units.iter().all(|unit| unit.class == Class::Content);
+    // A mark at the beginning, such as that for "the price of", is on both sides.
+    let marked = usize::from(
+        row.units
+            .first()
+            .zip(question.units.first())
+            .is_some_and(|(one, other)| one.class == Class::Frame && one.hash == other.hash && one.hash != HOW),
+    );
+    let bare =
+        (2..=8).contains(&row.units.len()) && row.units.iter().skip(marked).all(|unit| unit.class == Class::Content);
     if !bare || question.units.len() < row.units.len() {
         return None;
     }
@@ -79,6 +141,7 @@ fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f
         match unit.class {
             Class::Content => content.push(*unit),
             Class::Article => {}
+            Class::Frame if at < marked => content.push(*unit),
             Class::Frame if at == 0 && unit.hash == WHAT_IS => {}
             Class::Frame if at == 0 && unit.hash == HOW => {
                 // "Translate this" is a task, and no question how to do it.
@@ -101,14 +164,29 @@ fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f
         }
     }
     let try_order = |content: &[Unit]| {
-        let full = Side { units: content, text: question.text, expressions: &[], how: false };
+        let full = Side {
+            units: content,
+            text: question.text,
+            expressions: &[],
+            how: false,
+            ascii: row.ascii,
+            plain_articles: row.plain_articles,
+        };
         let place = Place {
             language,
             ours: (row.units, row.text),
             theirs: (content, question.text),
             counted: [row.units.len(), if question.how { 0 } else { content.len() }],
+            ascii: [row.ascii, question.ascii],
         };
-        let row = Side { units: row.units, text: row.text, expressions: &[], how: false };
+        let row = Side {
+            units: row.units,
+            text: row.text,
+            expressions: &[],
+            how: false,
+            ascii: row.ascii,
+            plain_articles: row.plain_articles,
+        };
         run(&place, &row, &full, (0..row.units.len(), 0..content.len()))
     };
     if let Some(score) = try_order(&content) {
@@ -120,18 +198,40 @@ fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f
     Some(try_order(&content)? * sure)
 }
 
+/// How many words of one text are not in the other, as they are or in another form.
+fn strangers(side: &Side<'_>, other: &Side<'_>) -> usize {
+    let met = |unit: &Unit| {
+        other.units.iter().any(|twin| {
+            twin.hash == unit.hash
+                || unit.readings[0].zip(twin.readings[0]).is_some_and(|(one, other)| one.lemma == other.lemma)
+        })
+    };
+    side.units.iter().filter(|unit| unit.class == Class::Content && !met(unit)).count()
+}
+
 /// One of the two texts.
+#[derive(Clone, Copy)]
 struct Side<'p> {
     units: &'p [Unit],
     text: &'p str,
     expressions: &'p [Expression],
     how: bool,
+    ascii: bool,
+    /// Articles say neither gender nor case.
+    plain_articles: bool,
 }
 
 impl<'p> Side<'p> {
     fn of(prepared: &'p Prepared) -> Side<'p> {
         let how = prepared.units.first().is_some_and(|unit| unit.hash == HOW);
-        Side { units: &prepared.units, text: &prepared.text, expressions: &prepared.expressions, how }
+        Side {
+            units: &prepared.units,
+            text: &prepared.text,
+            expressions: &prepared.expressions,
+            how,
+            ascii: prepared.ascii,
+            plain_articles: prepared.language == Some(Language::English),
+        }
     }
 
     /// What the word at `at` can be, and the expression that begins with it, if it ends before `end`.
@@ -179,17 +279,19 @@ impl<'p> Side<'p> {
         match unit.class {
             Class::Article => {
                 let next = self.units.get(at + 1)?;
-                // "A few" is not "few".
-                (next.class != Class::Quantifier).then_some(sure::ARTICLE)
+                // "A few" is not "few". Where articles have a gender or a case, another one is another word.
+                let mut twins = other.units.windows(2).filter(|pair| pair[1].hash == next.hash);
+                let swapped = twins.any(|pair| pair[0].class == Class::Article && pair[0].hash != unit.hash);
+                (next.class != Class::Quantifier && (self.plain_articles || !swapped)).then_some(sure::ARTICLE)
             }
             Class::Pronoun if at == 1 && self.how && other.how => match unit.hash {
                 I => Some(sure::ASKER),
-                YOU => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
+                YOU | THEY => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
                 _ => None,
             },
             Class::Filler => {
                 let next = self.units.get(at + 1)?;
-                next.can_be(Part::Verb, Inflection::Base).then_some(sure::FILLER)
+                (next.class == Class::Auxiliary || next.can_be(Part::Verb, Inflection::Base)).then_some(sure::FILLER)
             }
             Class::Possessive if self.how && other.how && unit.hash == MY => Some(sure::OWN),
             Class::Frame if at == 0 && unit.hash == WHAT_IS => {
@@ -246,15 +348,34 @@ fn between(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>, (a, b): Ranges
             }
             let mut reach = |cell: usize, sure: f32| best[cell] = best[cell].max(here * sure);
             let (x, y) = (a.start + i, b.start + j);
+            // Where articles say who is who, one is not missing when another one stands in its place.
+            let swapped = |side: &Side<'_>, at: usize| {
+                let article = |at: usize| side.units.get(at).is_some_and(|unit| unit.class == Class::Article);
+                !side.plain_articles && (article(at) || at > 0 && article(at - 1))
+            };
             if i < n
                 && let Some(sure) = ours.missing(x, theirs)
+                && !(ours.units[x].class == Class::Article && swapped(theirs, y))
             {
                 reach(at(i + 1, j), sure);
             }
             if j < m
                 && let Some(sure) = theirs.missing(y, ours)
+                && !(theirs.units[y].class == Class::Article && swapped(ours, x))
             {
                 reach(at(i, j + 1), sure);
+            }
+            // "La computadora" and "el ordenador": the article goes with its noun.
+            if i + 1 < n
+                && j + 1 < m
+                && ours.units[x].class == Class::Article
+                && theirs.units[y].class == Class::Article
+                && ours.units[x + 1].hash != theirs.units[y + 1].hash
+                && !ours.plain_articles
+                && let Ok(sure) =
+                    place.synonyms(&ours.units[x + 1].readings, &theirs.units[y + 1].readings, x + 1, y + 1)
+            {
+                reach(at(i + 2, j + 2), sure);
             }
             if i < n
                 && j < m

@@ -6,6 +6,7 @@ use super::grammar::{Class, Grammar};
 use super::normal::TURNED;
 use super::rule::Rule;
 use super::unit::{Reading, Readings, Unit};
+use crate::semantic::text::accents;
 use crate::semantic::text::tokens::{Case, Kind};
 
 /// Two words with what is around them.
@@ -16,6 +17,8 @@ pub(crate) struct Place<'p> {
     pub(crate) theirs: (&'p [Unit], &'p str),
     /// The text asks which, or for one: a plural is another question there.
     pub(crate) counted: [usize; 2],
+    /// Nothing in the text as it was typed has an accent.
+    pub(crate) ascii: [bool; 2],
 }
 
 /// How sure each kind of difference is to change nothing.
@@ -26,12 +29,13 @@ mod sure {
     pub(super) const GERUND: f32 = 0.97;
     pub(super) const SYNONYM: f32 = 0.97;
     pub(super) const WEAK_SYNONYM: f32 = 0.955;
+    pub(super) const ACCENTS: f32 = 0.99;
     pub(super) const TYPO: f32 = 0.985;
 }
 
 /// A synonym: of all uses of each of the words, this share has the meaning in common.
-const FREQUENT: f32 = 0.5;
-const WEAK: f32 = 0.2;
+const FREQUENT: f32 = 0.65;
+const WEAK: f32 = 0.48;
 
 impl Place<'_> {
     /// How sure it is that `ours[i]` and `theirs[j]` say the same, or why they do not.
@@ -49,7 +53,9 @@ impl Place<'_> {
         }
         match (a.class, b.class) {
             (Class::Content, Class::Content) => self.content(i, j),
-            (Class::Content, class) | (class, Class::Content) => self.typo(a, b).ok_or(class.rule()),
+            (Class::Content, class) | (class, Class::Content) => {
+                self.accents(a, b).or_else(|| self.typo(a, b)).ok_or(class.rule())
+            }
             (class, other) if class == other => Err(class.rule()),
             (Class::Article, class) | (class, _) => Err(class.rule()),
         }
@@ -69,6 +75,9 @@ impl Place<'_> {
     fn content(&self, i: usize, j: usize) -> Result<f32, Rule> {
         let (a, b) = (&self.ours.0[i], &self.theirs.0[j]);
         let words = words::of(self.language);
+        if let Some(sure) = self.accents(a, b) {
+            return Ok(sure);
+        }
         let mut refused = None;
         for one in a.readings() {
             for other in b.readings().filter(|other| other.part == one.part && other.lemma == one.lemma) {
@@ -108,13 +117,18 @@ impl Place<'_> {
                     return Err(Rule::Opposite);
                 }
                 let listed = grammar.same(one.part, one.lemma, other.lemma);
+                // A dictionary knows what a word can mean; what is no common reading of either word is none here.
+                let common = |readings: &Readings| readings[0].is_some_and(|first| first.part == one.part);
+                if listed.is_none() && !(common(ours) && common(theirs)) {
+                    continue;
+                }
                 let sure = listed.or_else(|| match words.synonyms_as(one.part, one.lemma, other.lemma)?.least() {
                     least if least >= FREQUENT => Some(sure::SYNONYM),
                     least if least >= WEAK => Some(sure::WEAK_SYNONYM),
                     _ => None,
                 });
                 let Some(sure) = sure else { continue };
-                if let Ok(form) = self.inflection(one, other, i, j) {
+                if let Ok(form) = self.same_form(one, other, i, j) {
                     best = best.max(sure * form);
                 }
             }
@@ -125,6 +139,9 @@ impl Place<'_> {
     /// Whether two forms say the same where they are.
     fn inflection(&self, a: &Reading, b: &Reading, i: usize, j: usize) -> Result<f32, Rule> {
         use Inflection as I;
+        if self.language != Language::English {
+            return self.ending(a, b, i, j);
+        }
         if a.inflection == b.inflection {
             return Ok(1.0);
         }
@@ -152,6 +169,92 @@ impl Place<'_> {
         }
     }
 
+    /// Whether two words of which each has an ending of its own are in the same form.
+    fn same_form(&self, a: &Reading, b: &Reading, i: usize, j: usize) -> Result<f32, Rule> {
+        if self.language == Language::English {
+            return self.inflection(a, b, i, j);
+        }
+        let end = |unit: &Unit, text: &str| unit.word(text).chars().last();
+        let agree = end(&self.ours.0[i], self.ours.1) == end(&self.theirs.0[j], self.theirs.1);
+        if a.inflection == b.inflection && (a.part != Part::Verb || agree) { Ok(1.0) } else { Err(Rule::Unexplained) }
+    }
+
+    /// Whether two endings of a word say the same, in the languages whose endings say who and when: only the plural of a noun,
+    /// what an adjective takes from its noun, and the first person and the infinitive of who asks how.
+    fn ending(&self, a: &Reading, b: &Reading, i: usize, j: usize) -> Result<f32, Rule> {
+        use Inflection as I;
+        let (one, other) = (&self.ours.0[i], &self.theirs.0[j]);
+        let (word, twin) = (one.word(self.ours.1), other.word(self.theirs.1));
+        if word == twin {
+            return Ok(1.0);
+        }
+        match a.part {
+            Part::Noun => {
+                let (short, long) = if word.len() < twin.len() { (word, twin) } else { (twin, word) };
+                let ends = long.strip_prefix(short);
+                let plural = match self.language {
+                    Language::German => {
+                        matches!(ends, Some("n" | "en" | "e" | "s" | "er"))
+                            && (a.inflection == I::Plural) != (b.inflection == I::Plural)
+                    }
+                    _ => matches!(ends, Some("s" | "es" | "x")),
+                };
+                if !plural || i < self.counted[0] || j < self.counted[1] { Err(Rule::Plural) } else { Ok(sure::PLURAL) }
+            }
+            Part::Adjective => {
+                let noun = |unit: &Unit| unit.readings().any(|reading| reading.part == Part::Noun);
+                if noun(one)
+                    || noun(other)
+                    || matches!(a.inflection, I::Comparative | I::Superlative)
+                        != matches!(b.inflection, I::Comparative | I::Superlative)
+                {
+                    Err(Rule::Degree)
+                } else {
+                    Ok(sure::AGREEMENT)
+                }
+            }
+            Part::Verb => {
+                let asked = |units: &[Unit], at: usize| {
+                    units[0].class == Class::Frame && (at == 1 || (at == 2 && units[1].class == Class::Pronoun))
+                };
+                // "Cómo cancelo", "como cancelo": the first person of the present ends so.
+                let first = |word: &str| {
+                    word.ends_with('o') && self.language != Language::German && self.language != Language::French
+                };
+                let infinitive = |word: &str| word.ends_with(['r']);
+                let told = (first(word) && infinitive(twin)) || (first(twin) && infinitive(word));
+                if asked(self.ours.0, i) && asked(self.theirs.0, j) && told {
+                    Ok(sure::GERUND)
+                } else {
+                    Err(Rule::Tense)
+                }
+            }
+            _ => Err(Rule::Unexplained),
+        }
+    }
+
+    /// The same word typed without its accents. That makes another word of some ("papa", "papá"), so what was typed must not be
+    /// one, and where it is the only such word of its text, the accent must not be on the last letter.
+    fn accents(&self, a: &Unit, b: &Unit) -> Option<f32> {
+        let (word, twin) = (a.word(self.ours.1), b.word(self.theirs.1));
+        let marks = |word: &str| word.chars().filter(|char| !char.is_ascii()).count();
+        if self.language == Language::English || marks(word) == marks(twin) {
+            return None;
+        }
+        let (bare, full, typed, ascii) =
+            if marks(word) < marks(twin) { (word, twin, a, self.ascii[0]) } else { (twin, word, b, self.ascii[1]) };
+        let plain = accents::plain(full, self.language)?;
+        if typed.class != Class::Content || plain != accents::plain(bare, self.language)? {
+            return None;
+        }
+        // Nothing in the whole text has an accent, and in the other one more than one word has.
+        let other = if marks(word) < marks(twin) { self.theirs.1 } else { self.ours.1 };
+        let careless = ascii && marks(other) > 1;
+        let last = full.chars().last().is_some_and(|char| !char.is_ascii());
+        let long = bare.len() >= if careless { 3 } else { 4 };
+        (long && ((!typed.known && !last) || (careless && (!typed.known || !last)))).then_some(sure::ACCENTS)
+    }
+
     /// Whether a gerund at this place only names the action: behind a preposition or at the beginning of what is asked.
     fn gerund(&self, units: &[Unit], at: usize) -> bool {
         match at.checked_sub(1).and_then(|before| units.get(before)) {
@@ -172,20 +275,40 @@ impl Place<'_> {
         };
         let name =
             right.class == Class::Content && right.readings().next().is_none_or(|reading| reading.part == Part::Name);
-        if wrong.case == Case::Upper || wrong.case == Case::Mixed || name || right.case != Case::Lower && !right.first {
+        // Days and months have a capital and are no names.
+        let capital = |unit: &Unit| unit.case != Case::Lower && !unit.first && right.class == Class::Content;
+        if matches!(wrong.case, Case::Upper | Case::Mixed) || name || capital(right) || capital(wrong) {
             return None;
         }
-        if wrong.case != Case::Lower && !wrong.first {
+        // What nobody knows may be a rare word, and so is no error for another rare one.
+        let frequent = right.class != Class::Content
+            || right.readings().any(|reading| {
+                words::of(self.language)
+                    .rank_below(reading.lemma)
+                    .is_some_and(|rank| rank <= if self.language == Language::English { 25_000 } else { 12_000 })
+            });
+        if !frequent {
             return None;
         }
         let letters = right_word.chars().count();
         let most = match letters {
             0..=4 => return None,
             5..=7 => 1,
+            _ if self.language != Language::English => 1,
             _ => 2,
         };
-        (slips(wrong_word, right_word, most)? <= most && wrong_word.chars().next() == right_word.chars().next())
-            .then_some(sure::TYPO)
+        if wrong_word.chars().next() != right_word.chars().next() {
+            return None;
+        }
+        // Endings say who and when there, and an accent is more than a slip: see `accents`.
+        if self.language != Language::English {
+            let tail = |word: &str| word.char_indices().rev().nth(1).map(|(at, _)| word[at..].to_owned());
+            let plain = |word: &str| accents::plain(word, self.language);
+            if tail(wrong_word) != tail(right_word) || plain(wrong_word)? == plain(right_word)? {
+                return None;
+            }
+        }
+        slips(wrong_word, right_word, most).map(|_| sure::TYPO)
     }
 }
 

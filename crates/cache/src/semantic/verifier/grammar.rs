@@ -108,8 +108,12 @@ pub(crate) struct Grammar {
     cased: ByWord<()>,
     /// Prepositions that people leave out where they type keywords, and that say nothing of a direction.
     light: ByWord<()>,
+    /// "And", "or", "versus": what joins two things in any order.
+    pairs: ByWord<()>,
     /// Verbs by which an assistant is told to do something.
     tasks: ByWord<()>,
+    /// Whether a small word melts into the next one at an apostrophe.
+    pub(crate) elides: bool,
     /// Whether a passive is made as in English.
     pub(crate) passive: bool,
     /// Why a text is not looked for in other words, by what is in it.
@@ -164,6 +168,11 @@ impl Grammar {
         self.cased.contains_key(&hash)
     }
 
+    /// Whether the word joins two things in any order.
+    pub(crate) fn pairs(&self, hash: u64) -> bool {
+        self.pairs.contains_key(&hash)
+    }
+
     pub(crate) fn light(&self, hash: u64) -> bool {
         self.light.contains_key(&hash)
     }
@@ -204,6 +213,8 @@ impl Grammar {
             cased: ByWord::default(),
             light: ByWord::default(),
             tasks: ByWord::default(),
+            pairs: ByWord::default(),
+            elides: language == Language::French,
             passive: language == Language::English,
             reasons: Rewriter::default(),
             units: ByWord::default(),
@@ -247,10 +258,10 @@ impl Grammar {
                     _ => return Err(bad()),
                 };
                 self.rows += 1;
-                for word in row.split_whitespace() {
+                for word in row.split_whitespace().map(|word| word.replace('_', " ")) {
                     let row = Row { number: self.rows, weight };
                     // A word that the dictionary does not have is never met as this part of speech.
-                    for reading in words::of(self.language).analyses(word).filter(|reading| reading.part == part) {
+                    for reading in words::of(self.language).analyses(&word).filter(|reading| reading.part == part) {
                         self.same.entry(as_part(part, reading.lemma)).or_default().push(row);
                     }
                 }
@@ -261,6 +272,7 @@ impl Grammar {
                 self.units.extend(words.map(|word| (word_hash(word), first.into())));
             }
             "light" => self.light.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "pairs" => self.pairs.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "tasks" => self.tasks.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "cased" => self.cased.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "joints" => self.joints.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),

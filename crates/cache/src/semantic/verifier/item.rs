@@ -30,7 +30,11 @@ impl<'t> Item<'t> {
 
     /// A word that a rule puts in.
     pub(crate) fn made(word: &'t str) -> Self {
-        let kind = if word.starts_with(|char: char| char.is_ascii_digit()) { Kind::Number } else { Kind::Word };
+        let kind = match word.chars().next() {
+            Some(char) if char.is_ascii_digit() => Kind::Number,
+            Some(char) if char.is_alphabetic() || char == '@' || char == '\'' => Kind::Word,
+            _ => Kind::Opaque,
+        };
         Self {
             word,
             hash: word_hash(word),

@@ -40,6 +40,8 @@ pub struct Prepared {
     bag: Option<u64>,
     /// The text ends with a question mark, and its words do not say by themselves that they ask.
     asks: bool,
+    /// Nothing in the text as it was typed has an accent.
+    ascii: bool,
     /// The words of `units`.
     text: Box<str>,
     units: Box<[Unit]>,
@@ -71,6 +73,7 @@ impl Prepared {
             canonical: None,
             bag: None,
             asks: false,
+            ascii: false,
             text: Box::default(),
             units: Box::default(),
             expressions: Box::default(),
@@ -109,6 +112,7 @@ impl Prepared {
             canonical: Some(canonical),
             bag: unit::bag(&units),
             asks,
+            ascii: tokens.text.is_ascii(),
             text,
             units,
             expressions: unit::expressions(grammar, &items),

@@ -33,6 +33,10 @@ impl<'t> Normal<'t> {
             ) || item.end
         };
         digits.put(&mut items);
+        if grammar.elides {
+            elisions(&mut items);
+            half_negations(&mut items);
+        }
         grammar.expand.apply(&mut items, &fixed);
         for _ in 0..PASSES {
             if !grammar.wrap.apply(&mut items, &fixed) {
@@ -53,6 +57,7 @@ impl<'t> Normal<'t> {
                 break;
             }
         }
+        conjuncts(grammar, &mut items);
         for _ in 0..2 {
             if !grammar.phrase.apply(&mut items, &fixed) {
                 break;
@@ -155,7 +160,10 @@ fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         if class != Class::Preposition {
             return None;
         }
-        (1..limit).find(|at| items.get(at + 1).is_some_and(asks))
+        (1..limit).find(|at| items.get(at + 1).is_some_and(asks)).filter(|at| {
+            // "After how many days" is the question itself.
+            !matches!(grammar.class(&items[*at]), Class::Preposition | Class::Article)
+        })
     });
     // "In which city is X?": the question is in the part.
     let Some(cut) = cut.filter(|cut| !(class == Class::Preposition && items[..=*cut].iter().any(asks))) else { return };
@@ -165,6 +173,91 @@ fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     items[cut].comma = false;
     items.rotate_left(cut + 1);
     items[0].first = true;
+}
+
+/// "L'eau" is two words.
+fn elisions(items: &mut Vec<Item<'_>>) {
+    let mut at = 0;
+    while at < items.len() {
+        let item = items[at];
+        if item.kind == Kind::Word
+            && item.word != "aujourd'hui"
+            && let Some(cut) = item.word.find('\'').map(|cut| cut + 1).filter(|cut| *cut < item.word.len())
+        {
+            let (small, word) = item.word.split_at(cut);
+            items[at] = Item { word: small, hash: word_hash(small), comma: false, end: false, ..item };
+            items.insert(at + 1, Item { word, hash: word_hash(word), first: item.first, joined: true, ..item });
+        }
+        at += 1;
+    }
+}
+
+/// "Il ne faut pas" is "il faut pas" as it is spoken; without the second half, "ne" stays.
+fn half_negations(items: &mut Vec<Item<'_>>) {
+    let mut at = 0;
+    while at < items.len() {
+        let second = |item: &Item<'_>| ["pas", "jamais", "rien", "aucun", "aucune"].iter().any(|word| item.is(word));
+        if (items[at].is("ne") || items[at].is("n'")) && items[at + 1..].iter().take(5).any(second) {
+            let gone = items.remove(at);
+            if let Some(next) = items.get_mut(at) {
+                next.first |= gone.first;
+            }
+        } else {
+            at += 1;
+        }
+    }
+}
+
+/// "X or Y" and "Y or X": two things that are no verbs are put in an order of their own.
+fn conjuncts(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let thing = |item: &Item<'_>| grammar.class(item) == Class::Content;
+    let verb = |item: &Item<'_>| {
+        item.kind == Kind::Word
+            && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
+    };
+    for at in 1..items.len().saturating_sub(1) {
+        if !grammar.pairs(items[at].hash) || items.iter().filter(|item| grammar.pairs(item.hash)).count() > 1 {
+            continue;
+        }
+        let mut start = at;
+        while start > 0 && at - start < 3 && thing(&items[start - 1]) && (start == at || !items[start - 1].comma) {
+            start -= 1;
+        }
+        let mut end = at + 1;
+        let article = |item: &Item<'_>| grammar.class(item) == Class::Article;
+        let opened = items.get(end).is_some_and(article) && start > 0 && article(&items[start - 1]);
+        if opened {
+            start -= 1;
+            end += 1;
+        }
+        while end < items.len() && end - at <= 4 && thing(&items[end]) && (end == at + 1 || !items[end - 1].comma) {
+            end += 1;
+        }
+        let (left, right) = (at - start, end - at - 1);
+        // The two runs must be all there is between their neighbours.
+        let bounded =
+            |item: Option<&Item<'_>>| item.is_none_or(|item| grammar.class(item) == Class::Preposition || item.comma);
+        let before = start.checked_sub(1).and_then(|before| items.get(before));
+        let whole = left > 0
+            && right > 0
+            && before.is_some()
+            && bounded(before)
+            && (end == items.len() || items[end - 1].comma || grammar.class(&items[end]) == Class::Preposition);
+        // "Wash and dry" is an order of its own; behind a preposition there are no verbs.
+        let behind = before.is_some_and(|item| grammar.class(item) == Class::Preposition);
+        if !whole || (!behind && items[start..end].iter().any(verb)) {
+            continue;
+        }
+        let key = |items: &[Item<'_>]| -> Vec<u64> {
+            items.iter().filter(|item| !article(item)).map(|item| item.hash).collect()
+        };
+        if key(&items[start..at]) > key(&items[at + 1..end]) {
+            let mut turned = items[at + 1..end].to_vec();
+            turned.push(items[at]);
+            turned.extend_from_slice(&items[start..at]);
+            items.splice(start..end, turned);
+        }
+    }
 }
 
 /// One spelling for each unit of measure: behind a number, or alone at the end behind "in" and the like.
@@ -226,9 +319,18 @@ fn owner_behind(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         if start > 0 && matches!(grammar.class(&items[start - 1]), Class::Article | Class::Possessive) {
             start -= 1;
         }
+        let verb = |item: &Item<'_>| {
+            let mut readings = words::of(grammar.language).analyses(item.word);
+            readings.any(|reading| reading.part == Part::Verb && reading.inflection == Inflection::Base)
+        };
+        let does = items[..at].iter().any(|item| grammar.class(item) == Class::Auxiliary || item.word.starts_with('@'));
         let mut end = at + 1;
         while end < items.len() && end - at <= 3 && noun(&items[end]) && !(end > at + 1 && items[end - 1].comma) {
             end += 1;
+        }
+        // "How do a bird's wings beat": the last word is what they do.
+        if does && end > at + 2 && end == items.len() && verb(&items[end - 1]) {
+            end -= 1;
         }
         if start == at || end == at + 1 {
             at += 1;
@@ -267,15 +369,31 @@ impl Digits {
             let mut length = 1;
             if item.kind == Kind::Number {
                 numerals::plain(tokens.str(item), grammar.thousands, &mut digits.text);
-                digits.runs.push((at, 1, begin, digits.text.len()));
+                // "2 million" is a number as "two million" is.
+                let large = items
+                    .get(at + 1)
+                    .and_then(|next| grammar.numeral(next.hash))
+                    .filter(|next| *next >= 100 && !item.comma);
+                let total = digits.text[begin..]
+                    .parse()
+                    .ok()
+                    .zip(large)
+                    .and_then(|(total, next)| numerals::join(total, next, false));
+                if let Some(total) = total {
+                    digits.text.truncate(begin);
+                    let _ = write!(digits.text, "{total}");
+                    length = 2;
+                }
+                digits.runs.push((at, length, begin, digits.text.len()));
             } else if item.kind == Kind::Word
                 && let Some(mut total) = grammar.numeral(item.hash)
             {
                 while !items[at + length - 1].comma && !items[at + length - 1].end {
                     let joint = usize::from(items.get(at + length).is_some_and(|item| grammar.joint(item.hash)));
                     let next = items.get(at + length + joint).filter(|item| item.kind == Kind::Word);
-                    let Some(joined) =
-                        next.and_then(|next| grammar.numeral(next.hash)).and_then(|next| numerals::join(total, next))
+                    let Some(joined) = next
+                        .and_then(|next| grammar.numeral(next.hash))
+                        .and_then(|next| numerals::join(total, next, grammar.elides))
                     else {
                         break;
                     };

@@ -1,7 +1,7 @@
 //! Rules that put one wording in place of another. They are rows of the tables beside this file.
 //!
 //! A row is `pattern => words` or, to strip, the pattern alone. In a pattern `a|b` is one of several words, `a?` may be
-//! missing, `*` is any run of words (only once, and it never swallows a word of a question or a verb of tense, so that
+//! missing, `a,` has a comma or the like behind it, `*` is any run of words (only once, and it never swallows a word of a question or a verb of tense, so that
 //! a rule cannot reach into another clause), `^` and `$` hold it to the start and the end of the text.
 //! `~97` behind a row says how sure it is that the two wordings ask the same, in hundredths.
 
@@ -13,7 +13,7 @@ use crate::semantic::text::tokens::Kind;
 
 #[derive(Debug)]
 enum Element {
-    Word { any_of: Box<[u64]>, optional: bool },
+    Word { any_of: Box<[u64]>, optional: bool, comma: bool },
     Wild,
 }
 
@@ -65,8 +65,10 @@ impl Rewriter {
                 "*" => Element::Wild,
                 _ => {
                     let bare = element.strip_suffix('?').unwrap_or(element);
-                    let any_of = bare.split('|').map(word_hash).collect();
-                    Element::Word { any_of, optional: bare.len() < element.len() }
+                    let optional = bare.len() < element.len();
+                    let word = bare.strip_suffix(',').unwrap_or(bare);
+                    let any_of = word.split('|').map(word_hash).collect();
+                    Element::Word { any_of, optional, comma: word.len() < bare.len() }
                 }
             })
             .collect();
@@ -74,7 +76,7 @@ impl Rewriter {
         let index = self.rows.len() as u32;
         let mut fixed = false;
         for element in &pattern {
-            let Element::Word { any_of, optional } = element else { return Err(bad()) };
+            let Element::Word { any_of, optional, .. } = element else { return Err(bad()) };
             for hash in any_of {
                 let rows = self.by_first.entry(*hash).or_default();
                 if rows.last() != Some(&index) {
@@ -157,10 +159,11 @@ fn run<'t>(
         return (!at_end || at == items.len()).then_some(at);
     };
     match element {
-        Element::Word { any_of, optional } => {
+        Element::Word { any_of, optional, comma } => {
             let taken = items
                 .get(at)
                 .filter(|item| item.kind != Kind::Quoted && any_of.contains(&item.hash))
+                .filter(|item| !comma || item.comma || item.end)
                 .and_then(|_| run(rest, items, at + 1, at_end, fixed, wild));
             taken.or_else(|| if *optional { run(rest, items, at, at_end, fixed, wild) } else { None })
         }
