@@ -91,7 +91,7 @@ fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     let past = was(&items[aux]);
     if items[0].is("by") && aux > 1 && past {
         // By whom was X written.
-        let Some(verb) = (aux + 2..items.len()).find(|at| participle(&items[*at])) else { return };
+        let Some(verb) = (aux + 2..items.len()).rev().find(|at| participle(&items[*at])) else { return };
         let mut active: Vec<Item<'_>> = items[1..aux].iter().copied().map(whom).collect();
         active.push(Item { form: 0, ..items[verb] });
         active.extend_from_slice(&items[aux + 1..verb]);
