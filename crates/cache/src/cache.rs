@@ -186,6 +186,14 @@ impl<A: Answer> Cache<A> {
         looked
     }
 
+    /// The answer to exactly this question, if it has come since a look-up that found none. Costs next to nothing, and is counted
+    /// only if there is one.
+    pub fn look_again(&self, question: &Question, now: Instant) -> Option<Hit<A>> {
+        let hit = self.same(question, &self.settings.load(), now)?;
+        self.counters.looked(&question.exact, Some(Tier::Exact));
+        Some(hit)
+    }
+
     /// An answer to exactly this question is replaced. `None`: it is too large, or an answer that was stored meanwhile is younger.
     pub fn store(&self, question: &Question, answer: Arc<A>, facts: Facts, now: Instant) -> Option<EntryId> {
         self.load(question, answer, facts, Duration::ZERO, now)

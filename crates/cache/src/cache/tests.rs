@@ -80,6 +80,19 @@ fn a_question_is_answered_in_its_normal_form_and_in_other_words() {
 }
 
 #[test]
+fn an_answer_that_has_come_meanwhile_is_found_by_looking_again() {
+    let world = World::new(Mode::Strict);
+    let question = question("a", RESET);
+    world.store("a", RESET_OTHERWISE);
+    assert!(world.cache.look_again(&question, world.now).is_none(), "it is not the same question");
+    world.store("a", RESET);
+    assert_eq!(world.cache.look_again(&question, world.now).expect("a hit").tier, Tier::Exact);
+    assert!(world.cache.look_again(&question, world.now + Duration::from_secs(3600)).is_none());
+    let stats = world.cache.stats();
+    assert_eq!((stats.hits, stats.misses), ([1, 0, 0], 0));
+}
+
+#[test]
 fn a_question_that_may_only_be_found_as_it_was_said_is() {
     let world = World::new(Mode::Strict);
     let plain = |tenant: &str| {
