@@ -155,3 +155,8 @@ pub const CACHE_TAPE_BYTES: usize = 64 * 1024 * 1024;
 pub const COALESCED_REQUESTS: usize = 1024;
 /// A body that reports a wrong answer.
 pub const CACHE_FEEDBACK_BYTES: usize = 4096;
+/// A longer answer, with all that is kept of it, is not shared with other gateways.
+pub const CACHE_SHARED_ENTRY_BYTES: usize = 256 * 1024;
+/// Answers on their way to other gateways; more are kept by this one alone.
+pub const CACHE_SHARED_QUEUE: usize = 1024;
+pub const CACHE_SHARED_QUEUE_BYTES: usize = 32 * 1024 * 1024;

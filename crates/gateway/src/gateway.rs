@@ -201,7 +201,8 @@ impl Gateway {
             server.admin_hosts.clone(),
             server.allow_anonymous,
         );
-        let cache = Caching::new(&config, previous.and_then(|previous| previous.cache.as_ref()));
+        let redis = process.log.explanations().redis();
+        let cache = Caching::new(&config, redis, previous.and_then(|previous| previous.cache.as_ref()));
         Ok(Gateway { process, config, guard, catalog, client, cache, tls, loaded_at: Timestamp::now() })
     }
 

@@ -69,7 +69,7 @@ async fn go(
         Err(error) => return refuse(error, dialect, &request_id, settle, &looked.standing),
     };
     // After the plan: who may not have an answer from a provider does not have it from the cache.
-    let found = cache::look_up(&gateway, &mut call, &mut settle);
+    let found = cache::look_up(&gateway, &mut call, &mut settle).await;
     let call = Arc::new(call);
     let limiter = &gateway.process.limiter;
     let standing = match limiter.take(limits::ask(&gateway, looked, &call, &plan)).await {

@@ -23,7 +23,7 @@ use crate::api::Arrival;
 use crate::attempt::{Failure, Notes};
 use crate::cache::{Keep, Note, Served, Worth};
 use crate::call::{Call, Caller};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Process};
 use crate::limits::Hold;
 use crate::providers::permit::Permit;
 use crate::request_id::RequestId;
@@ -329,6 +329,10 @@ impl Settle {
 
     pub fn take_keep(&mut self) -> Option<Box<Keep>> {
         self.keep.take()
+    }
+
+    pub fn process(&self) -> &Arc<Process> {
+        &self.gateway.process
     }
 
     pub fn worth(&self) -> Worth {

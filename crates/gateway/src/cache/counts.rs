@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::labels::By;
 use super::note::{Answered, Note};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +31,14 @@ struct EvictionLabels {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AgreementLabels {
+    /// `refusal`, `strict` or `cosine`.
+    by: &'static str,
+    /// `yes` or `no`.
+    agreed: &'static str,
+}
+
 #[derive(Debug, Default)]
 pub struct Counts {
     requests: Family<RequestLabels, Counter>,
@@ -37,6 +46,8 @@ pub struct Counts {
     pub feedback: Counter,
     saved_tokens: Counter,
     saved_usd: Counter<f64, AtomicU64>,
+    not_shared: Counter,
+    agreements: Family<AgreementLabels, Counter>,
     evictions: Family<EvictionLabels, Counter>,
     entries: Gauge,
     bytes: Gauge,
@@ -66,9 +77,19 @@ impl Counts {
             self.saved_usd.clone(),
         );
         registry.register(
+            "gateway_cache_agreements",
+            "Answers that were held back, or would have been served in another mode, compared with the real ones",
+            self.agreements.clone(),
+        );
+        registry.register(
             "gateway_cache_evictions",
             "Answers that went before anybody removed them, by why",
             self.evictions.clone(),
+        );
+        registry.register(
+            "gateway_cache_not_shared",
+            "Answers that other gateways do not see, since Redis did not take them",
+            self.not_shared.clone(),
         );
         registry.register("gateway_cache_entries", "Answers in the cache", self.entries.clone());
         registry.register_with_unit(
@@ -92,8 +113,15 @@ impl Counts {
         }
     }
 
+    /// An answer of the cache was compared with the real one.
+    pub fn compared(&self, by: By, agreed: bool) {
+        let labels = AgreementLabels { by: by.name(), agreed: if agreed { "yes" } else { "no" } };
+        self.agreements.get_or_create(&labels).inc();
+    }
+
     /// What is asked for, not counted.
-    pub fn look_at(&self, stats: &Stats) {
+    pub fn look_at(&self, stats: &Stats, not_shared: u64) {
+        self.not_shared.inc_by(not_shared.saturating_sub(self.not_shared.get()));
         self.entries.set(i64::try_from(stats.entries).unwrap_or(i64::MAX));
         self.bytes.set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
         for (reason, count) in evictions(stats) {

@@ -3,7 +3,7 @@
 //! That is done when it is known to be whole, and before its last byte is handed out: who has read it can rely on it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gateway_cache::{Facts, Question};
@@ -17,10 +17,12 @@ use jiff::Timestamp;
 use super::Answers;
 use super::coalesce::Lead;
 use super::kept::{Form, Kept, Worth, wire_of};
+use super::labels::Labels;
 use super::replay::about;
 use super::tape::Recorded;
 use crate::api::body;
 use crate::call::Call;
+use crate::gateway::Process;
 use crate::relay::Relay;
 use crate::settle::Settle;
 
@@ -28,11 +30,14 @@ use crate::settle::Settle;
 #[derive(Debug)]
 pub struct Keep {
     pub answers: Arc<Answers>,
+    pub time_to_live: Duration,
     pub question: Question,
     /// False: the answer is for those alone who wait for it now.
     pub store: bool,
     /// Others ask the same and wait for this answer.
     pub lead: Option<Lead>,
+    /// What the real answer is to be compared with.
+    pub labels: Labels,
 }
 
 impl Keep {
@@ -40,7 +45,7 @@ impl Keep {
         (self.store && worth != Worth::Nothing) || self.lead.as_ref().is_some_and(Lead::is_followed)
     }
 
-    fn keep(mut self, kept: Kept, worth: Worth) {
+    fn keep(mut self, kept: Kept, worth: Worth, process: &Arc<Process>) {
         let kept = Arc::new(kept);
         if let Some(lead) = self.lead.take() {
             lead.answered(kept.clone());
@@ -51,15 +56,22 @@ impl Keep {
         if worth == Worth::Exact {
             self.question.text = None;
         }
-        self.answers.store(&self.question, kept, Instant::now());
+        self.labels.compare(kept.clone(), process.clone());
+        self.answers.store(self.question, kept, self.time_to_live);
     }
 }
 
 impl Answers {
-    fn store(&self, question: &Question, kept: Arc<Kept>, now: Instant) {
-        if kept.bytes_of_answer().len() <= CACHE_ENTRY_BYTES {
-            let facts = Facts { model: kept.model.clone() };
-            self.cache.store(question, kept, facts, now);
+    fn store(&self, question: Question, kept: Arc<Kept>, time_to_live: Duration) {
+        if kept.bytes_of_answer().len() > CACHE_ENTRY_BYTES {
+            return;
+        }
+        let facts = Facts { model: kept.model.clone() };
+        let stored = self.cache.store(&question, kept.clone(), facts, Instant::now());
+        if let Some(shared) = self.shared.get()
+            && stored.is_some()
+        {
+            shared.put(question, kept, time_to_live);
         }
     }
 }
@@ -71,7 +83,7 @@ pub fn whole(settle: &mut Settle, call: &Call, target: &Target, said: impl FnOnc
     // What the answer was read into may be larger, and hold more.
     let bytes = Bytes::copy_from_slice(&said());
     if let Some(kept) = kept(settle, call.dialect, target, Form::Whole(bytes)) {
-        keep.keep(kept, worth);
+        keep.keep(kept, worth, settle.process());
     }
 }
 
@@ -98,7 +110,7 @@ pub fn stream(settle: &mut Settle, relay: &mut Relay) {
     };
     if let Some(mut kept) = kept(settle, dialect, &target, form) {
         kept.dropped = kept.dropped.into_iter().chain(losses).collect();
-        keep.keep(kept, worth);
+        keep.keep(kept, worth, settle.process());
     }
 }
 

@@ -8,13 +8,15 @@ mod coalesce;
 mod counts;
 pub mod keep;
 mod kept;
+mod labels;
 mod note;
 mod question;
 pub mod replay;
+mod shared;
 mod tape;
 mod wish;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gateway_cache::{Cache, Cleared, Filter, Hash, Hit, Mode, Pair, Question, Settings, Stats};
@@ -27,15 +29,18 @@ use crate::config::{self, CacheMode, CacheScope, Config};
 use crate::gateway::Gateway;
 use crate::pipeline;
 use crate::settle::Settle;
+use crate::store::redis::Redis;
 
 use coalesce::{Flights, Part};
 pub use coalesce::{Follow, Landed};
 pub use counts::Counts;
 pub use keep::Keep;
 pub use kept::{Kept, Worth};
+use labels::Labels;
+use note::Found;
 pub use note::{Answered, Note};
-use note::{Found, Nearest};
 use replay::Replay;
+use shared::Shared;
 pub use tape::{Tape, Tapes};
 pub use wish::{Wish, may_share};
 
@@ -47,6 +52,7 @@ const TENANT_SHARE: f32 = 0.25;
 pub struct Caching {
     pub answers: Arc<Answers>,
     scope: CacheScope,
+    time_to_live: Duration,
     /// Of what the configuration says of providers and models: under another one the same request may mean something else.
     version: String,
 }
@@ -57,11 +63,14 @@ pub struct Answers {
     cache: Cache<Kept>,
     flights: Flights,
     pub tapes: Tapes,
+    /// What other gateways have.
+    shared: OnceLock<Shared>,
 }
 
 impl Caching {
     /// `None`: there is to be no cache. `previous`: what it takes over.
-    pub fn new(config: &Config, previous: Option<&Caching>) -> Option<Caching> {
+    /// `redis`: where several gateways share what they have.
+    pub fn new(config: &Config, redis: Option<&Redis>, previous: Option<&Caching>) -> Option<Caching> {
         if !config.cache.enabled {
             return None;
         }
@@ -71,11 +80,12 @@ impl Caching {
                 previous.answers.cache.configure(settings);
                 previous.answers.clone()
             }
-            None => Arc::new(Answers::new(settings)),
+            None => Answers::start(settings, redis),
         };
         let sections = ["aliases", "providers", "routing"].map(|name| config.said.digest_of(name));
         let version = format!("{} {sections:x?}", crate::gateway::VERSION);
-        Some(Caching { answers, scope: config.cache.scope, version })
+        let time_to_live = settings.ttl;
+        Some(Caching { answers, scope: config.cache.scope, time_to_live, version })
     }
 
     fn question(&self, call: &Call) -> Option<Question> {
@@ -104,8 +114,17 @@ fn settings(said: &config::Cache) -> Settings {
 }
 
 impl Answers {
-    fn new(settings: Settings) -> Answers {
-        Answers { cache: Cache::new(settings), flights: Flights::default(), tapes: Tapes::default() }
+    fn start(settings: Settings, redis: Option<&Redis>) -> Arc<Answers> {
+        let answers = Arc::new(Answers {
+            cache: Cache::new(settings),
+            flights: Flights::default(),
+            tapes: Tapes::default(),
+            shared: OnceLock::new(),
+        });
+        if let Some(shared) = redis.and_then(|redis| Shared::start(redis.clone(), Arc::downgrade(&answers))) {
+            answers.shared.get_or_init(|| shared);
+        }
+        answers
     }
 }
 
@@ -114,13 +133,25 @@ impl Answers {
         self.cache.stats()
     }
 
+    /// Here, and wherever else they may be.
     pub fn clear(&self, filter: &Filter, dry_run: bool) -> Cleared {
+        if let Some(shared) = self.shared.get().filter(|_| !dry_run) {
+            shared.clear(filter);
+        }
         self.cache.clear(filter, Instant::now(), dry_run)
     }
 
     /// Removes an answer that was wrong. `true`: it was still there.
     pub fn report_wrong(&self, pair: &Pair) -> bool {
+        if let Some(shared) = self.shared.get() {
+            shared.report(pair);
+        }
         self.cache.report_wrong(pair)
+    }
+
+    /// Answers that other gateways do not see.
+    pub fn not_shared(&self) -> u64 {
+        self.shared.get().map_or(0, Shared::lost)
     }
 }
 
@@ -145,7 +176,9 @@ pub struct Served {
 }
 
 /// Looks for the answer to a request. What is to become of the one that a provider gives is noted in `settle`.
-pub fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) -> Looked {
+pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) -> Looked {
+    // Nobody will be asked, whatever is found.
+    call.is_answered = call.wish == Wish::OnlyIfCached;
     let Some(caching) = gateway.cache.as_ref().filter(|_| !call.counts_tokens) else { return Looked::Ask };
     let question = match asks(caching, call) {
         Ok(question) => question,
@@ -156,13 +189,18 @@ pub fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) -> Looke
         }
     };
     let answers = &caching.answers;
-    let mut note = Note::of(Answered::Refresh);
+    let (mut note, mut labels) = (Note::of(Answered::Refresh), Labels::default());
     if call.wish.reads() {
+        if let Some(shared) = answers.shared.get().filter(|shared| shared.needs(&question)) {
+            // Larger, and rare.
+            Box::pin(shared.load(&question)).await;
+        }
         let looked = answers.cache.look_up(&question, Instant::now());
         if let Some(served) = looked.hit.as_ref().and_then(|hit| serve(gateway, call, hit, settle)) {
             return Looked::Answer(Box::new(served));
         }
-        note = Note { near: looked.nearest.as_ref().map(Nearest::from), ..Note::of(Answered::Miss) };
+        note = Note::miss(&looked);
+        labels = Labels::of(&looked);
     }
     call.cache = Some(note.answered);
     settle.cached(note);
@@ -170,13 +208,20 @@ pub fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) -> Looke
     if call.wish == Wish::Use && !call.stream && is_shared(call) {
         match answers.flights.join(question.exact) {
             Part::Follow(follow) => {
-                settle.keeps(Keep { answers: answers.clone(), question, store: true, lead: None });
+                settle.keeps(Keep {
+                    answers: answers.clone(),
+                    time_to_live: caching.time_to_live,
+                    question,
+                    store: true,
+                    lead: None,
+                    labels,
+                });
                 return Looked::Wait(follow);
             }
             Part::Lead(first) => {
                 // The one before may have ended just now.
-                let looked = answers.cache.look_up(&question, Instant::now());
-                if let Some(served) = looked.hit.as_ref().and_then(|hit| serve(gateway, call, hit, settle)) {
+                let hit = answers.cache.look_again(&question, Instant::now());
+                if let Some(served) = hit.as_ref().and_then(|hit| serve(gateway, call, hit, settle)) {
                     return Looked::Answer(Box::new(served));
                 }
                 lead = Some(first);
@@ -187,7 +232,14 @@ pub fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) -> Looke
     let store = call.wish.keeps();
     if store || lead.is_some() {
         call.tapes = call.stream.then(|| answers.tapes.clone());
-        settle.keeps(Keep { answers: answers.clone(), question, store, lead });
+        settle.keeps(Keep {
+            answers: answers.clone(),
+            time_to_live: caching.time_to_live,
+            question,
+            store,
+            lead,
+            labels,
+        });
     }
     Looked::Ask
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use gateway_cache::{EntryId, Held, Hit, Near, Pair, Tier};
+use gateway_cache::semantic::verifier::Reason;
+use gateway_cache::{EntryId, Held, Hit, Looked, Near, Pair, Tier};
 use gateway_core::usage::NanoUsd;
 
 use super::kept::Kept;
@@ -43,7 +44,11 @@ pub struct Note {
     pub hit: Option<Found>,
     /// Of a miss: the answer that was nearest.
     pub near: Option<Nearest>,
-    /// Why the cache was passed by: completes "The cache was not asked: ".
+    /// Of a miss: why the text was not looked for in other words.
+    pub narrowed: Option<&'static str>,
+    /// In shadow mode: which answers strict and cosine mode would have given.
+    pub shadow: Option<[Option<EntryId>; 2]>,
+    /// Why the cache was passed by: completes "The cache was passed by: ".
     pub why: Option<&'static str>,
     /// What the provider was not asked for.
     pub saved_tokens: u64,
@@ -99,7 +104,26 @@ impl From<&Hit<Kept>> for Found {
 
 impl Note {
     pub fn of(answered: Answered) -> Note {
-        Note { answered, hit: None, near: None, why: None, saved_tokens: 0, saved: NanoUsd(0) }
+        Note {
+            answered,
+            hit: None,
+            near: None,
+            narrowed: None,
+            shadow: None,
+            why: None,
+            saved_tokens: 0,
+            saved: NanoUsd(0),
+        }
+    }
+
+    pub fn miss(looked: &Looked<Kept>) -> Note {
+        let entry = |hit: &Option<Hit<Kept>>| hit.as_ref().map(|hit| hit.id);
+        Note {
+            near: looked.nearest.as_ref().map(Nearest::from),
+            narrowed: looked.narrowed.map(Reason::name),
+            shadow: looked.shadow.as_ref().map(|shadow| [entry(&shadow.strict), entry(&shadow.cosine)]),
+            ..Note::of(Answered::Miss)
+        }
     }
 
     pub fn bypass(why: &'static str) -> Note {

@@ -430,7 +430,7 @@ impl Metrics {
         let limits = gateway.process.limiter.counts();
         self.ratelimit_levels.set(limits.levels as i64);
         if let Some(caching) = &gateway.cache {
-            self.cache.look_at(&caching.answers.stats());
+            self.cache.look_at(&caching.answers.stats(), caching.answers.not_shared());
         }
         self.ratelimit_reservations.set(limits.reservations as i64);
         if let Some(shared) = gateway.process.limiter.shared() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::{Client, Cmd, RedisError};
+use redis::aio::{MultiplexedConnection, PubSubStream};
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError};
 use tokio::sync::Notify;
 
 use super::Redis;
@@ -36,7 +37,20 @@ impl Redis {
     }
 }
 
-async fn words(client: &Client, channel: &'static str) -> Result<redis::aio::PubSubStream, RedisError> {
+impl Redis {
+    /// A connection for large values, which must not stand in the way of short questions, and what is said on `channel`. Who uses
+    /// them keeps the time.
+    pub async fn own_connections(
+        &self,
+        channel: &'static str,
+    ) -> Result<(MultiplexedConnection, PubSubStream), RedisError> {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let words = words(&self.client, channel).await?;
+        Ok((self.client.get_multiplexed_async_connection_with_config(&config).await?, words))
+    }
+}
+
+async fn words(client: &Client, channel: &'static str) -> Result<PubSubStream, RedisError> {
     let mut connection = client.get_async_pubsub().await?;
     connection.subscribe(channel).await?;
     Ok(connection.into_on_message())

@@ -170,6 +170,10 @@ pub struct CacheView {
     pub hit: Option<HitView>,
     /// Of a miss: the nearest answer, which was not taken.
     pub nearest: Option<NearestView>,
+    /// Of a miss: why the question was not looked for in other words; `null` if it was, or is no plain text.
+    pub narrowed: Option<&'static str>,
+    /// In shadow mode: what would have been answered.
+    pub shadow: Option<ShadowView>,
     /// Tokens and US dollars that no provider was asked for.
     pub saved_tokens: u64,
     pub saved_usd: f64,
@@ -186,6 +190,13 @@ pub struct HitView {
     pub age_seconds: u64,
     /// The question with the one that it was taken for, by which it is known again if it is reported as wrong.
     pub pair: String,
+}
+
+/// The names of answers; `null` where there would have been none.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ShadowView {
+    pub strict: Option<String>,
+    pub cosine: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -214,6 +225,11 @@ impl From<&Note> for CacheView {
                 entry: near.entry.to_string(),
                 cosine: (f64::from(near.cosine) * 1e3).round() / 1e3,
                 rule: near.rule(),
+            }),
+            narrowed: note.narrowed,
+            shadow: note.shadow.map(|entries| {
+                let [strict, cosine] = entries.map(|entry| entry.map(|entry| entry.to_string()));
+                ShadowView { strict, cosine }
             }),
             saved_tokens: note.saved_tokens,
             saved_usd: note.saved.usd(),

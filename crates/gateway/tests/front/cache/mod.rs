@@ -3,6 +3,8 @@
 mod coalescing;
 mod control;
 mod poisoning;
+mod shared;
+mod wording;
 
 use serde_json::{Value, json};
 
