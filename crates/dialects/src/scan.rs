@@ -43,19 +43,16 @@ pub(crate) fn read<'a>(
         let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
         return Err(invalid_body(format!("the body is not valid UTF-8 (byte {valid})")));
     };
-    let mut json = Reader::of(text);
-    json.space();
-    if json.peek() != Some(b'{') {
-        // An error in what is no object is worth less than the hint that it is none.
-        return Err(invalid_body(if json.peek().is_none() {
-            "the body is empty"
-        } else {
-            "the body must be a JSON object"
-        }));
-    }
-    json.members(member)?;
-    json.space();
-    if json.at < body.len() { Err(json.wrong("the end of the body")) } else { Ok(()) }
+    Reader { strict: true, ..Reader::of(text) }.document(member)
+}
+
+/// Reads what a provider has sent as [`read`] reads a body, but for halves of characters, which pass: some vendors cut them in
+/// two, and they concern nobody but the client.
+pub(crate) fn read_answer<'a>(
+    text: &'a str,
+    member: impl FnMut(&mut Reader<'a>, Cow<'a, [u8]>) -> Result<(), GatewayError>,
+) -> Result<(), GatewayError> {
+    Reader::of(text).document(member)
 }
 
 /// Where a reading is.
@@ -71,17 +68,38 @@ pub(crate) struct Reader<'a> {
     has_media: bool,
     /// Where the name stands that was read last, in its quotes.
     named: Range<usize>,
+    /// Half of a character is an error.
+    strict: bool,
 }
 
 impl<'a> Reader<'a> {
     /// At the beginning of a text.
-    pub(crate) fn of(text: &'a str) -> Self {
-        Reader { text, body: text.as_bytes(), at: 0, open: 0, depth: 0, has_media: false, named: 0..0 }
+    fn of(text: &'a str) -> Self {
+        Reader { text, body: text.as_bytes(), at: 0, open: 0, depth: 0, has_media: false, named: 0..0, strict: false }
     }
 
     /// A string that is no text has gone by.
     pub(crate) fn has_media(&self) -> bool {
         self.has_media
+    }
+
+    /// Goes through the whole text, which must be an object.
+    fn document(
+        mut self,
+        member: impl FnMut(&mut Self, Cow<'a, [u8]>) -> Result<(), GatewayError>,
+    ) -> Result<(), GatewayError> {
+        self.space();
+        if self.peek() != Some(b'{') {
+            // An error in what is no object is worth less than the hint that it is none.
+            return Err(invalid_body(if self.peek().is_none() {
+                "the body is empty"
+            } else {
+                "the body must be a JSON object"
+            }));
+        }
+        self.members(member)?;
+        self.space();
+        if self.at < self.body.len() { Err(self.wrong("the end of the body")) } else { Ok(()) }
     }
 
     /// Goes through an object. `member` must pass the value of each.
@@ -389,7 +407,7 @@ impl<'a> Reader<'a> {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
             Some(b'u') => match (self.code_unit(0), self.code_unit(6)) {
                 (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => self.at += 12,
-                (Some(0xd800..=0xdfff), _) => {
+                (Some(0xd800..=0xdfff), _) if self.strict => {
                     let message =
                         format!("a string contains half of a surrogate pair, which is no character (byte {})", self.at);
                     return Err(invalid_body(message));

@@ -148,7 +148,7 @@ impl Frame {
             let value = value.strip_prefix(b" ").unwrap_or(value);
             match field {
                 b"data" => {
-                    let value = String::from_utf8_lossy(value);
+                    let value = lossy(value);
                     data = Some(match data {
                         None => value,
                         Some(before) => Cow::Owned(before.into_owned() + "\n" + &value),
@@ -160,6 +160,12 @@ impl Frame {
         }
         data.map(|data| SseEvent { name, data })
     }
+}
+
+/// What is not UTF-8 becomes `\u{fffd}`.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    // The standard library's function looks at one byte after the other.
+    simdutf8::basic::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// Appends an event. `data` must be one line.

@@ -63,10 +63,7 @@ impl StreamDecoder for Decoder {
         if data.is_empty() {
             return EventRole::Lifecycle;
         }
-        let body: Body<'_> = match serde_json::from_str(data) {
-            Ok(body) => body,
-            Err(_) => return self.fail(unreadable(data), out),
-        };
+        let Ok(body) = Body::<Message<'_>>::read(data) else { return self.fail(unreadable(data), out) };
         if wire::says_something(body.error) {
             return self.fail(error::decode(200, data.as_bytes()), out);
         }
@@ -97,7 +94,7 @@ impl StreamDecoder for Decoder {
             out.push(StreamEvent::Usage(usage));
         }
         if choices.is_empty() {
-            return if wire::is_object(body.usage) { EventRole::UsageOnly } else { EventRole::Lifecycle };
+            return if body.has_usage() { EventRole::UsageOnly } else { EventRole::Lifecycle };
         }
         let content = choices.iter().any(|choice| {
             wire::text(choice.finish_reason).is_some() || choice.delta.as_ref().is_some_and(Message::says_something)
