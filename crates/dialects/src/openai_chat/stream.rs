@@ -16,7 +16,7 @@ use super::{error, mint_call_id};
 use crate::codec::{Answer, Ending, EventRole, StreamDecoder, StreamEncoder};
 use crate::json::unknown;
 use crate::losses::Losses;
-use crate::sse::{SseEvent, write_event};
+use crate::sse::{SseEvent, write_event, write_json_event};
 
 /// Reads chunks. Blocks and the finish reason are closed only at the end of the stream: some vendors send more after they
 /// said that they were done.
@@ -573,7 +573,7 @@ impl Encoder {
     fn chunk(&self, choices: &[ChoiceOut<'_>], usage: Option<Option<UsageOut>>, out: &mut Vec<u8>) {
         let (id, model, created) = (&self.id, &self.model, self.created);
         let chunk = Chunk { id, object: "chat.completion.chunk", created, model, choices, usage };
-        write_event(out, None, &super::response::to_vec(&chunk));
+        write_json_event(out, None, &chunk);
     }
 
     fn open(&mut self, block: &Block, out: &mut Vec<u8>) {
