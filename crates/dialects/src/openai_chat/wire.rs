@@ -11,7 +11,7 @@ use gateway_core::usage::Usage;
 use serde_json::Value;
 
 use crate::json::Shape;
-use crate::scan::{Reader, read_answer};
+use crate::scan::{Checked, Reader, read_answer};
 
 pub(super) type Raw<'a> = Option<Json<'a>>;
 
@@ -197,16 +197,16 @@ impl<'a, M: Members<'a>> Body<'a, M> {
 /// What is read by taking members out of an object. One that stands there twice counts as it stands last.
 pub(super) trait Members<'a>: Default {
     /// Passes the value of a member.
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError>;
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()>;
 }
 
 impl<'a, M: Members<'a>> Members<'a> for Body<'a, M> {
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
         match name {
             b"id" => self.id = raw(json)?,
             b"model" => self.model = raw(json)?,
             b"created" => self.created = raw(json)?,
-            b"choices" => self.choices = list(json)?,
+            b"choices" => list(json, &mut self.choices)?,
             b"usage" => self.usage = told(json)?,
             b"error" => self.error = raw(json)?,
             b"x_groq" => self.x_groq = groq(json)?,
@@ -217,11 +217,11 @@ impl<'a, M: Members<'a>> Members<'a> for Body<'a, M> {
 }
 
 impl<'a, M: Members<'a>> Members<'a> for Choice<'a, M> {
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
         match name {
             b"index" => self.index = raw(json)?,
-            b"delta" => self.delta = object(json)?,
-            b"message" => self.message = object(json)?,
+            b"delta" => object(json, &mut self.delta)?,
+            b"message" => object(json, &mut self.message)?,
             b"finish_reason" => self.finish_reason = raw(json)?,
             b"stop_reason" => self.stop_reason = raw(json)?,
             b"logprobs" => self.logprobs = raw(json)?,
@@ -233,15 +233,15 @@ impl<'a, M: Members<'a>> Members<'a> for Choice<'a, M> {
 }
 
 impl<'a> Members<'a> for Message<'a> {
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
         match name {
             b"content" => self.content = raw(json)?,
             b"refusal" => self.refusal = raw(json)?,
             b"reasoning_content" => self.reasoning_content = raw(json)?,
             b"reasoning" => self.reasoning = raw(json)?,
             b"reasoning_details" => self.reasoning_details = raw(json)?,
-            b"tool_calls" => self.tool_calls = list(json)?,
-            b"function_call" => self.function_call = object(json)?,
+            b"tool_calls" => list(json, &mut self.tool_calls)?,
+            b"function_call" => object(json, &mut self.function_call)?,
             b"annotations" => self.annotations = raw(json)?,
             b"audio" => self.audio = raw(json)?,
             _ => json.skip()?,
@@ -251,12 +251,12 @@ impl<'a> Members<'a> for Message<'a> {
 }
 
 impl<'a> Members<'a> for ToolCall<'a> {
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
         match name {
             b"index" => self.index = raw(json)?,
             b"id" => self.id = raw(json)?,
-            b"function" => self.function = object(json)?,
-            b"custom" => self.custom = object(json)?,
+            b"function" => object(json, &mut self.function)?,
+            b"custom" => object(json, &mut self.custom)?,
             b"extra_content" => self.extra_content = raw(json)?,
             _ => json.skip()?,
         }
@@ -265,7 +265,7 @@ impl<'a> Members<'a> for ToolCall<'a> {
 }
 
 impl<'a> Members<'a> for Function<'a> {
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
         match name {
             b"name" => self.name = raw(json)?,
             b"arguments" => self.arguments = raw(json)?,
@@ -276,7 +276,7 @@ impl<'a> Members<'a> for Function<'a> {
 }
 
 impl<'a> Members<'a> for Custom<'a> {
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
         match name {
             b"name" => self.name = raw(json)?,
             b"input" => self.input = raw(json)?,
@@ -288,7 +288,7 @@ impl<'a> Members<'a> for Custom<'a> {
 
 /// What there is in a message, without its text.
 impl<'a> Members<'a> for Contents {
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
         match name {
             b"content" => self.text = says_something(raw(json)?),
             b"refusal" => self.refusal = says_something(raw(json)?),
@@ -300,45 +300,49 @@ impl<'a> Members<'a> for Contents {
 }
 
 /// Passes any value. Its text, unless it is `null`.
-fn raw<'a>(json: &mut Reader<'a>) -> Result<Raw<'a>, GatewayError> {
+fn raw<'a>(json: &mut Reader<'a>) -> Checked<Raw<'a>> {
     json.json().map(|text| Some(Json(text)).filter(|_| text != "null"))
 }
 
-/// Passes an object or a `null`.
-fn object<'a, T: Members<'a>>(json: &mut Reader<'a>) -> Result<Option<T>, GatewayError> {
+/// Passes an object or a `null`. What is read is written where it belongs, for it is large.
+fn object<'a, T: Members<'a>>(json: &mut Reader<'a>, place: &mut Option<T>) -> Checked<()> {
     if json.peek() == Some(b'n') {
-        return json.skip().map(|()| None);
+        *place = None;
+        return json.skip();
     }
-    members(json).map(Some)
+    members(json, place.insert(T::default()))
 }
 
 /// Passes a list of objects or a `null`.
-fn list<'a, T: Members<'a>>(json: &mut Reader<'a>) -> Result<Option<Vec<T>>, GatewayError> {
+fn list<'a, T: Members<'a>>(json: &mut Reader<'a>, place: &mut Option<Vec<T>>) -> Checked<()> {
     if json.peek() == Some(b'n') {
-        return json.skip().map(|()| None);
+        *place = None;
+        return json.skip();
     }
     // Nearly every list has one item.
-    let mut list = Vec::with_capacity(1);
-    json.items(|json| members(json).map(|item| list.push(item)))?;
-    Ok(Some(list))
+    let list = place.insert(Vec::with_capacity(1));
+    json.items(|json| {
+        list.push(T::default());
+        list.last_mut().map_or(Ok(()), |item| members(json, item))
+    })
 }
 
-fn members<'a, T: Members<'a>>(json: &mut Reader<'a>) -> Result<T, GatewayError> {
-    let mut it = T::default();
-    json.members(|json, name| it.member(&name, json))?;
-    Ok(it)
+fn members<'a, T: Members<'a>>(json: &mut Reader<'a>, place: &mut T) -> Checked<()> {
+    json.members(|json, name| place.member(&name, json))
 }
 
 /// Passes any value, which is a usage if it is an object.
-fn told(json: &mut Reader<'_>) -> Result<Told, GatewayError> {
+fn told(json: &mut Reader<'_>) -> Checked<Told> {
     if json.peek() != Some(b'{') {
         return json.skip().map(|()| None);
     }
-    members::<UsageWire<'_>>(json).map(|wire| Some(wire.usage()))
+    let mut wire = UsageWire::default();
+    members(json, &mut wire)?;
+    Ok(Some(wire.usage()))
 }
 
 /// Passes any value, which has a usage in it if it is Groq's.
-fn groq(json: &mut Reader<'_>) -> Result<Told, GatewayError> {
+fn groq(json: &mut Reader<'_>) -> Checked<Told> {
     if json.peek() != Some(b'{') {
         return json.skip().map(|()| None);
     }
@@ -462,7 +466,7 @@ struct CompletionDetails<'a> {
 }
 
 impl<'a> Members<'a> for UsageWire<'a> {
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
         match name {
             b"prompt_tokens" => self.prompt_tokens = raw(json)?,
             b"completion_tokens" => self.completion_tokens = raw(json)?,
@@ -470,9 +474,9 @@ impl<'a> Members<'a> for UsageWire<'a> {
             b"prompt_cache_hit_tokens" => self.prompt_cache_hit_tokens = raw(json)?,
             b"cached_tokens" => self.cached_tokens = raw(json)?,
             b"reasoning_tokens" => self.reasoning_tokens = raw(json)?,
-            b"prompt_tokens_details" if json.peek() == Some(b'{') => self.prompt_tokens_details = members(json)?,
+            b"prompt_tokens_details" if json.peek() == Some(b'{') => members(json, &mut self.prompt_tokens_details)?,
             b"completion_tokens_details" if json.peek() == Some(b'{') => {
-                self.completion_tokens_details = members(json)?;
+                members(json, &mut self.completion_tokens_details)?;
             }
             _ => json.skip()?,
         }
@@ -481,7 +485,7 @@ impl<'a> Members<'a> for UsageWire<'a> {
 }
 
 impl<'a> Members<'a> for PromptDetails<'a> {
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
         match name {
             b"cached_tokens" => self.cached_tokens = raw(json)?,
             b"cache_write_tokens" => self.cache_write_tokens = raw(json)?,
@@ -492,7 +496,7 @@ impl<'a> Members<'a> for PromptDetails<'a> {
 }
 
 impl<'a> Members<'a> for CompletionDetails<'a> {
-    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Result<(), GatewayError> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
         match name {
             b"reasoning_tokens" => self.reasoning_tokens = raw(json)?,
             _ => json.skip()?,
