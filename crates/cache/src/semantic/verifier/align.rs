@@ -23,7 +23,7 @@ mod sure {
     pub(super) const ASKER: f32 = 0.995;
     pub(super) const ANYBODY: f32 = 0.965;
     pub(super) const FILLER: f32 = 0.975;
-    pub(super) const OWN: f32 = 0.97;
+    pub(super) const OWN: f32 = 0.98;
     pub(super) const UNASKED: f32 = 0.98;
     pub(super) const JOINED: f32 = 0.985;
 }

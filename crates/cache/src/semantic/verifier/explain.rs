@@ -7,6 +7,7 @@ use super::normal::TURNED;
 use super::rule::Rule;
 use super::unit::{Reading, Readings, Unit};
 use crate::semantic::text::accents;
+use crate::semantic::text::hash::word_hash;
 use crate::semantic::text::tokens::{Case, Kind};
 
 /// Two words with what is around them.
@@ -148,7 +149,10 @@ impl Place<'_> {
         match (a.part, a.inflection, b.inflection) {
             (Part::Verb, I::Base, I::Third) | (Part::Verb, I::Third, I::Base) => Ok(sure::AGREEMENT),
             (Part::Noun, I::Base, I::Plural) | (Part::Noun, I::Plural, I::Base) => {
-                if i < self.counted[0] || j < self.counted[1] { Err(Rule::Plural) } else { Ok(sure::PLURAL) }
+                let definite =
+                    i > 0 && j > 0 && self.definite(self.ours.0, i - 1) && self.definite(self.theirs.0, j - 1);
+                let asked = i < self.counted[0] || j < self.counted[1];
+                if asked || definite { Err(Rule::Plural) } else { Ok(sure::PLURAL) }
             }
             (Part::Verb, I::Base, I::Past) | (Part::Verb, I::Past, I::Base)
                 if self.ours.0[i].form == TURNED || self.theirs.0[j].form == TURNED =>
@@ -253,6 +257,15 @@ impl Place<'_> {
         let last = full.chars().last().is_some_and(|char| !char.is_ascii());
         let long = bare.len() >= if careless { 3 } else { 4 };
         (long && ((!typed.known && !last) || (careless && (!typed.known || !last)))).then_some(sure::ACCENTS)
+    }
+
+    /// Whether the word says that this one is meant, or these: "the president", "my sons". Who asks how means any.
+    fn definite(&self, units: &[Unit], at: usize) -> bool {
+        let word = &units[at];
+        let how = units[0].class == Class::Frame && units[0].hash != word_hash("@what");
+        // In "the refunds process" it is the process that is meant.
+        let before_another = units.get(at + 2).is_some_and(|next| next.class == Class::Content);
+        !how && !before_another && (word.class == Class::Possessive || word.hash == word_hash("the"))
     }
 
     /// Whether a gerund at this place only names the action: behind a preposition or at the beginning of what is asked.

@@ -1,7 +1,7 @@
 //! The normal form of a text: spelling, politeness and the ways to begin a question taken out of the way, by the rules of
 //! its language. What is left is compared word by word.
 
-use gateway_cache_data::words::{self, Inflection, Part};
+use gateway_cache_data::words::{self, Inflection, Language, Part};
 
 use super::grammar::{Class, Grammar};
 use super::item::Item;
@@ -51,6 +51,9 @@ impl<'t> Normal<'t> {
             active(grammar, &mut items);
         }
         front_to_end(grammar, &mut items);
+        if grammar.language == Language::English {
+            case_behind(&mut items);
+        }
         owner_behind(grammar, &mut items);
         for _ in 0..PASSES {
             if !grammar.frame.apply(&mut items, &fixed) {
@@ -87,6 +90,17 @@ fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         item.kind == Kind::Word
             && readings.into_iter().any(|reading| reading.part == Part::Verb && reading.inflection == Inflection::Past)
     };
+    let be = items.iter().position(|item| item.is("be"));
+    if let Some(be) = be.filter(|be| *be > 2 && items[0].is("how") && (items[1].is("can") || items[1].is("could")))
+        && items.get(be + 1).is_some_and(participle)
+    {
+        // How can X be made: how to make X.
+        let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[be + 1])];
+        active.extend_from_slice(&items[2..be]);
+        active.extend_from_slice(&items[be + 2..]);
+        *items = active;
+        return;
+    }
     let Some(aux) = items.iter().take(6).position(|item| was(item) || item.is("is") || item.is("are")) else { return };
     let past = was(&items[aux]);
     if items[0].is("by") && aux > 1 && past {
@@ -300,6 +314,30 @@ fn genitives(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         }
         at += 1;
     }
+}
+
+/// "My phone is wet. What should I do?" asks what to do if it is.
+fn case_behind(items: &mut Vec<Item<'_>>) {
+    const ASKED: usize = 4;
+    let Some(at) = items.len().checked_sub(ASKED).filter(|at| *at > 1) else { return };
+    let asked = &items[at..];
+    let what = asked[0].is("what") && asked[2].is("i") && asked[3].is("do");
+    if !what
+        || !["should", "can", "do"].iter().any(|word| asked[1].is(word))
+        || !(items[at - 1].end || items[at - 1].comma)
+    {
+        return;
+    }
+    // More than one sentence before it is a story, and no case.
+    if items[..at - 1].iter().any(|item| item.end) {
+        return;
+    }
+    items[at - 1].end = false;
+    items[at - 1].comma = false;
+    items.rotate_left(at);
+    items.insert(ASKED, Item::made("if"));
+    items[0].first = true;
+    items[1] = Item::made("should");
 }
 
 /// "Peru's capital" is "the capital of Peru": the owner goes behind what it owns.
