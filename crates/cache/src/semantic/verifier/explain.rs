@@ -264,7 +264,8 @@ impl Place<'_> {
         let word = &units[at];
         let how = units[0].class == Class::Frame && units[0].hash != word_hash("@what");
         // In "the refunds process" it is the process that is meant.
-        let before_another = units.get(at + 2).is_some_and(|next| next.class == Class::Content);
+        let before_another =
+            units.get(at + 2).and_then(|next| next.readings().next()).is_some_and(|reading| reading.part == Part::Noun);
         !how && !before_another && (word.class == Class::Possessive || word.hash == word_hash("the"))
     }
 
