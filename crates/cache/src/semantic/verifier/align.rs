@@ -14,7 +14,7 @@ use crate::semantic::text::tokens::Kind;
 /// Words between the common beginning and the common end; more are another question.
 const MOST_BETWEEN: usize = 32;
 /// How many words of meaning may each need an explanation of its own.
-const MOST_STRANGERS: usize = 5;
+const MOST_STRANGERS: usize = 4;
 /// How many words one text may have more than the other.
 const MOST_MORE: usize = 6;
 
@@ -43,10 +43,10 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
     let ours = Side::of(asked);
     let theirs = Side::of(stored);
     if ours.units.len().abs_diff(theirs.units.len()) > MOST_MORE {
-        return Err(leftover(&ours, &theirs));
+        return Err(Rule::Distance);
     }
-    if strangers(&ours, &theirs) > MOST_STRANGERS || strangers(&theirs, &ours) > MOST_STRANGERS {
-        return Err(leftover(&ours, &theirs));
+    if strangers(&ours, &theirs) || strangers(&theirs, &ours) {
+        return Err(Rule::Distance);
     }
     if let (Some(one), Some(other)) = (ours.asker(), theirs.asker())
         && one != other
@@ -69,18 +69,18 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
         .or_else(|| compounds(language, &theirs, &ours))
         .or_else(|| keywords(language, &ours, &theirs))
         .or_else(|| keywords(language, &theirs, &ours))
-        .ok_or_else(|| leftover(&ours, &theirs))
+        .ok_or_else(|| leftover(&place, &ours, &theirs))
 }
 
-/// How many words of one text are not in the other, as they are or in another form.
-fn strangers(side: &Side<'_>, other: &Side<'_>) -> usize {
+/// Whether too many words of one text are not in the other, as they are or in another form.
+fn strangers(side: &Side<'_>, other: &Side<'_>) -> bool {
     let met = |unit: &Unit| {
         other.units.iter().any(|twin| {
             twin.hash == unit.hash
                 || unit.readings[0].zip(twin.readings[0]).is_some_and(|(one, other)| one.lemma == other.lemma)
         })
     };
-    side.units.iter().filter(|unit| unit.class == Class::Content && !met(unit)).count()
+    side.units.iter().filter(|unit| unit.class == Class::Content && !met(unit)).nth(MOST_STRANGERS).is_some()
 }
 
 /// One of the two texts.
@@ -296,7 +296,7 @@ fn written_as_one(two: &Side<'_>, at: usize, one: &Side<'_>, place: usize) -> bo
 }
 
 /// What is wrong, by the words that are on one side alone; the first of this order that is there.
-fn leftover(ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
+fn leftover(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
     const ORDER: [Rule; 18] = [
         Rule::Quoted,
         Rule::Symbol,
@@ -317,22 +317,37 @@ fn leftover(ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
         Rule::Plural,
         Rule::Unexplained,
     ];
-    let only = |side: &Side<'_>, other: &Side<'_>| -> Vec<Rule> {
-        let alone = side.units.iter().filter(|unit| !other.units.iter().any(|twin| twin.hash == unit.hash));
-        alone
-            .map(|unit| match (unit.kind, unit.class) {
-                (Kind::Number, _) => Rule::Number,
-                (Kind::Opaque, _) => Rule::Symbol,
-                (Kind::Quoted, _) => Rule::Quoted,
-                (Kind::Word, Class::Content) if unit.name => Rule::Entity,
-                (Kind::Word, class) => class.rule(),
-            })
-            .collect()
+    let alone = |side: &Side<'_>, other: &Side<'_>| -> Vec<usize> {
+        let met = |unit: &Unit| other.units.iter().any(|twin| twin.hash == unit.hash);
+        (0..side.units.len()).filter(|at| !met(&side.units[*at])).collect()
     };
-    let mut rules = only(ours, theirs);
-    rules.extend(only(theirs, ours));
+    let (one, other) = (alone(ours, theirs), alone(theirs, ours));
+    // One word in the place of another: what speaks against it is known.
+    if let ([i], [j]) = (&*one, &*other)
+        && ours.units[*i].class == Class::Content
+        && theirs.units[*j].class == Class::Content
+        && let Err(rule) = place.explain(*i, *j)
+        && rule != Rule::Unexplained
+    {
+        return rule;
+    }
+    let named = |unit: &Unit| match (unit.kind, unit.class) {
+        (Kind::Number, _) => Rule::Number,
+        (Kind::Opaque, _) => Rule::Symbol,
+        (Kind::Quoted, _) => Rule::Quoted,
+        (Kind::Word, Class::Content) if unit.name => Rule::Entity,
+        (Kind::Word, class) => class.rule(),
+    };
+    let mut rules: Vec<Rule> = one.iter().map(|at| named(&ours.units[*at])).collect();
+    rules.extend(other.iter().map(|at| named(&theirs.units[*at])));
     if rules.is_empty() {
-        return if ours.units.len() == theirs.units.len() { Rule::Order } else { Rule::Unexplained };
+        let same = ours.units.len() == theirs.units.len();
+        let case = same && (0..ours.units.len()).any(|at| place.explain(at, at) == Err(Rule::Case));
+        return match (case, same) {
+            (true, _) => Rule::Case,
+            (_, true) => Rule::Order,
+            _ => Rule::Unexplained,
+        };
     }
     ORDER.into_iter().find(|rule| rules.contains(rule)).unwrap_or(Rule::Unexplained)
 }
