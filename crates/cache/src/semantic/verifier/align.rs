@@ -35,6 +35,10 @@ pub(super) const I: u64 = word_hash("i");
 const YOU: u64 = word_hash("you");
 pub(super) const OF: u64 = word_hash("of");
 const THEY: u64 = word_hash("they");
+const CAN: u64 = word_hash("@can");
+pub(super) const JE: u64 = word_hash("je");
+pub(super) const J: u64 = word_hash("j'");
+pub(super) const SE: u64 = word_hash("se");
 pub(super) const FOR: u64 = word_hash("for");
 pub(super) const MY: u64 = word_hash("my");
 
@@ -158,8 +162,13 @@ impl<'p> Side<'p> {
                 let swapped = twins.any(|pair| pair[0].class == Class::Article && pair[0].hash != unit.hash);
                 (next.class != Class::Quantifier && (self.plain_articles || !swapped)).then_some(sure::ARTICLE)
             }
+            // "Where do I find" and "where can I find", in the languages that say it in one word.
+            Class::Frame if at == 1 && unit.hash == CAN && self.units[0].class == Class::Question => {
+                (other.units.get(1)?.class == Class::Content).then_some(sure::UNASKED)
+            }
             Class::Pronoun if at == 1 && self.how && other.how => match unit.hash {
-                I => Some(sure::ASKER),
+                I | JE | J => Some(sure::ASKER),
+                SE => Some(sure::ANYBODY),
                 YOU | THEY => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
                 _ => None,
             },

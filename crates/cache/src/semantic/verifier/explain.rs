@@ -2,6 +2,7 @@
 
 use gateway_cache_data::words::{self, Inflection, Language, Part};
 
+use super::align::{J, JE, SE};
 use super::grammar::{Class, Grammar};
 use super::normal::TURNED;
 use super::rule::Rule;
@@ -173,6 +174,17 @@ impl Place<'_> {
         }
     }
 
+    /// Whether a verb behind the beginning of a question says who asks, or nobody: "cómo cancelo", "cómo se cancela",
+    /// "comment j'annule".
+    fn first_person(&self, at: usize, word: &str, units: &[Unit]) -> bool {
+        let before = at.checked_sub(1).map_or(0, |before| units[before].hash);
+        match self.language {
+            Language::Spanish | Language::Portuguese => word.ends_with('o') || before == SE,
+            Language::French => before == JE || before == J,
+            Language::English | Language::German => false,
+        }
+    }
+
     /// Whether two words of which each has an ending of its own are in the same form.
     fn same_form(&self, a: &Reading, b: &Reading, i: usize, j: usize) -> Result<f32, Rule> {
         if self.language == Language::English {
@@ -218,15 +230,17 @@ impl Place<'_> {
                 }
             }
             Part::Verb => {
+                // "Wie ändere ich", "wie kann ich ändern": the verb was put where the other one has it.
+                if one.form == TURNED && other.form == TURNED && i == 1 && j == 1 {
+                    return Ok(sure::GERUND);
+                }
+                let begins = |unit: &Unit| matches!(unit.class, Class::Frame | Class::Question);
                 let asked = |units: &[Unit], at: usize| {
-                    units[0].class == Class::Frame && (at == 1 || (at == 2 && units[1].class == Class::Pronoun))
+                    begins(&units[0])
+                        && (at == 1 || (at == 2 && matches!(units[1].class, Class::Pronoun | Class::Frame)))
                 };
-                // "Cómo cancelo", "como cancelo": the first person of the present ends so.
-                let first = |word: &str| {
-                    word.ends_with('o') && self.language != Language::German && self.language != Language::French
-                };
-                let infinitive = |word: &str| word.ends_with(['r']);
-                let told = (first(word) && infinitive(twin)) || (first(twin) && infinitive(word));
+                let told = self.first_person(i, word, self.ours.0) && infinitive(twin)
+                    || self.first_person(j, twin, self.theirs.0) && infinitive(word);
                 if asked(self.ours.0, i) && asked(self.theirs.0, j) && told {
                     Ok(sure::GERUND)
                 } else {
@@ -324,6 +338,11 @@ impl Place<'_> {
         }
         slips(wrong_word, right_word, most).map(|_| sure::TYPO)
     }
+}
+
+/// Of the languages with an infinitive in "-r"; in French also "-re".
+fn infinitive(word: &str) -> bool {
+    word.ends_with('r') || word.ends_with("re")
 }
 
 fn of_kind(kind: Kind) -> Option<Rule> {

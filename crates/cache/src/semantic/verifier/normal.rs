@@ -61,6 +61,11 @@ impl<'t> Normal<'t> {
             }
         }
         conjuncts(grammar, &mut items);
+        match grammar.language {
+            Language::German => verb_forward(grammar, &mut items),
+            Language::French => told_twice(grammar, &mut items),
+            _ => {}
+        }
         for _ in 0..2 {
             if !grammar.phrase.apply(&mut items, &fixed) {
                 break;
@@ -313,6 +318,42 @@ fn genitives(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
             at += 1;
         }
         at += 1;
+    }
+}
+
+/// "Wie ändere ich X" and "wie kann ich X ändern" (of which the beginning is a mark by now): the verb comes first, and who
+/// asks is nobody in particular.
+fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let verb = |item: &Item<'_>| {
+        item.kind == Kind::Word
+            && grammar.class(item) == Class::Content
+            && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
+    };
+    if items.len() < 3 || !items[0].is("@how") || items.iter().rev().skip(1).any(|item| item.end || item.comma) {
+        return;
+    }
+    if verb(&items[1]) && (items[2].is("ich") || items[2].is("man")) {
+        items.remove(2);
+        items[1] = turned(items[1]);
+    } else if items[0].form != word_hash("wie")
+        && items.last().is_some_and(|last| last.word.ends_with('n') && verb(last))
+    {
+        items[1..].rotate_right(1);
+        items[1] = turned(items[1]);
+    }
+}
+
+/// "Le ciel est-il bleu": "il" is "le ciel", which has been said.
+fn told_twice(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let mut at = 1;
+    while at < items.len() {
+        let twice = items[at].joined && ["il", "elle", "ils", "elles", "t"].iter().any(|word| items[at].is(word));
+        let said = items[..at.saturating_sub(1)].iter().any(|item| grammar.class(item) == Class::Content);
+        if twice && said {
+            items.remove(at);
+        } else {
+            at += 1;
+        }
     }
 }
 
