@@ -4,7 +4,7 @@ use gateway_cache_data::words::{self, Inflection, Language, Part};
 
 use super::align::{J, JE, SE};
 use super::grammar::{Class, Grammar};
-use super::normal::TURNED;
+use super::order::TURNED;
 use super::rule::Rule;
 use super::unit::{Reading, Readings, Unit};
 use crate::semantic::text::accents;

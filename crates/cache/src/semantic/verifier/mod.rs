@@ -12,6 +12,7 @@ mod explain;
 mod grammar;
 mod item;
 mod normal;
+mod order;
 mod rearranged;
 mod rewrite;
 mod rule;
