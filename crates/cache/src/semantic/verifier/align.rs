@@ -14,7 +14,7 @@ use crate::semantic::text::tokens::Kind;
 /// Words between the common beginning and the common end; more are another question.
 const MOST_BETWEEN: usize = 32;
 /// How many words of meaning may each need an explanation of its own.
-const MOST_STRANGERS: usize = 5;
+const MOST_STRANGERS: usize = 4;
 /// How many words one text may have more than the other.
 const MOST_MORE: usize = 6;
 
@@ -23,7 +23,7 @@ mod sure {
     pub(super) const ASKER: f32 = 0.995;
     pub(super) const ANYBODY: f32 = 0.965;
     pub(super) const FILLER: f32 = 0.975;
-    pub(super) const OWN: f32 = 0.97;
+    pub(super) const OWN: f32 = 0.98;
     pub(super) const UNASKED: f32 = 0.98;
     pub(super) const JOINED: f32 = 0.985;
 }
@@ -35,6 +35,10 @@ pub(super) const I: u64 = word_hash("i");
 const YOU: u64 = word_hash("you");
 pub(super) const OF: u64 = word_hash("of");
 const THEY: u64 = word_hash("they");
+const CAN: u64 = word_hash("@can");
+pub(super) const JE: u64 = word_hash("je");
+pub(super) const J: u64 = word_hash("j'");
+pub(super) const SE: u64 = word_hash("se");
 pub(super) const FOR: u64 = word_hash("for");
 pub(super) const MY: u64 = word_hash("my");
 
@@ -43,10 +47,10 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
     let ours = Side::of(asked);
     let theirs = Side::of(stored);
     if ours.units.len().abs_diff(theirs.units.len()) > MOST_MORE {
-        return Err(leftover(&ours, &theirs));
+        return Err(Rule::Distance);
     }
-    if strangers(&ours, &theirs) > MOST_STRANGERS || strangers(&theirs, &ours) > MOST_STRANGERS {
-        return Err(leftover(&ours, &theirs));
+    if strangers(&ours, &theirs) || strangers(&theirs, &ours) {
+        return Err(Rule::Distance);
     }
     if let (Some(one), Some(other)) = (ours.asker(), theirs.asker())
         && one != other
@@ -69,18 +73,18 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
         .or_else(|| compounds(language, &theirs, &ours))
         .or_else(|| keywords(language, &ours, &theirs))
         .or_else(|| keywords(language, &theirs, &ours))
-        .ok_or_else(|| leftover(&ours, &theirs))
+        .ok_or_else(|| leftover(&place, &ours, &theirs))
 }
 
-/// How many words of one text are not in the other, as they are or in another form.
-fn strangers(side: &Side<'_>, other: &Side<'_>) -> usize {
+/// Whether too many words of one text are not in the other, as they are or in another form.
+fn strangers(side: &Side<'_>, other: &Side<'_>) -> bool {
     let met = |unit: &Unit| {
         other.units.iter().any(|twin| {
             twin.hash == unit.hash
                 || unit.readings[0].zip(twin.readings[0]).is_some_and(|(one, other)| one.lemma == other.lemma)
         })
     };
-    side.units.iter().filter(|unit| unit.class == Class::Content && !met(unit)).count()
+    side.units.iter().filter(|unit| unit.class == Class::Content && !met(unit)).nth(MOST_STRANGERS).is_some()
 }
 
 /// One of the two texts.
@@ -158,8 +162,13 @@ impl<'p> Side<'p> {
                 let swapped = twins.any(|pair| pair[0].class == Class::Article && pair[0].hash != unit.hash);
                 (next.class != Class::Quantifier && (self.plain_articles || !swapped)).then_some(sure::ARTICLE)
             }
+            // "Where do I find" and "where can I find", in the languages that say it in one word.
+            Class::Frame if at == 1 && unit.hash == CAN && self.units[0].class == Class::Question => {
+                (other.units.get(1)?.class == Class::Content).then_some(sure::UNASKED)
+            }
             Class::Pronoun if at == 1 && self.how && other.how => match unit.hash {
-                I => Some(sure::ASKER),
+                I | JE | J => Some(sure::ASKER),
+                SE => Some(sure::ANYBODY),
                 YOU | THEY => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
                 _ => None,
             },
@@ -296,7 +305,7 @@ fn written_as_one(two: &Side<'_>, at: usize, one: &Side<'_>, place: usize) -> bo
 }
 
 /// What is wrong, by the words that are on one side alone; the first of this order that is there.
-fn leftover(ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
+fn leftover(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
     const ORDER: [Rule; 18] = [
         Rule::Quoted,
         Rule::Symbol,
@@ -317,22 +326,37 @@ fn leftover(ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
         Rule::Plural,
         Rule::Unexplained,
     ];
-    let only = |side: &Side<'_>, other: &Side<'_>| -> Vec<Rule> {
-        let alone = side.units.iter().filter(|unit| !other.units.iter().any(|twin| twin.hash == unit.hash));
-        alone
-            .map(|unit| match (unit.kind, unit.class) {
-                (Kind::Number, _) => Rule::Number,
-                (Kind::Opaque, _) => Rule::Symbol,
-                (Kind::Quoted, _) => Rule::Quoted,
-                (Kind::Word, Class::Content) if unit.name => Rule::Entity,
-                (Kind::Word, class) => class.rule(),
-            })
-            .collect()
+    let alone = |side: &Side<'_>, other: &Side<'_>| -> Vec<usize> {
+        let met = |unit: &Unit| other.units.iter().any(|twin| twin.hash == unit.hash);
+        (0..side.units.len()).filter(|at| !met(&side.units[*at])).collect()
     };
-    let mut rules = only(ours, theirs);
-    rules.extend(only(theirs, ours));
+    let (one, other) = (alone(ours, theirs), alone(theirs, ours));
+    // One word in the place of another: what speaks against it is known.
+    if let ([i], [j]) = (&*one, &*other)
+        && ours.units[*i].class == Class::Content
+        && theirs.units[*j].class == Class::Content
+        && let Err(rule) = place.explain(*i, *j)
+        && rule != Rule::Unexplained
+    {
+        return rule;
+    }
+    let named = |unit: &Unit| match (unit.kind, unit.class) {
+        (Kind::Number, _) => Rule::Number,
+        (Kind::Opaque, _) => Rule::Symbol,
+        (Kind::Quoted, _) => Rule::Quoted,
+        (Kind::Word, Class::Content) if unit.name => Rule::Entity,
+        (Kind::Word, class) => class.rule(),
+    };
+    let mut rules: Vec<Rule> = one.iter().map(|at| named(&ours.units[*at])).collect();
+    rules.extend(other.iter().map(|at| named(&theirs.units[*at])));
     if rules.is_empty() {
-        return if ours.units.len() == theirs.units.len() { Rule::Order } else { Rule::Unexplained };
+        let same = ours.units.len() == theirs.units.len();
+        let case = same && (0..ours.units.len()).any(|at| place.explain(at, at) == Err(Rule::Case));
+        return match (case, same) {
+            (true, _) => Rule::Case,
+            (_, true) => Rule::Order,
+            _ => Rule::Unexplained,
+        };
     }
     ORDER.into_iter().find(|rule| rules.contains(rule)).unwrap_or(Rule::Unexplained)
 }

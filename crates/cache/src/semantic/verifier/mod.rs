@@ -12,6 +12,7 @@ mod explain;
 mod grammar;
 mod item;
 mod normal;
+mod order;
 mod rearranged;
 mod rewrite;
 mod rule;
@@ -127,7 +128,14 @@ impl Prepared {
         };
         let verbal =
             plain.iter().any(|item| matches!(grammar.class(item), Class::Auxiliary | Class::Modal | Class::Pronoun));
-        let asks = tokens.asks && verbal && !begins(&plain) && !begins(&items) && !inverted(grammar, &plain);
+        let raw: Vec<Item<'_>> = tokens.tokens.iter().map(|token| Item::of(token, tokens.str(token))).collect();
+        let asks = tokens.asks
+            && !begins(&raw)
+            && !inverted(grammar, &raw)
+            && verbal
+            && !begins(&plain)
+            && !begins(&items)
+            && !inverted(grammar, &plain);
         let canonical = canonical(language.code(), &plain, asks, |hash| grammar.cased(hash));
         let (text, units) = unit::units(grammar, &items);
         Prepared {

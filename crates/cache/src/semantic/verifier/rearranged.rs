@@ -71,7 +71,8 @@ pub(super) fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -
         let start = at + 1 + articles;
         let owner = long.units[start..].iter().take_while(|unit| content(unit)).count();
         // A verb between them would change its subject.
-        let verb = |unit: &Unit| unit.readings[0].is_some_and(|reading| reading.part == Part::Verb);
+        let verb =
+            |unit: &Unit| unit.readings().next().is_some() && unit.readings().all(|reading| reading.part == Part::Verb);
         if !(1..=3).contains(&owned)
             || !(1..=2).contains(&owner)
             || long.units[at - owned..start + owner].iter().any(verb)
