@@ -1,6 +1,6 @@
 //! What a vector costs. Nobody may wait for it longer than for a search.
 
-use gateway_cache::semantic::embedder::{cosine, embed};
+use gateway_cache::semantic::embedder::embed;
 
 fn main() {
     divan::main();
@@ -25,10 +25,4 @@ fn vector(bencher: divan::Bencher<'_, '_>, pieces: usize) {
 fn vector_with_accents(bencher: divan::Bencher<'_, '_>) {
     let text = "¿Cómo puedo reiniciar el servidor después de una actualización sin perder los archivos?";
     bencher.bench(|| embed(divan::black_box(text)));
-}
-
-#[divan::bench]
-fn one_cosine(bencher: divan::Bencher<'_, '_>) {
-    let (a, b) = (embed(&text(16)), embed("reset a router"));
-    bencher.bench(|| a.as_ref().zip(b.as_ref()).map(|(a, b)| cosine(divan::black_box(a), divan::black_box(b))));
 }
