@@ -2,7 +2,9 @@
 //!
 //! A line of a file is an object with `a`, `b`, `same` (1: the answer to `a` serves `b`) and a name of its kind (`kind` or
 //! `cat`). Printed: precision, and how many traps and rewordings are served, by kind, and which rule refused the rewordings.
-//! `--show` prints the pairs that are judged wrong, with their normal forms; so it is never pointed at a held-out half.
+//! `--show` prints the pairs that are judged wrong, with their normal forms; `--cross` compares every question with every
+//! other of all files, as in a full cache, and prints those that are served and are no pair. Neither is ever pointed at a
+//! held-out half.
 
 #![allow(clippy::print_stdout, reason = "it is what the example is for")]
 
@@ -23,6 +25,10 @@ fn main() -> ExitCode {
     let (flags, files): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
     let show = flags.iter().any(|flag| flag == "--show");
     let normal = flags.iter().any(|flag| flag == "--normal");
+    if flags.iter().any(|flag| flag == "--cross") {
+        cross(&files);
+        return ExitCode::SUCCESS;
+    }
     for file in &files {
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
@@ -100,4 +106,35 @@ fn judge(text: &str, show: bool, normal: bool) {
         rewordings.all,
         share(rewordings)
     );
+}
+
+fn cross(files: &[String]) {
+    let mut questions: Vec<(String, Prepared)> = Vec::new();
+    let mut pairs = std::collections::HashSet::new();
+    for text in files.iter().filter_map(|file| std::fs::read_to_string(file).ok()) {
+        for pair in text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+            let word = |name: &str| pair.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            let (a, b) = (word("a"), word("b"));
+            if pair.get("same").and_then(serde_json::Value::as_i64) == Some(1) {
+                pairs.insert((a.clone(), b.clone()));
+                pairs.insert((b.clone(), a.clone()));
+            }
+            for question in [a, b] {
+                questions.push((question.clone(), Prepared::new(&question)));
+            }
+        }
+    }
+    questions.sort_by(|(one, _), (other, _)| one.cmp(other));
+    questions.dedup_by(|(one, _), (other, _)| one == other);
+    let mut served = 0;
+    for (at, (a, one)) in questions.iter().enumerate() {
+        for (b, other) in &questions[at + 1..] {
+            let Verdict::Serves { score } = verify(one, other) else { continue };
+            if score >= THRESHOLD && !pairs.contains(&(a.clone(), b.clone())) {
+                served += 1;
+                println!("{score:.3}\n    {a}\n    {b}");
+            }
+        }
+    }
+    println!("{served} of {} pairs served that are no pairs", questions.len() * (questions.len() - 1) / 2);
 }

@@ -9,7 +9,7 @@ use gateway_core::error::GatewayError;
 use serde_json::Value;
 
 use crate::json::{invalid_body, wrong};
-use crate::scan::{Reader, read};
+use crate::scan::{Checked, Reader, read};
 
 /// What the gateway needs to know of a body in an OpenAI or Anthropic dialect before it decides anything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -117,7 +117,7 @@ impl Envelope {
                 _ => return Ok(()),
             };
             if std::mem::replace(seen, true) {
-                return Err(GatewayError::invalid(once, format!("the body has `{once}` twice")));
+                return Err(GatewayError::invalid(once, format!("the body has `{once}` twice")).into());
             }
             let text = &body[place.clone()];
             // The usual name of a model needs no parser.
@@ -133,9 +133,9 @@ impl Envelope {
             match (once, value) {
                 ("model", Value::String(model)) => envelope.model = Some(Arc::from(model)),
                 ("model", Value::Null) | ("stream", Value::Null) => {}
-                ("model", other) => return Err(wrong("model", "a string", &other)),
+                ("model", other) => return Err(wrong("model", "a string", &other).into()),
                 ("stream", Value::Bool(stream)) => envelope.stream = stream,
-                ("stream", other) => return Err(wrong("stream", "true or false", &other)),
+                ("stream", other) => return Err(wrong("stream", "true or false", &other).into()),
                 (_, options) => envelope.include_usage = options.get("include_usage").and_then(Value::as_bool),
             }
             match once {
@@ -186,7 +186,7 @@ impl Envelope {
 }
 
 /// Passes a value. Where its last item stands, if it is a list that has one.
-fn last_item(json: &mut Reader<'_>) -> Result<Option<Range<usize>>, GatewayError> {
+fn last_item(json: &mut Reader<'_>) -> Checked<Option<Range<usize>>> {
     if json.peek() != Some(b'[') {
         return json.skip().map(|()| None);
     }

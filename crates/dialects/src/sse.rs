@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use bytes::{Buf, Bytes, BytesMut};
 use gateway_core::limits::SSE_EVENT_BYTES;
 use memchr::memchr2;
+use serde::Serialize;
 
 /// One event of a stream, or a group of comment or blank lines between events, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +149,7 @@ impl Frame {
             let value = value.strip_prefix(b" ").unwrap_or(value);
             match field {
                 b"data" => {
-                    let value = String::from_utf8_lossy(value);
+                    let value = lossy(value);
                     data = Some(match data {
                         None => value,
                         Some(before) => Cow::Owned(before.into_owned() + "\n" + &value),
@@ -162,16 +163,40 @@ impl Frame {
     }
 }
 
+/// What is not UTF-8 becomes `\u{fffd}`.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    // The standard library's function looks at one byte after the other.
+    simdutf8::basic::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 /// Appends an event. `data` must be one line.
 pub fn write_event(out: &mut Vec<u8>, name: Option<&str>, data: &[u8]) {
+    open_event(out, name);
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// As much as nearly all events need, so that their place does not grow bit by bit.
+const EVENT_BYTES: usize = 512;
+
+/// Appends an event whose data is JSON; nothing if it cannot be written.
+pub(crate) fn write_json_event(out: &mut Vec<u8>, name: Option<&str>, data: &impl Serialize) {
+    out.reserve(EVENT_BYTES);
+    let before = out.len();
+    open_event(out, name);
+    if serde_json::to_writer(&mut *out, data).is_err() {
+        return out.truncate(before);
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
+fn open_event(out: &mut Vec<u8>, name: Option<&str>) {
     if let Some(name) = name {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(name.as_bytes());
         out.push(b'\n');
     }
     out.extend_from_slice(b"data: ");
-    out.extend_from_slice(data);
-    out.extend_from_slice(b"\n\n");
 }
 
 #[cfg(test)]

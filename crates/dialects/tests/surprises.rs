@@ -568,6 +568,16 @@ fn an_answer_whose_start_never_came_begins_all_the_same() {
 }
 
 #[test]
+fn a_character_that_is_cut_in_two_is_no_error() {
+    let halves = [r#""\ud83d""#, r#""\ude00""#].map(|half| {
+        let chunk = r#"{"id":"c1","model":"m","choices":[{"index":0,"delta":{"content":HALF}}]}"#;
+        format!("data: {}\n\n", chunk.replace("HALF", half))
+    });
+    let seen = said("chat", &(delta(json!({"content": "Hi"})) + &halves.concat() + &delta(json!({"content": "!"}))));
+    assert_eq!((seen.text.as_str(), seen.error), ("Hi!", None));
+}
+
+#[test]
 fn two_starts_are_one_answer() {
     assert_eq!(
         messages(&[start(), text_block("Hi"), stop("end_turn")]),

@@ -15,7 +15,7 @@ use crate::codec::{Answer, Glance};
 use crate::json::{Fields, parse_object, unknown};
 use crate::losses::Words;
 use crate::openai_chat::response::to_vec;
-use crate::scan::{Reader, read};
+use crate::scan::{Checked, Reader, read};
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
     let message = parse_object(body).map_err(|_| {
@@ -71,7 +71,7 @@ pub(super) fn glance(body: &[u8]) -> Result<Glance, UpstreamError> {
 }
 
 /// Notes of what kind a block is.
-fn hold(json: &mut Reader<'_>, contents: &mut Held) -> Result<(), GatewayError> {
+fn hold(json: &mut Reader<'_>, contents: &mut Held) -> Checked<()> {
     if json.peek() != Some(b'{') {
         return json.skip();
     }

@@ -16,7 +16,7 @@ use super::wire::{self, Contents, UsageOut, WireUsage};
 use crate::codec::{Answer, Ending, EventRole, StreamDecoder, StreamEncoder};
 use crate::json::{Shape, unknown};
 use crate::losses::Losses;
-use crate::sse::{SseEvent, write_event};
+use crate::sse::{SseEvent, write_json_event};
 
 pub(super) const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
 
@@ -417,7 +417,6 @@ pub(super) struct Encoder {
     ids: ToolIds,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
-    line: Vec<u8>,
     losses: Losses,
 }
 
@@ -472,15 +471,7 @@ impl Encoder {
             contents: Contents::default(),
             usage: None,
             finish: None,
-            line: Vec::new(),
             losses: Losses::new(&response::WORDS),
-        }
-    }
-
-    fn write(&mut self, name: &'static str, data: &impl Serialize, out: &mut Vec<u8>) {
-        self.line.clear();
-        if serde_json::to_writer(&mut self.line, data).is_ok() {
-            write_event(out, Some(name), &self.line);
         }
     }
 
@@ -498,14 +489,14 @@ impl Encoder {
             "stop_sequence": null,
             "usage": UsageOut::from(usage.unwrap_or_default()),
         });
-        self.write("message_start", &json!({"type": "message_start", "message": message}), out);
+        write_json_event(out, Some("message_start"), &json!({"type": "message_start", "message": message}));
     }
 
     fn open(&mut self, block: &Value, writing: Writing, out: &mut Vec<u8>) {
         self.end_block(out);
         self.start("", "", None, out);
         let event = json!({"type": "content_block_start", "index": self.index, "content_block": block});
-        self.write("content_block_start", &event, out);
+        write_json_event(out, Some("content_block_start"), &event);
         self.block = writing;
     }
 
@@ -550,7 +541,7 @@ impl Encoder {
             }
             Delta::Foreign(delta) if matches!(self.block, Writing::Foreign) => {
                 let event = json!({"type": "content_block_delta", "index": self.index, "delta": delta});
-                self.write("content_block_delta", &event, out);
+                write_json_event(out, Some("content_block_delta"), &event);
             }
             // What has no place here.
             Delta::Text(_)
@@ -588,7 +579,7 @@ impl Encoder {
 
     fn piece(&mut self, delta: Piece<'_>, out: &mut Vec<u8>) {
         let event = DeltaOut { r#type: "content_block_delta", index: self.index, delta };
-        self.write("content_block_delta", &event, out);
+        write_json_event(out, Some("content_block_delta"), &event);
     }
 
     fn end_block(&mut self, out: &mut Vec<u8>) {
@@ -601,7 +592,7 @@ impl Encoder {
             _ => {}
         }
         let event = json!({"type": "content_block_stop", "index": self.index});
-        self.write("content_block_stop", &event, out);
+        write_json_event(out, Some("content_block_stop"), &event);
         self.index += 1;
     }
 }
@@ -644,8 +635,8 @@ impl StreamEncoder for Encoder {
             },
             "usage": UsageOut::from(self.usage.unwrap_or_default()),
         });
-        self.write("message_delta", &delta, out);
+        write_json_event(out, Some("message_delta"), &delta);
         self.losses.write(out);
-        self.write("message_stop", &json!({"type": "message_stop"}), out);
+        write_json_event(out, Some("message_stop"), &json!({"type": "message_stop"}));
     }
 }

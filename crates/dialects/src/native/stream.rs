@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::response::{CostOut, UsageOut};
 use crate::codec::{Answer, StreamEncoder};
 use crate::losses::Losses;
-use crate::openai_chat::response::{CallOut, FunctionOut, finish_word, id_of, to_vec};
+use crate::openai_chat::response::{CallOut, FunctionOut, finish_word, id_of};
 use crate::openai_chat::stream::Open;
-use crate::sse::write_event;
+use crate::sse::{write_event, write_json_event};
 
 /// Writes chunks. The last one, with finish reason, usage and cost, waits for the end: usage may come after the reason.
 pub(super) struct Encoder {
@@ -102,7 +102,7 @@ fn is_false(it: &bool) -> bool {
 }
 
 fn write(chunk: &Chunk<'_>, out: &mut Vec<u8>) {
-    write_event(out, None, &to_vec(chunk));
+    write_json_event(out, None, chunk);
 }
 
 impl StreamEncoder for Encoder {

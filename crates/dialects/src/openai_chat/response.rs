@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use gateway_core::chat::{CALL_REMARK, ChatResponse, FinishReason, Item, Part, PartBody, Place, ToolCall};
+use gateway_core::chat::{CALL_REMARK, ChatResponse, Contents, FinishReason, Item, Part, PartBody, Place, ToolCall};
 use gateway_core::error::UpstreamError;
 use gateway_core::usage::Usage;
 use schemars::JsonSchema;
@@ -16,7 +16,8 @@ use crate::json::unknown;
 use crate::losses::Words;
 
 pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
-    let Ok(body) = serde_json::from_slice::<Body<'_>>(bytes) else { return Err(error::decode(200, bytes)) };
+    let Ok(text) = simdutf8::basic::from_utf8(bytes) else { return Err(error::decode(200, bytes)) };
+    let Ok(body) = Body::<Message<'_>>::read(text) else { return Err(error::decode(200, bytes)) };
     if wire::says_something(body.error) || body.choices.is_none() {
         return Err(error::decode(200, bytes));
     }
@@ -39,9 +40,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
     if wire::says_something(choice.logprobs) {
         reader.dropped.push("choices[0].logprobs".to_owned());
     }
-    if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
-        unknown(text, &wire::BODY, "", &mut reader.dropped);
-    }
+    unknown(text, &wire::BODY, "", &mut reader.dropped);
     for other in 1..body.choices.as_ref().map_or(0, Vec::len) {
         reader.dropped.push(format!("choices[{other}]"));
     }
@@ -58,12 +57,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
 
 /// The account of an answer, without its text. What is no answer, or an odd one, is read as a whole.
 pub(super) fn glance(bytes: &[u8]) -> Result<Glance, UpstreamError> {
-    if let Ok((body, usage)) = Body::account(bytes)
+    if let Ok(text) = simdutf8::basic::from_utf8(bytes)
+        && let Ok(body) = Body::<Contents>::read(text)
         && !wire::says_something(body.error)
         && let Some(choice) = body.first_choice()
     {
-        let contents = choice.message.unwrap_or_default();
-        return Ok(Glance { finish: choice.finish(false), usage, contents });
+        let contents = choice.message.or(choice.delta).unwrap_or_default();
+        return Ok(Glance { finish: choice.finish(false), usage: body.usage(), contents });
     }
     decode(bytes).map(|response| Glance::of(&response))
 }

@@ -16,7 +16,7 @@ use super::{error, mint_call_id};
 use crate::codec::{Answer, Ending, EventRole, StreamDecoder, StreamEncoder};
 use crate::json::unknown;
 use crate::losses::Losses;
-use crate::sse::{SseEvent, write_event};
+use crate::sse::{SseEvent, write_event, write_json_event};
 
 /// Reads chunks. Blocks and the finish reason are closed only at the end of the stream: some vendors send more after they
 /// said that they were done.
@@ -63,10 +63,7 @@ impl StreamDecoder for Decoder {
         if data.is_empty() {
             return EventRole::Lifecycle;
         }
-        let body: Body<'_> = match serde_json::from_str(data) {
-            Ok(body) => body,
-            Err(_) => return self.fail(unreadable(data), out),
-        };
+        let Ok(body) = Body::<Message<'_>>::read(data) else { return self.fail(unreadable(data), out) };
         if wire::says_something(body.error) {
             return self.fail(error::decode(200, data.as_bytes()), out);
         }
@@ -97,7 +94,7 @@ impl StreamDecoder for Decoder {
             out.push(StreamEvent::Usage(usage));
         }
         if choices.is_empty() {
-            return if wire::is_object(body.usage) { EventRole::UsageOnly } else { EventRole::Lifecycle };
+            return if body.has_usage() { EventRole::UsageOnly } else { EventRole::Lifecycle };
         }
         let content = choices.iter().any(|choice| {
             wire::text(choice.finish_reason).is_some() || choice.delta.as_ref().is_some_and(Message::says_something)
@@ -576,7 +573,7 @@ impl Encoder {
     fn chunk(&self, choices: &[ChoiceOut<'_>], usage: Option<Option<UsageOut>>, out: &mut Vec<u8>) {
         let (id, model, created) = (&self.id, &self.model, self.created);
         let chunk = Chunk { id, object: "chat.completion.chunk", created, model, choices, usage };
-        write_event(out, None, &super::response::to_vec(&chunk));
+        write_json_event(out, None, &chunk);
     }
 
     fn open(&mut self, block: &Block, out: &mut Vec<u8>) {

@@ -8,12 +8,10 @@ use std::borrow::Cow;
 use gateway_core::chat::{Contents, FinishReason};
 use gateway_core::error::GatewayError;
 use gateway_core::usage::Usage;
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::json::Shape;
-use crate::scan::{Reader, read};
+use crate::scan::{Checked, Reader, read_answer};
 
 pub(super) type Raw<'a> = Option<Json<'a>>;
 
@@ -24,12 +22,6 @@ pub(super) struct Json<'a>(&'a str);
 impl<'a> Json<'a> {
     pub(super) fn get(self) -> &'a str {
         self.0
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&RawValue>::deserialize(deserializer).map(|raw| Json(raw.get()))
     }
 }
 
@@ -73,106 +65,68 @@ const DETAILS: Shape =
     Shape { known: &["cached_tokens", "cache_write_tokens", "reasoning_tokens", "text_tokens"], deeper: &[] };
 
 /// A chunk of a stream or a whole answer. `M` is what is read of its messages.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, bound(deserialize = "M: Default + Deserialize<'de>"))]
+#[derive(Debug, Default)]
 pub(super) struct Body<'a, M = Message<'a>> {
-    #[serde(borrow)]
     pub(super) id: Raw<'a>,
-    #[serde(borrow)]
     pub(super) model: Raw<'a>,
-    #[serde(borrow)]
     pub(super) created: Raw<'a>,
     pub(super) choices: Option<Vec<Choice<'a, M>>>,
-    #[serde(borrow)]
-    pub(super) usage: Raw<'a>,
-    #[serde(borrow)]
+    usage: Told,
     pub(super) error: Raw<'a>,
     /// Groq's place for the usage of a stream.
-    #[serde(borrow)]
-    x_groq: Raw<'a>,
+    x_groq: Told,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, bound(deserialize = "M: Default + Deserialize<'de>"))]
+#[derive(Debug, Default)]
 pub(super) struct Choice<'a, M = Message<'a>> {
-    #[serde(borrow)]
     index: Raw<'a>,
     /// Of a chunk.
     pub(super) delta: Option<M>,
     /// Of a whole answer. Perplexity's chunks have it beside `delta`, with everything said so far.
     pub(super) message: Option<M>,
-    #[serde(borrow)]
     pub(super) finish_reason: Raw<'a>,
     /// The stop string that was met (vLLM).
-    #[serde(borrow)]
     stop_reason: Raw<'a>,
-    #[serde(borrow)]
     pub(super) logprobs: Raw<'a>,
-    #[serde(borrow)]
-    usage: Raw<'a>,
+    usage: Told,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+/// A usage: `Some` where there is an object, and in it the tokens if it tells them.
+type Told = Option<Option<Usage>>;
+
+#[derive(Debug, Default)]
 pub(super) struct Message<'a> {
-    #[serde(borrow)]
     pub(super) content: Raw<'a>,
-    #[serde(borrow)]
     pub(super) refusal: Raw<'a>,
-    #[serde(borrow)]
     reasoning_content: Raw<'a>,
-    #[serde(borrow)]
     reasoning: Raw<'a>,
-    #[serde(borrow)]
     pub(super) reasoning_details: Raw<'a>,
-    #[serde(borrow)]
     pub(super) tool_calls: Option<Vec<ToolCall<'a>>>,
-    #[serde(borrow)]
     pub(super) function_call: Option<Function<'a>>,
-    #[serde(borrow)]
     pub(super) annotations: Raw<'a>,
-    #[serde(borrow)]
     pub(super) audio: Raw<'a>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct ToolCall<'a> {
-    #[serde(borrow)]
     pub(super) index: Raw<'a>,
-    #[serde(borrow)]
     pub(super) id: Raw<'a>,
-    #[serde(borrow)]
     pub(super) function: Option<Function<'a>>,
-    #[serde(borrow)]
     pub(super) custom: Option<Custom<'a>>,
     /// Where Gemini keeps the signature that must come back with the call.
-    #[serde(borrow)]
     pub(super) extra_content: Raw<'a>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Function<'a> {
-    #[serde(borrow)]
     pub(super) name: Raw<'a>,
-    #[serde(borrow)]
     pub(super) arguments: Raw<'a>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Custom<'a> {
-    #[serde(borrow)]
     pub(super) name: Raw<'a>,
-    #[serde(borrow)]
     pub(super) input: Raw<'a>,
-}
-
-#[derive(Deserialize)]
-struct Owner<'a> {
-    #[serde(borrow, default)]
-    usage: Raw<'a>,
 }
 
 /// The text of a JSON string; `None` for everything else and for the empty string, which says nothing.
@@ -221,70 +175,186 @@ impl<'a, M> Body<'a, M> {
 
     /// The usage, wherever the vendor put it.
     pub(super) fn usage(&self) -> Option<Usage> {
-        let of_choice = || self.choices.iter().flatten().find_map(|choice| usage(choice.usage));
-        let of_groq = || usage(serde_json::from_str::<Owner<'_>>(self.x_groq?.get()).ok()?.usage);
-        usage(self.usage).or_else(of_choice).or_else(of_groq)
+        let of_choice = || self.choices.iter().flatten().find_map(|choice| choice.usage.flatten());
+        self.usage.flatten().or_else(of_choice).or_else(|| self.x_groq.flatten())
+    }
+
+    /// Has it a usage in its usual place, whatever that says?
+    pub(super) fn has_usage(&self) -> bool {
+        self.usage.is_some()
     }
 }
 
-/// An answer without its text: what concerns its account.
-impl<'a> Body<'a, Contents> {
-    /// The answer, and its usage, which is read on the way.
-    pub(super) fn account(bytes: &'a [u8]) -> Result<(Self, Option<Usage>), GatewayError> {
-        let (mut body, mut told) = (Body::default(), None);
-        read(bytes, |json, name| {
-            match &*name {
-                b"choices" if json.peek() == Some(b'[') => {
-                    let choices = body.choices.get_or_insert_default();
-                    json.items(|json| Choice::account(json).map(|choice| choices.push(choice)))?;
-                }
-                b"usage" if json.peek() == Some(b'{') => told = UsageWire::read(json)?.usage(),
-                b"error" => body.error = raw(json)?,
-                b"x_groq" => body.x_groq = raw(json)?,
-                _ => json.skip()?,
-            }
-            Ok(())
-        })?;
-        let usage = told.or_else(|| body.usage());
-        Ok((body, usage))
+impl<'a, M: Members<'a>> Body<'a, M> {
+    /// An answer or a chunk, in one pass.
+    pub(super) fn read(text: &'a str) -> Result<Self, GatewayError> {
+        let mut body = Body::default();
+        read_answer(text, |json, name| body.member(&name, json))?;
+        Ok(body)
     }
 }
 
-impl<'a> Choice<'a, Contents> {
-    fn account(json: &mut Reader<'a>) -> Result<Self, GatewayError> {
-        let mut choice = Choice::default();
-        json.members(|json, name| {
-            match &*name {
-                b"index" => choice.index = raw(json)?,
-                b"finish_reason" => choice.finish_reason = raw(json)?,
-                b"stop_reason" => choice.stop_reason = raw(json)?,
-                b"usage" => choice.usage = raw(json)?,
-                b"message" if json.peek() == Some(b'{') => choice.message = Some(contents(json)?),
-                _ => json.skip()?,
-            }
-            Ok(())
-        })?;
-        Ok(choice)
+/// What is read by taking members out of an object. One that stands there twice counts as it stands last.
+pub(super) trait Members<'a>: Default {
+    /// Passes the value of a member.
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()>;
+}
+
+impl<'a, M: Members<'a>> Members<'a> for Body<'a, M> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
+        match name {
+            b"id" => self.id = raw(json)?,
+            b"model" => self.model = raw(json)?,
+            b"created" => self.created = raw(json)?,
+            b"choices" => list(json, &mut self.choices)?,
+            b"usage" => self.usage = told(json)?,
+            b"error" => self.error = raw(json)?,
+            b"x_groq" => self.x_groq = groq(json)?,
+            _ => json.skip()?,
+        }
+        Ok(())
     }
 }
 
-/// What there is in a message, without reading it.
-fn contents(json: &mut Reader<'_>) -> Result<Contents, GatewayError> {
-    let mut contents = Contents::default();
+impl<'a, M: Members<'a>> Members<'a> for Choice<'a, M> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
+        match name {
+            b"index" => self.index = raw(json)?,
+            b"delta" => object(json, &mut self.delta)?,
+            b"message" => object(json, &mut self.message)?,
+            b"finish_reason" => self.finish_reason = raw(json)?,
+            b"stop_reason" => self.stop_reason = raw(json)?,
+            b"logprobs" => self.logprobs = raw(json)?,
+            b"usage" => self.usage = told(json)?,
+            _ => json.skip()?,
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Members<'a> for Message<'a> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
+        match name {
+            b"content" => self.content = raw(json)?,
+            b"refusal" => self.refusal = raw(json)?,
+            b"reasoning_content" => self.reasoning_content = raw(json)?,
+            b"reasoning" => self.reasoning = raw(json)?,
+            b"reasoning_details" => self.reasoning_details = raw(json)?,
+            b"tool_calls" => list(json, &mut self.tool_calls)?,
+            b"function_call" => object(json, &mut self.function_call)?,
+            b"annotations" => self.annotations = raw(json)?,
+            b"audio" => self.audio = raw(json)?,
+            _ => json.skip()?,
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Members<'a> for ToolCall<'a> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
+        match name {
+            b"index" => self.index = raw(json)?,
+            b"id" => self.id = raw(json)?,
+            b"function" => object(json, &mut self.function)?,
+            b"custom" => object(json, &mut self.custom)?,
+            b"extra_content" => self.extra_content = raw(json)?,
+            _ => json.skip()?,
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Members<'a> for Function<'a> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
+        match name {
+            b"name" => self.name = raw(json)?,
+            b"arguments" => self.arguments = raw(json)?,
+            _ => json.skip()?,
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Members<'a> for Custom<'a> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
+        match name {
+            b"name" => self.name = raw(json)?,
+            b"input" => self.input = raw(json)?,
+            _ => json.skip()?,
+        }
+        Ok(())
+    }
+}
+
+/// What there is in a message, without its text.
+impl<'a> Members<'a> for Contents {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
+        match name {
+            b"content" => self.text = says_something(raw(json)?),
+            b"refusal" => self.refusal = says_something(raw(json)?),
+            b"tool_calls" | b"function_call" => self.tool_calls |= says_something(raw(json)?),
+            _ => json.skip()?,
+        }
+        Ok(())
+    }
+}
+
+/// Passes any value. Its text, unless it is `null`.
+fn raw<'a>(json: &mut Reader<'a>) -> Checked<Raw<'a>> {
+    json.json().map(|text| Some(Json(text)).filter(|_| text != "null"))
+}
+
+/// Passes an object or a `null`. What is read is written where it belongs, for it is large.
+fn object<'a, T: Members<'a>>(json: &mut Reader<'a>, place: &mut Option<T>) -> Checked<()> {
+    if json.peek() == Some(b'n') {
+        *place = None;
+        return json.skip();
+    }
+    members(json, place.insert(T::default()))
+}
+
+/// Passes a list of objects or a `null`.
+fn list<'a, T: Members<'a>>(json: &mut Reader<'a>, place: &mut Option<Vec<T>>) -> Checked<()> {
+    if json.peek() == Some(b'n') {
+        *place = None;
+        return json.skip();
+    }
+    // Nearly every list has one item.
+    let list = place.insert(Vec::with_capacity(1));
+    json.items(|json| {
+        list.push(T::default());
+        list.last_mut().map_or(Ok(()), |item| members(json, item))
+    })
+}
+
+fn members<'a, T: Members<'a>>(json: &mut Reader<'a>, place: &mut T) -> Checked<()> {
+    json.members(|json, name| place.member(&name, json))
+}
+
+/// Passes any value, which is a usage if it is an object.
+fn told(json: &mut Reader<'_>) -> Checked<Told> {
+    if json.peek() != Some(b'{') {
+        return json.skip().map(|()| None);
+    }
+    let mut wire = UsageWire::default();
+    members(json, &mut wire)?;
+    Ok(Some(wire.usage()))
+}
+
+/// Passes any value, which has a usage in it if it is Groq's.
+fn groq(json: &mut Reader<'_>) -> Checked<Told> {
+    if json.peek() != Some(b'{') {
+        return json.skip().map(|()| None);
+    }
+    let mut usage = None;
     json.members(|json, name| {
         match &*name {
-            b"content" => contents.text = says_something(raw(json)?),
-            b"refusal" => contents.refusal = says_something(raw(json)?),
-            b"tool_calls" | b"function_call" => contents.tool_calls |= says_something(raw(json)?),
+            b"usage" => usage = told(json)?,
             _ => json.skip()?,
         }
         Ok(())
     })?;
-    Ok(contents)
-}
-
-fn raw<'a>(json: &mut Reader<'a>) -> Result<Raw<'a>, GatewayError> {
-    json.json().map(|text| Some(Json(text)).filter(|_| text != "null"))
+    Ok(usage)
 }
 
 impl<M> Choice<'_, M> {
@@ -395,44 +465,47 @@ struct CompletionDetails<'a> {
     reasoning_tokens: Raw<'a>,
 }
 
-impl<'a> UsageWire<'a> {
-    fn read(json: &mut Reader<'a>) -> Result<Self, GatewayError> {
-        let mut wire = UsageWire::default();
-        json.members(|json, name| {
-            let place = match &*name {
-                b"prompt_tokens" => &mut wire.prompt_tokens,
-                b"completion_tokens" => &mut wire.completion_tokens,
-                b"total_tokens" => &mut wire.total_tokens,
-                b"prompt_cache_hit_tokens" => &mut wire.prompt_cache_hit_tokens,
-                b"cached_tokens" => &mut wire.cached_tokens,
-                b"reasoning_tokens" => &mut wire.reasoning_tokens,
-                b"prompt_tokens_details" if json.peek() == Some(b'{') => {
-                    return json.members(|json, name| {
-                        match &*name {
-                            b"cached_tokens" => wire.prompt_tokens_details.cached_tokens = raw(json)?,
-                            b"cache_write_tokens" => wire.prompt_tokens_details.cache_write_tokens = raw(json)?,
-                            _ => json.skip()?,
-                        }
-                        Ok(())
-                    });
-                }
-                b"completion_tokens_details" if json.peek() == Some(b'{') => {
-                    return json.members(|json, name| {
-                        match &*name {
-                            b"reasoning_tokens" => wire.completion_tokens_details.reasoning_tokens = raw(json)?,
-                            _ => json.skip()?,
-                        }
-                        Ok(())
-                    });
-                }
-                _ => return json.skip(),
-            };
-            *place = raw(json)?;
-            Ok(())
-        })?;
-        Ok(wire)
+impl<'a> Members<'a> for UsageWire<'a> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
+        match name {
+            b"prompt_tokens" => self.prompt_tokens = raw(json)?,
+            b"completion_tokens" => self.completion_tokens = raw(json)?,
+            b"total_tokens" => self.total_tokens = raw(json)?,
+            b"prompt_cache_hit_tokens" => self.prompt_cache_hit_tokens = raw(json)?,
+            b"cached_tokens" => self.cached_tokens = raw(json)?,
+            b"reasoning_tokens" => self.reasoning_tokens = raw(json)?,
+            b"prompt_tokens_details" if json.peek() == Some(b'{') => members(json, &mut self.prompt_tokens_details)?,
+            b"completion_tokens_details" if json.peek() == Some(b'{') => {
+                members(json, &mut self.completion_tokens_details)?;
+            }
+            _ => json.skip()?,
+        }
+        Ok(())
     }
+}
 
+impl<'a> Members<'a> for PromptDetails<'a> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
+        match name {
+            b"cached_tokens" => self.cached_tokens = raw(json)?,
+            b"cache_write_tokens" => self.cache_write_tokens = raw(json)?,
+            _ => json.skip()?,
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Members<'a> for CompletionDetails<'a> {
+    fn member(&mut self, name: &[u8], json: &mut Reader<'a>) -> Checked<()> {
+        match name {
+            b"reasoning_tokens" => self.reasoning_tokens = raw(json)?,
+            _ => json.skip()?,
+        }
+        Ok(())
+    }
+}
+
+impl UsageWire<'_> {
     fn usage(&self) -> Option<Usage> {
         let prompt = count(self.prompt_tokens)?;
         let details = &self.prompt_tokens_details;
@@ -453,8 +526,4 @@ impl<'a> UsageWire<'a> {
             reasoning: reasoning.or_else(|| count(self.reasoning_tokens)).unwrap_or(0).min(output),
         })
     }
-}
-
-fn usage(raw: Raw<'_>) -> Option<Usage> {
-    UsageWire::read(&mut Reader::of(raw?.get())).ok()?.usage()
 }

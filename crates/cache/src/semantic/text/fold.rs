@@ -13,6 +13,12 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     }
     let composed: Cow<'_, str> =
         if is_nfc_quick(text.chars()) == IsNormalized::Yes { Cow::Borrowed(text) } else { text.nfc().collect() };
+    // Half-width kana: their marks of voice are characters of their own.
+    let composed: Cow<'_, str> = if composed.chars().any(|char| matches!(char, '\u{ff65}'..='\u{ff9f}')) {
+        composed.nfkc().collect()
+    } else {
+        composed
+    };
     let mut folded = String::with_capacity(composed.len());
     for char in composed.chars() {
         match char {

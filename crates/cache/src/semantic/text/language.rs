@@ -10,6 +10,8 @@ use super::tokens::{Case, Kind, Tokens};
 /// Languages with Latin letters, and their most frequent small words. Those that are not judged are here to be told apart.
 const SMALL_WORDS: &str = include_str!("small_words.txt");
 
+const QUESTION_WORDS: &str = include_str!("question_words.txt");
+
 /// The rows of the table, in this order.
 const JUDGED: [(&str, Language); 5] = [
     ("en", Language::English),
@@ -45,6 +47,8 @@ const MOST: usize = 32;
 pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
     let tables = &*TABLES;
     let mut points = [0_u32; MOST];
+    let capitals = tokens.tokens.iter().filter(|token| token.kind == Kind::Word && token.case != Case::Lower).count();
+    let titled = capitals * 5 > tokens.tokens.len() * 4;
     let mut words = 0_u32;
     let mut met: Vec<u32> = Vec::new();
     for (at, token) in tokens.tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Word) {
@@ -54,7 +58,7 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
             continue;
         }
         // A name may be any word of another language.
-        if token.case == Case::Capital && !token.first && token.len > 1 {
+        if !titled && token.case == Case::Capital && !token.first && token.len > 1 {
             continue;
         }
         let small = tables.languages.get(&token.hash).or_else(|| {
@@ -97,6 +101,17 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
     // A text in two languages has many words that its own does not know.
     let strange = asked - known;
     (strange * 2 <= words && (strange <= 1 || strange * 3 <= asked * 2)).then_some(best)
+}
+
+/// Whether the words of a text of any language say by themselves that they ask.
+pub(crate) fn asks(text: &str, tokens: &Tokens) -> bool {
+    static WORDS: LazyLock<(ByWord<()>, Vec<&str>)> = LazyLock::new(|| {
+        let row = |name: &str| QUESTION_WORDS.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let words = row("words: ").split_whitespace().map(|word| (word_hash(word), ())).collect();
+        (words, row("inside: ").split_whitespace().collect())
+    });
+    let (words, inside) = &*WORDS;
+    tokens.tokens.iter().any(|token| words.contains_key(&token.hash)) || inside.iter().any(|word| text.contains(word))
 }
 
 /// How many of the words that are no names the language knows, and how many there are.

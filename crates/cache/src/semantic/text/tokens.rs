@@ -108,8 +108,8 @@ fn quotation(rest: &str, open: char) -> Option<(&str, &str)> {
     Some((inside.get(..end.0)?, inside.get(end.0 + end.1.len_utf8()..)?))
 }
 
-const ENDS: &[char] = &['.', '!', '?', '¿', '¡', '。', '！', '？', ';'];
-const MARKS: &[char] = &[',', ':', '(', ')', '[', ']', '"', '\'', '«', '»', '、', '，', '*', '_', '„'];
+const ENDS: &[char] = &['.', '!', '?', '¿', '¡', '。', '！', '？', ';', '؟', '।', '؛'];
+const MARKS: &[char] = &[',', ':', '(', ')', '[', ']', '"', '\'', '«', '»', '、', '，', '،', '*', '_', '„'];
 
 struct Cutter {
     out: Tokens,
@@ -162,7 +162,7 @@ impl Cutter {
             } else if ENDS.contains(&char) {
                 last.end = true;
                 self.first = true;
-                if char == '?' || char == '？' {
+                if matches!(char, '?' | '？' | '؟') {
                     self.out.asks = true;
                 }
             } else if matches!(char, ',' | ':' | '-' | '，' | '、' | '(' | ')') {

@@ -4,7 +4,8 @@ use gateway_cache_data::words::{Inflection, Language, Part};
 
 use super::Prepared;
 use super::explain::Place;
-use super::grammar::{Class, Grammar};
+use super::grammar::Class;
+use super::rearranged::{compounds, keywords, moved};
 use super::rule::Rule;
 use super::unit::{Expression, Readings, Unit};
 use crate::semantic::text::hash::word_hash;
@@ -13,7 +14,7 @@ use crate::semantic::text::tokens::Kind;
 /// Words between the common beginning and the common end; more are another question.
 const MOST_BETWEEN: usize = 32;
 /// How many words of meaning may each need an explanation of its own.
-const MOST_STRANGERS: usize = 5;
+const MOST_STRANGERS: usize = 4;
 /// How many words one text may have more than the other.
 const MOST_MORE: usize = 6;
 
@@ -22,34 +23,34 @@ mod sure {
     pub(super) const ASKER: f32 = 0.995;
     pub(super) const ANYBODY: f32 = 0.965;
     pub(super) const FILLER: f32 = 0.975;
-    pub(super) const OWN: f32 = 0.97;
+    pub(super) const OWN: f32 = 0.98;
     pub(super) const UNASKED: f32 = 0.98;
-    pub(super) const COMPOUND: f32 = 0.975;
-    pub(super) const KEYWORDS: f32 = 0.97;
-    pub(super) const SHORT_TASK: f32 = 0.96;
-    pub(super) const MOVED: f32 = 0.975;
     pub(super) const JOINED: f32 = 0.985;
 }
 
-const HOW: u64 = word_hash("@how");
+pub(super) const HOW: u64 = word_hash("@how");
 const MANNER: u64 = word_hash("@manner");
-const WHAT_IS: u64 = word_hash("@what");
-const I: u64 = word_hash("i");
+pub(super) const WHAT_IS: u64 = word_hash("@what");
+pub(super) const I: u64 = word_hash("i");
 const YOU: u64 = word_hash("you");
-const OF: u64 = word_hash("of");
+pub(super) const OF: u64 = word_hash("of");
 const THEY: u64 = word_hash("they");
-const FOR: u64 = word_hash("for");
-const MY: u64 = word_hash("my");
+const CAN: u64 = word_hash("@can");
+pub(super) const JE: u64 = word_hash("je");
+pub(super) const J: u64 = word_hash("j'");
+pub(super) const SE: u64 = word_hash("se");
+pub(super) const FOR: u64 = word_hash("for");
+pub(super) const MY: u64 = word_hash("my");
 
 /// How sure it is that two texts of a language ask the same, or what is different.
 pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> Result<f32, Rule> {
     let ours = Side::of(asked);
     let theirs = Side::of(stored);
     if ours.units.len().abs_diff(theirs.units.len()) > MOST_MORE {
-        return Err(leftover(&ours, &theirs));
+        return Err(Rule::Distance);
     }
-    if strangers(&ours, &theirs) > MOST_STRANGERS || strangers(&theirs, &ours) > MOST_STRANGERS {
-        return Err(leftover(&ours, &theirs));
+    if strangers(&ours, &theirs) || strangers(&theirs, &ours) {
+        return Err(Rule::Distance);
     }
     if let (Some(one), Some(other)) = (ours.asker(), theirs.asker())
         && one != other
@@ -72,153 +73,30 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
         .or_else(|| compounds(language, &theirs, &ours))
         .or_else(|| keywords(language, &ours, &theirs))
         .or_else(|| keywords(language, &theirs, &ours))
-        .ok_or_else(|| leftover(&ours, &theirs))
+        .ok_or_else(|| leftover(&place, &ours, &theirs))
 }
 
-/// "Symptoms of flu" and "flu symptoms": a preposition that only ties two nouns, and the same nouns as one expression.
-fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -> Option<f32> {
-    if long.units.len() <= short.units.len() || language != Language::English {
-        return None;
-    }
-    let content = |unit: &Unit| unit.class == Class::Content;
-    for (at, _) in long.units.iter().enumerate().filter(|(_, unit)| unit.hash == OF || unit.hash == FOR) {
-        let owned = long.units[..at].iter().rev().take_while(|unit| content(unit)).count();
-        let articles = long.units[at + 1..].iter().take_while(|unit| unit.class == Class::Article).count();
-        let start = at + 1 + articles;
-        let owner = long.units[start..].iter().take_while(|unit| content(unit)).count();
-        // A verb between them would change its subject.
-        let verb = |unit: &Unit| unit.readings[0].is_some_and(|reading| reading.part == Part::Verb);
-        if !(1..=3).contains(&owned)
-            || !(1..=2).contains(&owner)
-            || long.units[at - owned..start + owner].iter().any(verb)
-        {
-            continue;
-        }
-        let mut units = long.units[..at - owned].to_vec();
-        units.extend_from_slice(&long.units[start..start + owner]);
-        let head = units.len();
-        units.extend_from_slice(&long.units[at - owned..at]);
-        units.extend_from_slice(&long.units[start + owner..]);
-        let turned = Side { units: &units, expressions: &[], ..*long };
-        let whole = (0..units.len(), 0..short.units.len());
-        // What is in front of a noun is not counted: "flu symptoms in babies", "baby flu symptoms".
-        let counted = |side: &Side<'_>, at: usize| if side.counted() > at { 0 } else { side.counted() };
-        let place = Place {
-            language,
-            ours: (&units, long.text),
-            theirs: (short.units, short.text),
-            counted: [counted(&turned, head), counted(short, head)],
-            ascii: [long.ascii, short.ascii],
-        };
-        let unmarked = Side { expressions: &[], ..*short };
-        if let Some(score) = run(&place, &turned, &unmarked, whole) {
-            return Some(score * sure::COMPOUND);
-        }
-    }
-    None
-}
-
-/// A row of keywords, such as people type into a search box, and the question that has the same words in the same order,
-/// with nothing but articles and the lightest prepositions between them.
-fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f32> {
-    // A mark at the beginning, such as that for "the price of", is on both sides.
-    let marked = usize::from(
-        row.units
-            .first()
-            .zip(question.units.first())
-            .is_some_and(|(one, other)| one.class == Class::Frame && one.hash == other.hash && one.hash != HOW),
-    );
-    let bare =
-        (2..=8).contains(&row.units.len()) && row.units.iter().skip(marked).all(|unit| unit.class == Class::Content);
-    if !bare || question.units.len() < row.units.len() {
-        return None;
-    }
-    let grammar = Grammar::of(language);
-    let mut sure = sure::KEYWORDS;
-    let mut content = Vec::with_capacity(question.units.len());
-    let mut turn = None;
-    for (at, unit) in question.units.iter().enumerate() {
-        match unit.class {
-            Class::Content => content.push(*unit),
-            Class::Article => {}
-            Class::Frame if at < marked => content.push(*unit),
-            Class::Frame if at == 0 && unit.hash == WHAT_IS => {}
-            Class::Frame if at == 0 && unit.hash == HOW => {
-                // "Translate this" is a task, and no question how to do it.
-                let verb = row.units.first()?;
-                if !verb.can_be(Part::Verb, Inflection::Base) || grammar.task(verb.hash) {
-                    return None;
-                }
-                sure = sure::SHORT_TASK;
-            }
-            Class::Pronoun if at == 1 && question.how && unit.hash == I => {}
-            Class::Possessive if question.how && unit.hash == MY => {}
-            Class::Preposition if grammar.light(unit.hash) => {
-                if unit.hash == OF && turn.is_none() {
-                    turn = Some(content.len());
-                } else if unit.hash == OF {
-                    turn = Some(usize::MAX);
-                }
-            }
-            _ => return None,
-        }
-    }
-    let try_order = |content: &[Unit]| {
-        let full = Side {
-            units: content,
-            text: question.text,
-            expressions: &[],
-            how: false,
-            ascii: row.ascii,
-            plain_articles: row.plain_articles,
-        };
-        let place = Place {
-            language,
-            ours: (row.units, row.text),
-            theirs: (content, question.text),
-            counted: [row.units.len(), if question.how { 0 } else { content.len() }],
-            ascii: [row.ascii, question.ascii],
-        };
-        let row = Side {
-            units: row.units,
-            text: row.text,
-            expressions: &[],
-            how: false,
-            ascii: row.ascii,
-            plain_articles: row.plain_articles,
-        };
-        run(&place, &row, &full, (0..row.units.len(), 0..content.len()))
-    };
-    if let Some(score) = try_order(&content) {
-        return Some(score * sure);
-    }
-    // "Capital of Peru" and "Peru capital".
-    let turn = turn.filter(|turn| *turn < content.len())?;
-    content.rotate_left(turn);
-    Some(try_order(&content)? * sure)
-}
-
-/// How many words of one text are not in the other, as they are or in another form.
-fn strangers(side: &Side<'_>, other: &Side<'_>) -> usize {
+/// Whether too many words of one text are not in the other, as they are or in another form.
+fn strangers(side: &Side<'_>, other: &Side<'_>) -> bool {
     let met = |unit: &Unit| {
         other.units.iter().any(|twin| {
             twin.hash == unit.hash
                 || unit.readings[0].zip(twin.readings[0]).is_some_and(|(one, other)| one.lemma == other.lemma)
         })
     };
-    side.units.iter().filter(|unit| unit.class == Class::Content && !met(unit)).count()
+    side.units.iter().filter(|unit| unit.class == Class::Content && !met(unit)).nth(MOST_STRANGERS).is_some()
 }
 
 /// One of the two texts.
 #[derive(Clone, Copy)]
-struct Side<'p> {
-    units: &'p [Unit],
-    text: &'p str,
-    expressions: &'p [Expression],
-    how: bool,
-    ascii: bool,
+pub(super) struct Side<'p> {
+    pub(super) units: &'p [Unit],
+    pub(super) text: &'p str,
+    pub(super) expressions: &'p [Expression],
+    pub(super) how: bool,
+    pub(super) ascii: bool,
     /// Articles say neither gender nor case.
-    plain_articles: bool,
+    pub(super) plain_articles: bool,
 }
 
 impl<'p> Side<'p> {
@@ -250,7 +128,7 @@ impl<'p> Side<'p> {
     }
 
     /// How far the part of the text reaches in which one and several are different questions: what is asked for.
-    fn counted(&self) -> usize {
+    pub(super) fn counted(&self) -> usize {
         let Some(first) = self.units.first() else { return 0 };
         if self.how || first.hash == MANNER || matches!(first.class, Class::Auxiliary | Class::Modal) {
             // "Is this the best place": a superlative chooses, wherever it is.
@@ -284,8 +162,13 @@ impl<'p> Side<'p> {
                 let swapped = twins.any(|pair| pair[0].class == Class::Article && pair[0].hash != unit.hash);
                 (next.class != Class::Quantifier && (self.plain_articles || !swapped)).then_some(sure::ARTICLE)
             }
+            // "Where do I find" and "where can I find", in the languages that say it in one word.
+            Class::Frame if at == 1 && unit.hash == CAN && self.units[0].class == Class::Question => {
+                (other.units.get(1)?.class == Class::Content).then_some(sure::UNASKED)
+            }
             Class::Pronoun if at == 1 && self.how && other.how => match unit.hash {
-                I => Some(sure::ASKER),
+                I | JE | J => Some(sure::ASKER),
+                SE => Some(sure::ANYBODY),
                 YOU | THEY => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
                 _ => None,
             },
@@ -311,10 +194,10 @@ impl<'p> Side<'p> {
     }
 }
 
-type Ranges = (std::ops::Range<usize>, std::ops::Range<usize>);
+pub(super) type Ranges = (std::ops::Range<usize>, std::ops::Range<usize>);
 
 /// The best explanation of two runs of words as each other.
-fn run(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>, (a, b): Ranges) -> Option<f32> {
+pub(super) fn run(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>, (a, b): Ranges) -> Option<f32> {
     let (mut i, mut j) = (a.start, b.start);
     let (mut n, mut m) = (a.end, b.end);
     let mut score = 1.0;
@@ -421,52 +304,8 @@ fn written_as_one(two: &Side<'_>, at: usize, one: &Side<'_>, place: usize) -> bo
         && whole.word(one.text).strip_prefix(first.word(two.text)) == Some(second.word(two.text))
 }
 
-/// The same parts in another order, each with the preposition at its head: "from A to B" and "to B from A".
-fn moved(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Option<f32> {
-    let tied = |side: &Side<'_>| {
-        side.units.iter().any(|unit| {
-            matches!(unit.class, Class::Conjunction | Class::Condition | Class::Negation)
-                || unit.can_be(Part::Adjective, Inflection::Comparative)
-        })
-    };
-    if tied(ours) || tied(theirs) {
-        return None;
-    }
-    let first = parts(ours);
-    let mut second = parts(theirs);
-    if first.len() != second.len() || first.len() < 2 {
-        return None;
-    }
-    let mut score = run(place, ours, theirs, (first.first()?.clone(), second.first()?.clone()))? * sure::MOVED;
-    second.remove(0);
-    for part in first.into_iter().skip(1) {
-        let found = second
-            .iter()
-            .enumerate()
-            .find_map(|(at, other)| run(place, ours, theirs, (part.clone(), other.clone())).map(|sure| (at, sure)));
-        let (at, sure) = found?;
-        score *= sure;
-        second.remove(at);
-    }
-    Some(score)
-}
-
-/// The beginning, and a part for each preposition; "of" holds on to what is before it.
-fn parts(side: &Side<'_>) -> Vec<std::ops::Range<usize>> {
-    let mut parts = Vec::new();
-    let mut start = 0;
-    for (at, unit) in side.units.iter().enumerate() {
-        if at > 0 && unit.class == Class::Preposition && unit.hash != OF {
-            parts.push(start..at);
-            start = at;
-        }
-    }
-    parts.push(start..side.units.len());
-    parts
-}
-
 /// What is wrong, by the words that are on one side alone; the first of this order that is there.
-fn leftover(ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
+fn leftover(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
     const ORDER: [Rule; 18] = [
         Rule::Quoted,
         Rule::Symbol,
@@ -487,22 +326,37 @@ fn leftover(ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
         Rule::Plural,
         Rule::Unexplained,
     ];
-    let only = |side: &Side<'_>, other: &Side<'_>| -> Vec<Rule> {
-        let alone = side.units.iter().filter(|unit| !other.units.iter().any(|twin| twin.hash == unit.hash));
-        alone
-            .map(|unit| match (unit.kind, unit.class) {
-                (Kind::Number, _) => Rule::Number,
-                (Kind::Opaque, _) => Rule::Symbol,
-                (Kind::Quoted, _) => Rule::Quoted,
-                (Kind::Word, Class::Content) if unit.name => Rule::Entity,
-                (Kind::Word, class) => class.rule(),
-            })
-            .collect()
+    let alone = |side: &Side<'_>, other: &Side<'_>| -> Vec<usize> {
+        let met = |unit: &Unit| other.units.iter().any(|twin| twin.hash == unit.hash);
+        (0..side.units.len()).filter(|at| !met(&side.units[*at])).collect()
     };
-    let mut rules = only(ours, theirs);
-    rules.extend(only(theirs, ours));
+    let (one, other) = (alone(ours, theirs), alone(theirs, ours));
+    // One word in the place of another: what speaks against it is known.
+    if let ([i], [j]) = (&*one, &*other)
+        && ours.units[*i].class == Class::Content
+        && theirs.units[*j].class == Class::Content
+        && let Err(rule) = place.explain(*i, *j)
+        && rule != Rule::Unexplained
+    {
+        return rule;
+    }
+    let named = |unit: &Unit| match (unit.kind, unit.class) {
+        (Kind::Number, _) => Rule::Number,
+        (Kind::Opaque, _) => Rule::Symbol,
+        (Kind::Quoted, _) => Rule::Quoted,
+        (Kind::Word, Class::Content) if unit.name => Rule::Entity,
+        (Kind::Word, class) => class.rule(),
+    };
+    let mut rules: Vec<Rule> = one.iter().map(|at| named(&ours.units[*at])).collect();
+    rules.extend(other.iter().map(|at| named(&theirs.units[*at])));
     if rules.is_empty() {
-        return if ours.units.len() == theirs.units.len() { Rule::Order } else { Rule::Unexplained };
+        let same = ours.units.len() == theirs.units.len();
+        let case = same && (0..ours.units.len()).any(|at| place.explain(at, at) == Err(Rule::Case));
+        return match (case, same) {
+            (true, _) => Rule::Case,
+            (_, true) => Rule::Order,
+            _ => Rule::Unexplained,
+        };
     }
     ORDER.into_iter().find(|rule| rules.contains(rule)).unwrap_or(Rule::Unexplained)
 }

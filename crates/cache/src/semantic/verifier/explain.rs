@@ -2,11 +2,13 @@
 
 use gateway_cache_data::words::{self, Inflection, Language, Part};
 
+use super::align::{J, JE, SE};
 use super::grammar::{Class, Grammar};
-use super::normal::TURNED;
+use super::order::TURNED;
 use super::rule::Rule;
 use super::unit::{Reading, Readings, Unit};
 use crate::semantic::text::accents;
+use crate::semantic::text::hash::word_hash;
 use crate::semantic::text::tokens::{Case, Kind};
 
 /// Two words with what is around them.
@@ -148,7 +150,10 @@ impl Place<'_> {
         match (a.part, a.inflection, b.inflection) {
             (Part::Verb, I::Base, I::Third) | (Part::Verb, I::Third, I::Base) => Ok(sure::AGREEMENT),
             (Part::Noun, I::Base, I::Plural) | (Part::Noun, I::Plural, I::Base) => {
-                if i < self.counted[0] || j < self.counted[1] { Err(Rule::Plural) } else { Ok(sure::PLURAL) }
+                let definite =
+                    i > 0 && j > 0 && self.definite(self.ours.0, i - 1) && self.definite(self.theirs.0, j - 1);
+                let asked = i < self.counted[0] || j < self.counted[1];
+                if asked || definite { Err(Rule::Plural) } else { Ok(sure::PLURAL) }
             }
             (Part::Verb, I::Base, I::Past) | (Part::Verb, I::Past, I::Base)
                 if self.ours.0[i].form == TURNED || self.theirs.0[j].form == TURNED =>
@@ -166,6 +171,17 @@ impl Place<'_> {
             (Part::Verb, ..) => Err(Rule::Tense),
             (Part::Noun, ..) => Err(Rule::Plural),
             _ => Err(Rule::Unexplained),
+        }
+    }
+
+    /// Whether a verb behind the beginning of a question says who asks, or nobody: "cómo cancelo", "cómo se cancela",
+    /// "comment j'annule".
+    fn first_person(&self, at: usize, word: &str, units: &[Unit]) -> bool {
+        let before = at.checked_sub(1).map_or(0, |before| units[before].hash);
+        match self.language {
+            Language::Spanish | Language::Portuguese => word.ends_with('o') || before == SE,
+            Language::French => before == JE || before == J,
+            Language::English | Language::German => false,
         }
     }
 
@@ -214,15 +230,17 @@ impl Place<'_> {
                 }
             }
             Part::Verb => {
+                // "Wie ändere ich", "wie kann ich ändern": the verb was put where the other one has it.
+                if one.form == TURNED && other.form == TURNED && i == 1 && j == 1 {
+                    return Ok(sure::GERUND);
+                }
+                let begins = |unit: &Unit| matches!(unit.class, Class::Frame | Class::Question);
                 let asked = |units: &[Unit], at: usize| {
-                    units[0].class == Class::Frame && (at == 1 || (at == 2 && units[1].class == Class::Pronoun))
+                    begins(&units[0])
+                        && (at == 1 || (at == 2 && matches!(units[1].class, Class::Pronoun | Class::Frame)))
                 };
-                // "Cómo cancelo", "como cancelo": the first person of the present ends so.
-                let first = |word: &str| {
-                    word.ends_with('o') && self.language != Language::German && self.language != Language::French
-                };
-                let infinitive = |word: &str| word.ends_with(['r']);
-                let told = (first(word) && infinitive(twin)) || (first(twin) && infinitive(word));
+                let told = self.first_person(i, word, self.ours.0) && infinitive(twin)
+                    || self.first_person(j, twin, self.theirs.0) && infinitive(word);
                 if asked(self.ours.0, i) && asked(self.theirs.0, j) && told {
                     Ok(sure::GERUND)
                 } else {
@@ -253,6 +271,16 @@ impl Place<'_> {
         let last = full.chars().last().is_some_and(|char| !char.is_ascii());
         let long = bare.len() >= if careless { 3 } else { 4 };
         (long && ((!typed.known && !last) || (careless && (!typed.known || !last)))).then_some(sure::ACCENTS)
+    }
+
+    /// Whether the word says that this one is meant, or these: "the president", "my sons". Who asks how means any.
+    fn definite(&self, units: &[Unit], at: usize) -> bool {
+        let word = &units[at];
+        let how = units[0].class == Class::Frame && units[0].hash != word_hash("@what");
+        // In "the refunds process" it is the process that is meant.
+        let before_another =
+            units.get(at + 2).and_then(|next| next.readings().next()).is_some_and(|reading| reading.part == Part::Noun);
+        !how && !before_another && (word.class == Class::Possessive || word.hash == word_hash("the"))
     }
 
     /// Whether a gerund at this place only names the action: behind a preposition or at the beginning of what is asked.
@@ -310,6 +338,11 @@ impl Place<'_> {
         }
         slips(wrong_word, right_word, most).map(|_| sure::TYPO)
     }
+}
+
+/// Of the languages with an infinitive in "-r"; in French also "-re".
+fn infinitive(word: &str) -> bool {
+    word.ends_with('r') || word.ends_with("re")
 }
 
 fn of_kind(kind: Kind) -> Option<Rule> {

@@ -12,6 +12,8 @@ mod explain;
 mod grammar;
 mod item;
 mod normal;
+mod order;
+mod rearranged;
 mod rewrite;
 mod rule;
 mod unit;
@@ -82,8 +84,32 @@ impl Prepared {
 
     /// Of a language that is not judged: spacing, case, and the full stop at the end.
     fn plain(tokens: &Tokens, reason: Reason) -> Prepared {
-        let items: Vec<Item<'_>> = tokens.tokens.iter().map(|token| Item::of(token, tokens.str(token))).collect();
-        let canonical = canonical(reason.name(), &items, tokens.asks, |_| true);
+        let asks = tokens.asks && !language::asks(&tokens.text, tokens);
+        // Where words have no spaces between them, spaces and commas are a matter of taste.
+        let unspaced = tokens.text.chars().any(unspaced);
+        let mut text = String::new();
+        let mut items: Vec<Item<'_>> = Vec::with_capacity(tokens.tokens.len());
+        if unspaced {
+            let mut last = ' ';
+            for char in tokens.tokens.iter().flat_map(|token| tokens.str(token).chars().chain([' '])) {
+                let tied = char == ' ' || "，、。！？・".contains(char);
+                if !tied {
+                    // Two Latin words or numbers stay two.
+                    if last == ' '
+                        && char.is_ascii_alphanumeric()
+                        && text.ends_with(|end: char| end.is_ascii_alphanumeric())
+                    {
+                        text.push(' ');
+                    }
+                    text.extend(char.to_lowercase());
+                }
+                last = if tied { ' ' } else { char };
+            }
+            items.push(Item::made(&text));
+        } else {
+            items.extend(tokens.tokens.iter().map(|token| Item::of(token, tokens.str(token))));
+        }
+        let canonical = canonical(reason.name(), &items, asks, |_| false);
         Prepared { coverage: Coverage::Canonical, canonical: Some(canonical), ..Prepared::exact(reason) }
     }
 
@@ -102,7 +128,14 @@ impl Prepared {
         };
         let verbal =
             plain.iter().any(|item| matches!(grammar.class(item), Class::Auxiliary | Class::Modal | Class::Pronoun));
-        let asks = tokens.asks && verbal && !begins(&plain) && !begins(&items);
+        let raw: Vec<Item<'_>> = tokens.tokens.iter().map(|token| Item::of(token, tokens.str(token))).collect();
+        let asks = tokens.asks
+            && !begins(&raw)
+            && !inverted(grammar, &raw)
+            && verbal
+            && !begins(&plain)
+            && !begins(&items)
+            && !inverted(grammar, &plain);
         let canonical = canonical(language.code(), &plain, asks, |hash| grammar.cased(hash));
         let (text, units) = unit::units(grammar, &items);
         Prepared {
@@ -199,6 +232,21 @@ fn canonical(language: &str, items: &[Item<'_>], asks: bool, cased: impl Fn(u64)
     }
     form.push(if asks { '?' } else { '.' });
     Hash::of(language, form.as_bytes())
+}
+
+/// Whether the words ask wherever the question begins: "I am 17, can I vote".
+fn inverted(grammar: &Grammar, items: &[Item<'_>]) -> bool {
+    let verb = |item: &Item<'_>| matches!(grammar.class(item), Class::Auxiliary | Class::Modal);
+    let pairs = grammar.language == Language::English
+        && items.windows(2).any(|pair| {
+            verb(&pair[0]) && ["i", "you", "he", "she", "we", "they", "it"].iter().any(|word| pair[1].is(word))
+        });
+    pairs || items.iter().any(|item| grammar.class(item) == Class::Question)
+}
+
+/// Letters of scripts that put no space between words.
+fn unspaced(char: char) -> bool {
+    matches!(char, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{e00}'..='\u{e7f}')
 }
 
 /// Letters of the Latin script, with what is above and below them.

@@ -1,19 +1,17 @@
 //! The normal form of a text: spelling, politeness and the ways to begin a question taken out of the way, by the rules of
 //! its language. What is left is compared word by word.
 
-use gateway_cache_data::words::{self, Inflection, Part};
+use gateway_cache_data::words::Language;
 
 use super::grammar::{Class, Grammar};
 use super::item::Item;
+use super::order::{active, case_behind, conjuncts, front_to_end, owner_behind, told_twice, verb_forward};
 use crate::semantic::text::hash::word_hash;
 use crate::semantic::text::numerals;
 use crate::semantic::text::tokens::{Kind, Tokens};
 
 /// How often the rules of one kind are tried on what they have made.
 const PASSES: usize = 5;
-/// How far into the text a part that belongs to its end may reach.
-const LONGEST_FRONT: usize = 10;
-
 /// A text in its normal form.
 pub(crate) struct Normal<'t> {
     /// Without what is only spelling and politeness: the words of the canonical tier.
@@ -51,6 +49,9 @@ impl<'t> Normal<'t> {
             active(grammar, &mut items);
         }
         front_to_end(grammar, &mut items);
+        if grammar.language == Language::English {
+            case_behind(&mut items);
+        }
         owner_behind(grammar, &mut items);
         for _ in 0..PASSES {
             if !grammar.frame.apply(&mut items, &fixed) {
@@ -58,6 +59,11 @@ impl<'t> Normal<'t> {
             }
         }
         conjuncts(grammar, &mut items);
+        match grammar.language {
+            Language::German => verb_forward(grammar, &mut items),
+            Language::French => told_twice(grammar, &mut items),
+            _ => {}
+        }
         for _ in 0..2 {
             if !grammar.phrase.apply(&mut items, &fixed) {
                 break;
@@ -65,114 +71,6 @@ impl<'t> Normal<'t> {
         }
         Normal { plain, items }
     }
-}
-
-/// The form of a participle that has come to stand where the active has its verb.
-pub(crate) const TURNED: u32 = 1;
-
-fn turned(verb: Item<'_>) -> Item<'_> {
-    Item { form: u64::from(TURNED), ..verb }
-}
-
-fn whom(item: Item<'_>) -> Item<'_> {
-    if item.is("whom") { Item { first: true, ..Item::made("who") } } else { item }
-}
-
-/// "By whom was X written", "who was X written by" and "when was X written by Y" in the active voice: who wrote X, when did Y
-/// write X. Nothing is turned unless the agent is named, so that no role can change.
-fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
-    let was = |item: &Item<'_>| item.is("was") || item.is("were");
-    let participle = |item: &Item<'_>| {
-        let readings = words::of(grammar.language).analyses(item.word);
-        item.kind == Kind::Word
-            && readings.into_iter().any(|reading| reading.part == Part::Verb && reading.inflection == Inflection::Past)
-    };
-    let Some(aux) = items.iter().take(6).position(|item| was(item) || item.is("is") || item.is("are")) else { return };
-    let past = was(&items[aux]);
-    if items[0].is("by") && aux > 1 && past {
-        // By whom was X written.
-        let Some(verb) = (aux + 2..items.len()).find(|at| participle(&items[*at])) else { return };
-        let mut active: Vec<Item<'_>> = items[1..aux].iter().copied().map(whom).collect();
-        active.push(Item { form: 0, ..items[verb] });
-        active.extend_from_slice(&items[aux + 1..verb]);
-        active.extend_from_slice(&items[verb + 1..]);
-        *items = active;
-        return;
-    }
-    let Some(by) = (aux + 3..items.len()).find(|at| items[*at].is("by") && participle(&items[at - 1])) else {
-        // How is X made: how to make X.
-        let last = items.len() - 1;
-        if items[0].is("how") && aux == 1 && last >= 3 && participle(&items[last]) && !past {
-            let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[last])];
-            active.extend_from_slice(&items[2..last]);
-            *items = active;
-        }
-        return;
-    };
-    if !past {
-        return;
-    }
-    let verb = by - 1;
-    if by + 1 == items.len() {
-        // Who was X written by.
-        if aux == 0 || !(items[0].is("who") || items[0].is("whom") || items[0].is("which") || items[0].is("what")) {
-            return;
-        }
-        let mut active: Vec<Item<'_>> = items[..aux].iter().copied().map(whom).collect();
-        active.push(items[verb]);
-        active.extend_from_slice(&items[aux + 1..verb]);
-        *items = active;
-        return;
-    }
-    if aux > 1
-        || (aux == 1 && !matches!(grammar.class(&items[0]), Class::Question))
-        || items[0].is("who")
-        || items[0].is("what")
-    {
-        return;
-    }
-    let end = (by + 1..items.len())
-        .find(|at| matches!(grammar.class(&items[*at]), Class::Preposition | Class::Condition | Class::Conjunction))
-        .unwrap_or(items.len());
-    let mut active = items[..aux].to_vec();
-    active.push(Item { first: aux == 0, ..Item::made("did") });
-    active.extend_from_slice(&items[by + 1..end]);
-    active.push(turned(items[verb]));
-    active.extend_from_slice(&items[aux + 1..verb]);
-    active.extend_from_slice(&items[end..]);
-    *items = active;
-}
-
-/// "At the airport, where is X?" asks "where is X at the airport?": a part in front of the question goes to its end.
-fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
-    let Some(first) = items.first() else { return };
-    let class = grammar.class(first);
-    if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" {
-        return;
-    }
-    let asks = |item: &Item<'_>| {
-        matches!(grammar.class(item), Class::Question | Class::Auxiliary | Class::Modal | Class::Frame)
-    };
-    let limit = items.len().min(LONGEST_FRONT);
-    let comma = (1..limit).find(|at| items[*at].comma && items.get(at + 1).is_some_and(asks));
-    // Without a comma, the first word of a question begins it, if no verb of tense came before.
-    let cut = comma.or_else(|| {
-        if class != Class::Preposition {
-            return None;
-        }
-        (1..limit).find(|at| items.get(at + 1).is_some_and(asks)).filter(|at| {
-            // "After how many days" is the question itself.
-            !matches!(grammar.class(&items[*at]), Class::Preposition | Class::Article)
-        })
-    });
-    // "In which city is X?": the question is in the part.
-    let Some(cut) = cut.filter(|cut| !(class == Class::Preposition && items[..=*cut].iter().any(asks))) else { return };
-    if items.iter().take(items.len().saturating_sub(1)).any(|item| item.end) {
-        return;
-    }
-    items[cut].comma = false;
-    items.rotate_left(cut + 1);
-    items[0].first = true;
 }
 
 /// "L'eau" is two words.
@@ -204,58 +102,6 @@ fn half_negations(items: &mut Vec<Item<'_>>) {
             }
         } else {
             at += 1;
-        }
-    }
-}
-
-/// "X or Y" and "Y or X": two things that are no verbs are put in an order of their own.
-fn conjuncts(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
-    let thing = |item: &Item<'_>| grammar.class(item) == Class::Content;
-    let verb = |item: &Item<'_>| {
-        item.kind == Kind::Word
-            && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
-    };
-    for at in 1..items.len().saturating_sub(1) {
-        if !grammar.pairs(items[at].hash) || items.iter().filter(|item| grammar.pairs(item.hash)).count() > 1 {
-            continue;
-        }
-        let mut start = at;
-        while start > 0 && at - start < 3 && thing(&items[start - 1]) && (start == at || !items[start - 1].comma) {
-            start -= 1;
-        }
-        let mut end = at + 1;
-        let article = |item: &Item<'_>| grammar.class(item) == Class::Article;
-        let opened = items.get(end).is_some_and(article) && start > 0 && article(&items[start - 1]);
-        if opened {
-            start -= 1;
-            end += 1;
-        }
-        while end < items.len() && end - at <= 4 && thing(&items[end]) && (end == at + 1 || !items[end - 1].comma) {
-            end += 1;
-        }
-        let (left, right) = (at - start, end - at - 1);
-        // The two runs must be all there is between their neighbours.
-        let bounded =
-            |item: Option<&Item<'_>>| item.is_none_or(|item| grammar.class(item) == Class::Preposition || item.comma);
-        let before = start.checked_sub(1).and_then(|before| items.get(before));
-        let whole = left > 0
-            && right > 0
-            && before.is_some()
-            && bounded(before)
-            && (end == items.len() || items[end - 1].comma || grammar.class(&items[end]) == Class::Preposition);
-        // "Wash and dry" is an order of its own; behind a preposition there are no verbs.
-        let behind = before.is_some_and(|item| grammar.class(item) == Class::Preposition);
-        if !whole || (!behind && items[start..end].iter().any(verb)) {
-            continue;
-        }
-        let key = |items: &[Item<'_>]| -> Vec<u64> {
-            items.iter().filter(|item| !article(item)).map(|item| item.hash).collect()
-        };
-        if key(&items[start..at]) > key(&items[at + 1..end]) {
-            let mut turned = items[at + 1..end].to_vec();
-            turned.push(items[at]);
-            turned.extend_from_slice(&items[start..at]);
-            items.splice(start..end, turned);
         }
     }
 }
@@ -299,53 +145,6 @@ fn genitives(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
             at += 1;
         }
         at += 1;
-    }
-}
-
-/// "Peru's capital" is "the capital of Peru": the owner goes behind what it owns.
-fn owner_behind(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
-    let Some(of) = grammar.owner else { return };
-    let noun = |item: &Item<'_>| grammar.class(item) == Class::Content && item.kind != Kind::Quoted;
-    let mut at = 0;
-    while at < items.len() {
-        if !items[at].is("'s") || at == 0 {
-            at += 1;
-            continue;
-        }
-        let mut start = at;
-        while start > 0 && at - start < 3 && noun(&items[start - 1]) && !items[start - 1].comma {
-            start -= 1;
-        }
-        if start > 0 && matches!(grammar.class(&items[start - 1]), Class::Article | Class::Possessive) {
-            start -= 1;
-        }
-        let verb = |item: &Item<'_>| {
-            let mut readings = words::of(grammar.language).analyses(item.word);
-            readings.any(|reading| reading.part == Part::Verb && reading.inflection == Inflection::Base)
-        };
-        let does = items[..at].iter().any(|item| grammar.class(item) == Class::Auxiliary || item.word.starts_with('@'));
-        let mut end = at + 1;
-        while end < items.len() && end - at <= 3 && noun(&items[end]) && !(end > at + 1 && items[end - 1].comma) {
-            end += 1;
-        }
-        // "How do a bird's wings beat": the last word is what they do.
-        if does && end > at + 2 && end == items.len() && verb(&items[end - 1]) {
-            end -= 1;
-        }
-        if start == at || end == at + 1 {
-            at += 1;
-            continue;
-        }
-        let owner = items[start..at].to_vec();
-        let mut turned = items[at + 1..end].to_vec();
-        if let Some(first) = turned.first_mut() {
-            first.first |= owner[0].first;
-        }
-        turned.push(Item::made(of));
-        turned.extend(owner);
-        let length = turned.len();
-        items.splice(start..end, turned);
-        at = start + length;
     }
 }
 

@@ -104,6 +104,18 @@ impl Rewriter {
                 at += 1;
                 continue;
             };
+            // What is in place already has nothing to gain: "can I" for "can I".
+            let same = found.row.words.len() == found.end - at
+                && found
+                    .row
+                    .words
+                    .iter()
+                    .zip(&items[at..found.end])
+                    .all(|(word, item)| word.as_deref() == Some(item.word));
+            if same {
+                at = found.end;
+                continue;
+            }
             changed = true;
             at += replace(items, at, found);
         }
@@ -186,9 +198,11 @@ fn run<'t>(
 fn replace<'t>(items: &mut Vec<Item<'t>>, at: usize, found: Found<'t>) -> usize {
     let Found { row, end, wild, .. } = found;
     let mut form = 1_u64;
+    let mut sure = row.weight;
     for (index, item) in items.iter().enumerate().take(end).skip(at) {
         if !(wild.0..wild.1).contains(&index) {
-            form = form.rotate_left(7) ^ item.hash;
+            form = form.rotate_left(7) ^ item.hash ^ item.form;
+            sure = sure.min(item.weight);
         }
     }
     let (first, last) = (items[at], items[end - 1]);
@@ -198,7 +212,7 @@ fn replace<'t>(items: &mut Vec<Item<'t>>, at: usize, found: Found<'t>) -> usize 
         match word {
             None => made.extend_from_slice(&items[wild.0..wild.1]),
             Some(word) => {
-                let weight = if weighed { 100 } else { row.weight };
+                let weight = if weighed { 100 } else { sure };
                 weighed = true;
                 made.push(Item { form, weight, ..Item::made(word) });
             }

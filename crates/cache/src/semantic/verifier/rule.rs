@@ -64,7 +64,7 @@ named! {
         Language = "language",
         /// One of them is found only as it was said; see [`Reason`].
         Uncovered = "uncovered",
-        /// So many small differences that they may add up to a large one.
+        /// So many words of one are not in the other that nothing can make up for it.
         Distance = "distance",
     }
 }

@@ -43,6 +43,23 @@ fn what_asks_something_else_is_different() {
 }
 
 #[test]
+fn every_rule_has_a_pair_that_it_tells_apart() {
+    let mut met: Vec<Rule> = Vec::new();
+    for text in [include_str!("tests/different.txt"), include_str!("tests/different_others.txt")] {
+        for (_, a, b) in pairs(text) {
+            if let Verdict::Different(rule) = judged(a, b) {
+                met.push(rule);
+            }
+        }
+    }
+    if let Verdict::Different(rule) = judged("Give me another example", "Give me an example") {
+        met.push(rule);
+    }
+    let missing: Vec<&str> = Rule::ALL.iter().filter(|rule| !met.contains(rule)).map(|rule| rule.name()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn what_asks_the_same_is_served() {
     let mut refused = Vec::new();
     for (section, a, b) in pairs(include_str!("tests/serves.txt")) {

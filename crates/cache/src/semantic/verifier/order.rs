@@ -1,0 +1,290 @@
+//! Words put where the same question has them in its plainest order: parts that stand in front of it, passives whose agent is
+//! named, owners before what they own, verbs at the end.
+
+use gateway_cache_data::words::{self, Inflection, Part};
+
+use super::grammar::{Class, Grammar};
+use super::item::Item;
+use crate::semantic::text::hash::word_hash;
+use crate::semantic::text::tokens::Kind;
+
+/// How far into the text a part that belongs to its end may reach.
+const LONGEST_FRONT: usize = 10;
+
+/// The form of a participle that has come to stand where the active has its verb.
+pub(crate) const TURNED: u32 = 1;
+
+fn turned(verb: Item<'_>) -> Item<'_> {
+    Item { form: u64::from(TURNED), ..verb }
+}
+
+fn whom(item: Item<'_>) -> Item<'_> {
+    if item.is("whom") { Item { first: true, ..Item::made("who") } } else { item }
+}
+
+/// "By whom was X written", "who was X written by" and "when was X written by Y" in the active voice: who wrote X, when did Y
+/// write X. Nothing is turned unless the agent is named, so that no role can change.
+pub(super) fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let was = |item: &Item<'_>| item.is("was") || item.is("were");
+    let participle = |item: &Item<'_>| {
+        let readings = words::of(grammar.language).analyses(item.word);
+        item.kind == Kind::Word
+            && readings.into_iter().any(|reading| reading.part == Part::Verb && reading.inflection == Inflection::Past)
+    };
+    let be = items.iter().position(|item| item.is("be"));
+    if let Some(be) = be.filter(|be| *be > 2 && items[0].is("how") && (items[1].is("can") || items[1].is("could")))
+        && items.get(be + 1).is_some_and(participle)
+    {
+        // How can X be made: how to make X.
+        let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[be + 1])];
+        active.extend_from_slice(&items[2..be]);
+        active.extend_from_slice(&items[be + 2..]);
+        *items = active;
+        return;
+    }
+    let Some(aux) = items.iter().take(6).position(|item| was(item) || item.is("is") || item.is("are")) else { return };
+    let past = was(&items[aux]);
+    if items[0].is("by") && aux > 1 && past {
+        // By whom was X written.
+        let Some(verb) = (aux + 2..items.len()).rev().find(|at| participle(&items[*at])) else { return };
+        let mut active: Vec<Item<'_>> = items[1..aux].iter().copied().map(whom).collect();
+        active.push(Item { form: 0, ..items[verb] });
+        active.extend_from_slice(&items[aux + 1..verb]);
+        active.extend_from_slice(&items[verb + 1..]);
+        *items = active;
+        return;
+    }
+    let Some(by) = (aux + 3..items.len()).find(|at| items[*at].is("by") && participle(&items[at - 1])) else {
+        // How is X made: how to make X.
+        let last = items.len() - 1;
+        if items[0].is("how") && aux == 1 && last >= 3 && participle(&items[last]) && !past {
+            let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[last])];
+            active.extend_from_slice(&items[2..last]);
+            *items = active;
+        }
+        return;
+    };
+    if !past {
+        return;
+    }
+    let verb = by - 1;
+    if by + 1 == items.len() {
+        // Who was X written by.
+        if aux == 0 || !(items[0].is("who") || items[0].is("whom") || items[0].is("which") || items[0].is("what")) {
+            return;
+        }
+        let mut active: Vec<Item<'_>> = items[..aux].iter().copied().map(whom).collect();
+        active.push(items[verb]);
+        active.extend_from_slice(&items[aux + 1..verb]);
+        *items = active;
+        return;
+    }
+    if aux > 1
+        || (aux == 1 && !matches!(grammar.class(&items[0]), Class::Question))
+        || items[0].is("who")
+        || items[0].is("what")
+    {
+        return;
+    }
+    let end = (by + 1..items.len())
+        .find(|at| matches!(grammar.class(&items[*at]), Class::Preposition | Class::Condition | Class::Conjunction))
+        .unwrap_or(items.len());
+    let mut active = items[..aux].to_vec();
+    active.push(Item { first: aux == 0, ..Item::made("did") });
+    active.extend_from_slice(&items[by + 1..end]);
+    active.push(turned(items[verb]));
+    active.extend_from_slice(&items[aux + 1..verb]);
+    active.extend_from_slice(&items[end..]);
+    *items = active;
+}
+
+/// "At the airport, where is X?" asks "where is X at the airport?": a part in front of the question goes to its end.
+pub(super) fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let Some(first) = items.first() else { return };
+    let class = grammar.class(first);
+    if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" {
+        return;
+    }
+    let asks = |item: &Item<'_>| {
+        matches!(grammar.class(item), Class::Question | Class::Auxiliary | Class::Modal | Class::Frame)
+    };
+    let limit = items.len().min(LONGEST_FRONT);
+    let comma = (1..limit).find(|at| items[*at].comma && items.get(at + 1).is_some_and(asks));
+    // Without a comma, the first word of a question begins it, if no verb of tense came before.
+    let cut = comma.or_else(|| {
+        if class != Class::Preposition {
+            return None;
+        }
+        (1..limit).find(|at| items.get(at + 1).is_some_and(asks)).filter(|at| {
+            // "After how many days" is the question itself.
+            !matches!(grammar.class(&items[*at]), Class::Preposition | Class::Article)
+        })
+    });
+    // "In which city is X?": the question is in the part.
+    let Some(cut) = cut.filter(|cut| !(class == Class::Preposition && items[..=*cut].iter().any(asks))) else { return };
+    if items.iter().take(items.len().saturating_sub(1)).any(|item| item.end) {
+        return;
+    }
+    items[cut].comma = false;
+    items.rotate_left(cut + 1);
+    items[0].first = true;
+}
+
+/// "My phone is wet. What should I do?" asks what to do if it is.
+pub(super) fn case_behind(items: &mut Vec<Item<'_>>) {
+    const ASKED: usize = 4;
+    let Some(at) = items.len().checked_sub(ASKED).filter(|at| *at > 1) else { return };
+    let asked = &items[at..];
+    let what = asked[0].is("what") && asked[2].is("i") && asked[3].is("do");
+    if !what
+        || !["should", "can", "do"].iter().any(|word| asked[1].is(word))
+        || !(items[at - 1].end || items[at - 1].comma)
+    {
+        return;
+    }
+    // More than one sentence before it is a story, and no case.
+    if items[..at - 1].iter().any(|item| item.end) {
+        return;
+    }
+    items[at - 1].end = false;
+    items[at - 1].comma = false;
+    items.rotate_left(at);
+    items.insert(ASKED, Item::made("if"));
+    items[0].first = true;
+    items[1] = Item::made("should");
+}
+
+/// "Wie ändere ich X" and "wie kann ich X ändern" (of which the beginning is a mark by now): the verb comes first, and who
+/// asks is nobody in particular.
+pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let verb = |item: &Item<'_>| {
+        item.kind == Kind::Word
+            && grammar.class(item) == Class::Content
+            && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
+    };
+    if items.len() < 3 || !items[0].is("@how") || items.iter().rev().skip(1).any(|item| item.end || item.comma) {
+        return;
+    }
+    if verb(&items[1]) && (items[2].is("ich") || items[2].is("man")) {
+        items.remove(2);
+        items[1] = turned(items[1]);
+    } else if items[0].form != word_hash("wie")
+        && items.last().is_some_and(|last| last.word.ends_with('n') && verb(last))
+    {
+        items[1..].rotate_right(1);
+        items[1] = turned(items[1]);
+    }
+}
+
+/// "Le ciel est-il bleu": "il" is "le ciel", which has been said.
+pub(super) fn told_twice(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let mut at = 1;
+    while at < items.len() {
+        let twice = items[at].joined && ["il", "elle", "ils", "elles", "t"].iter().any(|word| items[at].is(word));
+        let said = items[..at.saturating_sub(1)].iter().any(|item| grammar.class(item) == Class::Content);
+        if twice && said {
+            items.remove(at);
+        } else {
+            at += 1;
+        }
+    }
+}
+
+/// "Peru's capital" is "the capital of Peru": the owner goes behind what it owns.
+pub(super) fn owner_behind(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let Some(of) = grammar.owner else { return };
+    let noun = |item: &Item<'_>| grammar.class(item) == Class::Content && item.kind != Kind::Quoted;
+    let mut at = 0;
+    while at < items.len() {
+        if !items[at].is("'s") || at == 0 {
+            at += 1;
+            continue;
+        }
+        let mut start = at;
+        while start > 0 && at - start < 3 && noun(&items[start - 1]) && !items[start - 1].comma {
+            start -= 1;
+        }
+        if start > 0 && matches!(grammar.class(&items[start - 1]), Class::Article | Class::Possessive) {
+            start -= 1;
+        }
+        let verb = |item: &Item<'_>| {
+            let mut readings = words::of(grammar.language).analyses(item.word);
+            readings.any(|reading| reading.part == Part::Verb && reading.inflection == Inflection::Base)
+        };
+        let does = items[..at].iter().any(|item| grammar.class(item) == Class::Auxiliary || item.word.starts_with('@'));
+        let mut end = at + 1;
+        while end < items.len() && end - at <= 3 && noun(&items[end]) && !(end > at + 1 && items[end - 1].comma) {
+            end += 1;
+        }
+        // "How do a bird's wings beat": the last word is what they do.
+        if does && end > at + 2 && end == items.len() && verb(&items[end - 1]) {
+            end -= 1;
+        }
+        if start == at || end == at + 1 {
+            at += 1;
+            continue;
+        }
+        let owner = items[start..at].to_vec();
+        let mut turned = items[at + 1..end].to_vec();
+        if let Some(first) = turned.first_mut() {
+            first.first |= owner[0].first;
+        }
+        turned.push(Item::made(of));
+        turned.extend(owner);
+        let length = turned.len();
+        items.splice(start..end, turned);
+        at = start + length;
+    }
+}
+
+/// "X or Y" and "Y or X": two things that are no verbs are put in an order of their own.
+pub(super) fn conjuncts(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let thing = |item: &Item<'_>| grammar.class(item) == Class::Content;
+    let verb = |item: &Item<'_>| {
+        item.kind == Kind::Word
+            && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
+    };
+    for at in 1..items.len().saturating_sub(1) {
+        if !grammar.pairs(items[at].hash) || items.iter().filter(|item| grammar.pairs(item.hash)).count() > 1 {
+            continue;
+        }
+        let mut start = at;
+        while start > 0 && at - start < 3 && thing(&items[start - 1]) && (start == at || !items[start - 1].comma) {
+            start -= 1;
+        }
+        let mut end = at + 1;
+        let article = |item: &Item<'_>| grammar.class(item) == Class::Article;
+        let opened = items.get(end).is_some_and(article) && start > 0 && article(&items[start - 1]);
+        if opened {
+            start -= 1;
+            end += 1;
+        }
+        while end < items.len() && end - at <= 4 && thing(&items[end]) && (end == at + 1 || !items[end - 1].comma) {
+            end += 1;
+        }
+        let (left, right) = (at - start, end - at - 1);
+        // The two runs must be all there is between their neighbours.
+        let bounded =
+            |item: Option<&Item<'_>>| item.is_none_or(|item| grammar.class(item) == Class::Preposition || item.comma);
+        let before = start.checked_sub(1).and_then(|before| items.get(before));
+        let whole = left > 0
+            && right > 0
+            && before.is_some()
+            && bounded(before)
+            && (end == items.len() || items[end - 1].comma || grammar.class(&items[end]) == Class::Preposition);
+        // "Wash and dry" is an order of its own; behind a preposition there are no verbs.
+        let behind = before.is_some_and(|item| grammar.class(item) == Class::Preposition);
+        if !whole || (!behind && items[start..end].iter().any(verb)) {
+            continue;
+        }
+        let key = |items: &[Item<'_>]| -> Vec<u64> {
+            items.iter().filter(|item| !article(item)).map(|item| item.hash).collect()
+        };
+        if key(&items[start..at]) > key(&items[at + 1..end]) {
+            let mut turned = items[at + 1..end].to_vec();
+            turned.push(items[at]);
+            turned.extend_from_slice(&items[start..at]);
+            items.splice(start..end, turned);
+        }
+    }
+}

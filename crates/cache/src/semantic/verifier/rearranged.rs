@@ -1,0 +1,184 @@
+//! Two texts of the same words in another order, where the order is known to say nothing: parts that each have their own
+//! preposition, nouns that are one expression, keywords without the small words between them.
+
+use gateway_cache_data::words::{Inflection, Language, Part};
+
+use super::align::{FOR, HOW, I, MY, OF, Side, WHAT_IS, run};
+use super::explain::Place;
+use super::grammar::{Class, Grammar};
+use super::unit::Unit;
+
+mod sure {
+    pub(super) const COMPOUND: f32 = 0.975;
+    pub(super) const KEYWORDS: f32 = 0.97;
+    pub(super) const SHORT_TASK: f32 = 0.96;
+    pub(super) const MOVED: f32 = 0.975;
+}
+
+/// The same parts in another order, each with the preposition at its head: "from A to B" and "to B from A".
+pub(super) fn moved(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Option<f32> {
+    let tied = |side: &Side<'_>| {
+        side.units.iter().any(|unit| {
+            matches!(unit.class, Class::Conjunction | Class::Condition | Class::Negation)
+                || unit.can_be(Part::Adjective, Inflection::Comparative)
+        })
+    };
+    if tied(ours) || tied(theirs) {
+        return None;
+    }
+    let first = parts(ours);
+    let mut second = parts(theirs);
+    if first.len() != second.len() || first.len() < 2 {
+        return None;
+    }
+    let mut score = run(place, ours, theirs, (first.first()?.clone(), second.first()?.clone()))? * sure::MOVED;
+    second.remove(0);
+    for part in first.into_iter().skip(1) {
+        let found = second
+            .iter()
+            .enumerate()
+            .find_map(|(at, other)| run(place, ours, theirs, (part.clone(), other.clone())).map(|sure| (at, sure)));
+        let (at, sure) = found?;
+        score *= sure;
+        second.remove(at);
+    }
+    Some(score)
+}
+
+/// The beginning, and a part for each preposition; "of" holds on to what is before it.
+fn parts(side: &Side<'_>) -> Vec<std::ops::Range<usize>> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for (at, unit) in side.units.iter().enumerate() {
+        if at > 0 && unit.class == Class::Preposition && unit.hash != OF {
+            parts.push(start..at);
+            start = at;
+        }
+    }
+    parts.push(start..side.units.len());
+    parts
+}
+
+/// "Symptoms of flu" and "flu symptoms": a preposition that only ties two nouns, and the same nouns as one expression.
+pub(super) fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -> Option<f32> {
+    if long.units.len() <= short.units.len() || language != Language::English {
+        return None;
+    }
+    let content = |unit: &Unit| unit.class == Class::Content;
+    for (at, _) in long.units.iter().enumerate().filter(|(_, unit)| unit.hash == OF || unit.hash == FOR) {
+        let owned = long.units[..at].iter().rev().take_while(|unit| content(unit)).count();
+        let articles = long.units[at + 1..].iter().take_while(|unit| unit.class == Class::Article).count();
+        let start = at + 1 + articles;
+        let owner = long.units[start..].iter().take_while(|unit| content(unit)).count();
+        // A verb between them would change its subject.
+        let verb =
+            |unit: &Unit| unit.readings().next().is_some() && unit.readings().all(|reading| reading.part == Part::Verb);
+        if !(1..=3).contains(&owned)
+            || !(1..=2).contains(&owner)
+            || long.units[at - owned..start + owner].iter().any(verb)
+        {
+            continue;
+        }
+        let mut units = long.units[..at - owned].to_vec();
+        units.extend_from_slice(&long.units[start..start + owner]);
+        let head = units.len();
+        units.extend_from_slice(&long.units[at - owned..at]);
+        units.extend_from_slice(&long.units[start + owner..]);
+        let turned = Side { units: &units, expressions: &[], ..*long };
+        let whole = (0..units.len(), 0..short.units.len());
+        // What is in front of a noun is not counted: "flu symptoms in babies", "baby flu symptoms".
+        let counted = |side: &Side<'_>, at: usize| if side.counted() > at { 0 } else { side.counted() };
+        let place = Place {
+            language,
+            ours: (&units, long.text),
+            theirs: (short.units, short.text),
+            counted: [counted(&turned, head), counted(short, head)],
+            ascii: [long.ascii, short.ascii],
+        };
+        let unmarked = Side { expressions: &[], ..*short };
+        if let Some(score) = run(&place, &turned, &unmarked, whole) {
+            return Some(score * sure::COMPOUND);
+        }
+    }
+    None
+}
+
+/// A row of keywords, such as people type into a search box, and the question that has the same words in the same order,
+/// with nothing but articles and the lightest prepositions between them.
+pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f32> {
+    // A mark at the beginning, such as that for "the price of", is on both sides.
+    let marked = usize::from(
+        row.units
+            .first()
+            .zip(question.units.first())
+            .is_some_and(|(one, other)| one.class == Class::Frame && one.hash == other.hash && one.hash != HOW),
+    );
+    let bare =
+        (2..=8).contains(&row.units.len()) && row.units.iter().skip(marked).all(|unit| unit.class == Class::Content);
+    if !bare || question.units.len() < row.units.len() {
+        return None;
+    }
+    let grammar = Grammar::of(language);
+    let mut sure = sure::KEYWORDS;
+    let mut content = Vec::with_capacity(question.units.len());
+    let mut turn = None;
+    for (at, unit) in question.units.iter().enumerate() {
+        match unit.class {
+            Class::Content => content.push(*unit),
+            Class::Article => {}
+            Class::Frame if at < marked => content.push(*unit),
+            Class::Frame if at == 0 && unit.hash == WHAT_IS => {}
+            Class::Frame if at == 0 && unit.hash == HOW => {
+                // "Translate this" is a task, and no question how to do it.
+                let verb = row.units.first()?;
+                if !verb.can_be(Part::Verb, Inflection::Base) || grammar.task(verb.hash) {
+                    return None;
+                }
+                sure = sure::SHORT_TASK;
+            }
+            Class::Pronoun if at == 1 && question.how && unit.hash == I => {}
+            Class::Possessive if question.how && unit.hash == MY => {}
+            Class::Preposition if grammar.light(unit.hash) => {
+                if unit.hash == OF && turn.is_none() {
+                    turn = Some(content.len());
+                } else if unit.hash == OF {
+                    turn = Some(usize::MAX);
+                }
+            }
+            _ => return None,
+        }
+    }
+    let try_order = |content: &[Unit]| {
+        let full = Side {
+            units: content,
+            text: question.text,
+            expressions: &[],
+            how: false,
+            ascii: row.ascii,
+            plain_articles: row.plain_articles,
+        };
+        let place = Place {
+            language,
+            ours: (row.units, row.text),
+            theirs: (content, question.text),
+            counted: [row.units.len(), if question.how { 0 } else { content.len() }],
+            ascii: [row.ascii, question.ascii],
+        };
+        let row = Side {
+            units: row.units,
+            text: row.text,
+            expressions: &[],
+            how: false,
+            ascii: row.ascii,
+            plain_articles: row.plain_articles,
+        };
+        run(&place, &row, &full, (0..row.units.len(), 0..content.len()))
+    };
+    if let Some(score) = try_order(&content) {
+        return Some(score * sure);
+    }
+    // "Capital of Peru" and "Peru capital".
+    let turn = turn.filter(|turn| *turn < content.len())?;
+    content.rotate_left(turn);
+    Some(try_order(&content)? * sure)
+}
