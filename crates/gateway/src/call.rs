@@ -169,7 +169,8 @@ impl Call {
 
     /// The same prompt, to be counted and not answered.
     pub fn counting(self) -> Call {
-        Call { counts_tokens: true, stream: false, ..self }
+        // A count is never kept: what the client wants of the cache does not concern it.
+        Call { counts_tokens: true, stream: false, wish: Wish::Use, ..self }
     }
 
     pub fn model(&self) -> Option<&str> {

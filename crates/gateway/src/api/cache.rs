@@ -106,11 +106,11 @@ pub const PARAMETERS: [(&str, &str); 4] = [
 /// Removes those of the caller, or of all callers for the operator.
 pub fn clear(gateway: &Gateway, query: &str, caller: &Caller) -> Result<Reply, GatewayError> {
     let [id, model, older_than, dry_run] = ingress::parameters(query, PARAMETERS.map(|(name, _)| name))?;
-    let id = id.map(|id| id.parse::<EntryId>().map_err(|error| GatewayError::invalid(ID, error.to_string())));
+    let id = id.map(|id| entry(&id)).transpose()?;
     let older_than = older_than.map(|text| seconds(&text)).transpose()?;
     let dry_run = match dry_run.as_deref() {
         None | Some("false") => false,
-        Some("true" | "") => true,
+        Some("true") => true,
         Some(_) => return Err(GatewayError::invalid(DRY_RUN, "dry_run must be true or false")),
     };
     let Some(caching) = &gateway.cache else {
@@ -118,14 +118,21 @@ pub fn clear(gateway: &Gateway, query: &str, caller: &Caller) -> Result<Reply, G
     };
     let answers = &caching.answers;
     let tenant = (*caller != Caller::Admin).then(|| caching.tenant(caller));
-    let filter = Filter { id: id.transpose()?, tenant, model: model.map(Into::into), older_than };
+    let filter = Filter { id, tenant, model: model.map(Into::into), older_than };
     let cleared = answers.clear(&filter, dry_run);
     Ok(Reply::json(&CacheCleared { enabled: true, removed: cleared.entries, bytes: cleared.bytes, dry_run }))
 }
 
 fn seconds(text: &str) -> Result<Duration, GatewayError> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0);
+    let seconds = seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     seconds.ok_or_else(|| GatewayError::invalid(OLDER_THAN, "older_than_seconds must be a number, 0 or more"))
+}
+
+/// As it is written in `cache_key`, and in no other way.
+fn entry(text: &str) -> Result<EntryId, GatewayError> {
+    let id = text.parse::<EntryId>().ok().filter(|id| id.to_string() == text);
+    id.ok_or_else(|| GatewayError::invalid(ID, "id must be the `cache_key` of an answer: 64 hexadecimal digits"))
 }
 
 /// `POST /v1/cache/feedback`
