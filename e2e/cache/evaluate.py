@@ -3,7 +3,7 @@
 
     e2e/cache/evaluate.py                       tables of the pairs in e2e/cache/pairs
     e2e/cache/evaluate.py --write               and puts them, with a picture, into docs/ (make cache-eval)
-    e2e/cache/evaluate.py --pairs FOLDER        other pairs: FOLDER/NAME.jsonl, FOLDER/LANGUAGE/{tune,held_out}.jsonl
+    e2e/cache/evaluate.py --pairs FOLDER        other pairs: FOLDER/NAME.jsonl, FOLDER/LANGUAGE/{tune,tune_more,held_out}.jsonl
     e2e/cache/evaluate.py --half tune --show-failures
     e2e/cache/evaluate.py --short 0.5           some of the tune halves: no trap may be served, half of the rewordings must be
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 PAIRS = Path(__file__).resolve().parent / "pairs"
 HELD_OUT = "held_out"
+# Pairs that were written later are added to a half in a file of their own: `tune_more.jsonl`.
+MORE = "_more"
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,20 @@ class PairSet:
         return PairSet(self.name, tuple(random.Random(1).sample(self.pairs, min(count, len(self.pairs)))))
 
 
-def read(path, name):
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+def read(paths, name):
+    rows = [json.loads(line) for path in paths for line in path.read_text().splitlines() if line.strip()]
     return PairSet(name, tuple(Pair(row["a"], row["b"], row["same"] == 1, row.get("kind") or row["cat"]) for row in rows))
 
 
 def sets(folder):
     """All sets of a folder: its own files, and those of the folders in it, each of which is a language."""
-    alone = [read(path, path.stem) for path in sorted(folder.glob("*.jsonl"))]
-    halves = [read(path, f"{path.parent.name}/{path.stem}") for path in sorted(folder.glob("*/*.jsonl"), reverse=True)]
-    return alone + sorted(halves, key=lambda one: one.name.partition("/")[0])
+    alone = [read([path], path.stem) for path in sorted(folder.glob("*.jsonl"))]
+    halves = {}
+    for path in sorted(folder.glob("*/*.jsonl")):
+        halves.setdefault(f"{path.parent.name}/{path.stem.removesuffix(MORE)}", []).append(path)
+    # Of each language what may be seen comes first.
+    named = [read(paths, name) for name, paths in sorted(halves.items(), reverse=True)]
+    return alone + sorted(named, key=lambda one: one.name.partition("/")[0])
 
 
 class Labels:

@@ -166,6 +166,15 @@ def test_tables_come_between_the_marks_of_the_page(tmp_path, monkeypatch):
     assert picture.read_text().count("<circle") == 1
 
 
+def test_what_was_written_later_belongs_to_the_half_that_its_file_names(tmp_path):
+    (tmp_path / "en").mkdir()
+    for file, asked in (("tune", "first"), ("tune_more", "later"), ("held_out", "unseen")):
+        row = {"a": asked, "b": asked.upper(), "same": 1, "kind": "case"}
+        (tmp_path / "en" / f"{file}.jsonl").write_text(json.dumps(row) + "\n")
+    found = [(one.name, one.secret, [pair.a for pair in one.pairs]) for one in questions.sets(tmp_path)]
+    assert found == [("en/tune", False, ["first", "later"]), ("en/held_out", True, ["unseen"])]
+
+
 SETS = questions.sets(questions.PAIRS)
 
 
