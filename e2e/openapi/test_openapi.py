@@ -35,7 +35,8 @@ def schemathesis(gateway, folder, *arguments):
 # Their events are described one by one, which schemathesis takes for the shape of an event together with its name: the tests
 # of crates/gateway/tests/openapi.rs look into them.
 STREAMED = "^/v1/completions"
-EVERYTHING = ["--phases", "examples,coverage", "--workers", "2"]
+# One worker: two at once share tables of hypothesis that are not made for it, and now and then one of them ends with a KeyError.
+EVERYTHING = ["--phases", "examples,coverage", "--workers", "1"]
 
 
 def test_every_operation_answers_as_documented(gateway, tmp_path):
