@@ -3,6 +3,8 @@
 
 use std::ops::Deref;
 
+use http::HeaderValue;
+
 /// Room for the digits of any `u64`, a point and a zero before it.
 const LENGTH: usize = 22;
 
@@ -11,38 +13,46 @@ const LENGTH: usize = 22;
 pub struct Decimal {
     text: [u8; LENGTH],
     start: usize,
-    end: usize,
 }
 
 impl Decimal {
     /// A number of units of which 10^`places` are one, with all its places and at least one digit before the point.
     pub fn new(mut value: u64, places: usize) -> Self {
-        let mut text = [0; LENGTH];
-        let (mut at, mut digits) = (LENGTH, 0);
-        while value > 0 || digits <= places {
-            if digits == places && places > 0 {
-                at -= 1;
-                text[at] = b'.';
+        let (mut text, mut start) = ([b'0'; LENGTH], LENGTH);
+        if places > 0 {
+            for digit in text[LENGTH - places..].iter_mut().rev() {
+                *digit = b'0' + (value % 10) as u8;
+                value /= 10;
             }
-            at -= 1;
-            text[at] = b'0' + (value % 10) as u8;
-            value /= 10;
-            digits += 1;
+            start -= places + 1;
+            text[start] = b'.';
         }
-        Decimal { text, start: at, end: LENGTH }
+        loop {
+            start -= 1;
+            text[start] = b'0' + (value % 10) as u8;
+            value /= 10;
+            if value == 0 {
+                return Decimal { text, start };
+            }
+        }
     }
 
     /// The same without zeros at its end, but one behind the point: as JSON is mostly written.
-    pub fn short(value: u64, places: usize) -> Self {
-        let mut number = Decimal::new(value, places);
-        while places > 0 && number.ends_with(b"0") && !number.ends_with(b".0") {
-            number.end -= 1;
+    pub fn short(mut value: u64, mut places: usize) -> Self {
+        while places > 1 && value.is_multiple_of(10) {
+            value /= 10;
+            places -= 1;
         }
-        number
+        Decimal::new(value, places)
     }
 
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self).unwrap_or_default()
+    }
+
+    pub fn header(&self) -> HeaderValue {
+        // Digits make a valid header.
+        HeaderValue::from_bytes(self).unwrap_or(HeaderValue::from_static("0"))
     }
 
     /// Milliseconds, to the microsecond.
@@ -55,7 +65,7 @@ impl Deref for Decimal {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.text[self.start..self.end]
+        &self.text[self.start..]
     }
 }
 

@@ -608,16 +608,16 @@ impl Settle {
     }
 
     /// Puts the tokens that the request had, where that is known, in the place of those that it was thought to need.
-    fn settle_limits(&mut self) {
+    fn settle_limits(&mut self, now: Instant) {
         let usage = self.record.as_ref().and_then(|record| record.usage);
         let spent = usage.map(|usage| usage.input.saturating_add(usage.output));
         if let (Some(spent), Some(permit)) = (spent, &mut self.permit) {
-            permit.settle_limits(spent);
+            permit.settle_limits(spent, now);
         }
         if let Some(mut hold) = self.hold.take()
             && let Some(spent) = spent
         {
-            hold.settle(spent);
+            hold.settle(spent, now);
         }
     }
 
@@ -628,7 +628,7 @@ impl Settle {
         if let Some((target, begun)) = self.under_way.take() {
             self.step(Step::Abandoned { target, begun, took: (now - self.started).saturating_sub(begun) });
         }
-        self.settle_limits();
+        self.settle_limits(now);
         self.answer_ended(outcome, now);
         // Who waits for an answer that did not come is not to wait for what is left to do here.
         self.keep = None;

@@ -7,7 +7,6 @@ use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_core::limits::NAMED_LOSSES_BYTES;
 use gateway_core::target::Target;
-use gateway_core::usage::NanoUsd;
 use gateway_dialects::{codec, native};
 use gateway_policy::routing::{Hint, UnknownProvider};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -204,7 +203,8 @@ fn about(call: &Call, reply: &mut Reply, settle: &Settle) {
         reply.set(X_GATEWAY_UPSTREAM_REQUEST_ID, id.as_str());
     }
     if let (Some(cost), false) = (record.cost, call.stream) {
-        reply.set(X_GATEWAY_COST_USD, usd(cost.total()));
+        // Exact to the billionth.
+        reply.headers.insert(X_GATEWAY_COST_USD, Decimal::new(cost.total().0, 9).header());
     }
     for (header, names) in [(X_GATEWAY_DROPPED, &record.dropped), (X_GATEWAY_ADDED, &record.added)] {
         if !names.is_empty() {
@@ -220,17 +220,12 @@ pub fn cached(call: &Call, reply: &mut Reply, settle: &Settle) {
     reply.headers.insert(X_GATEWAY_CACHE, HeaderValue::from_static(answered.name()));
     let Some(found) = note.and_then(|note| note.hit.as_ref()) else { return };
     reply.headers.insert(X_GATEWAY_CACHE_TYPE, HeaderValue::from_static(found.tier.name()));
-    reply.set(X_GATEWAY_CACHE_SIMILARITY, Decimal::short(found.thousandths(), 3).to_vec());
+    reply.headers.insert(X_GATEWAY_CACHE_SIMILARITY, Decimal::short(found.thousandths(), 3).header());
     reply.headers.insert(header::AGE, HeaderValue::from(found.age.as_secs()));
 }
 
 fn overhead(reply: &mut Reply, settle: &Settle) {
-    reply.set(X_GATEWAY_OVERHEAD_MS, millis(settle.overhead(), ""));
-}
-
-/// US dollars, exact to the billionth.
-fn usd(cost: NanoUsd) -> Vec<u8> {
-    Decimal::new(cost.0, 9).to_vec()
+    reply.headers.insert(X_GATEWAY_OVERHEAD_MS, millis(settle.overhead()).header());
 }
 
 /// Names for a header: those that fit, in printable ASCII.
@@ -282,15 +277,15 @@ pub fn identify(reply: &mut Reply, gateway: &Gateway, arrival: &Arrival) {
     if let Some(id) = &arrival.correlation_id {
         reply.set(X_CORRELATION_ID, id.as_str());
     }
-    reply.set(X_RESPONSE_TIME, millis(arrival.started.elapsed(), "ms"));
+    reply.set(X_RESPONSE_TIME, [&*millis(arrival.started.elapsed()), b"ms"].concat());
     if gateway.config.sandbox {
         reply.headers.insert(X_GATEWAY_SANDBOX, HeaderValue::from_static("true"));
     }
 }
 
 /// Milliseconds with three digits behind the point.
-fn millis(duration: Duration, unit: &str) -> Vec<u8> {
-    [&*Decimal::new(duration.as_micros() as u64, 3), unit.as_bytes()].concat()
+fn millis(duration: Duration) -> Decimal {
+    Decimal::new(duration.as_micros() as u64, 3)
 }
 
 /// The name of the hint at fault, as the client wrote it.

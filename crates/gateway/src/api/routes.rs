@@ -162,9 +162,11 @@ fn split_family(path: &str) -> (Family, &str) {
 
 /// The parameter in `path` if it fits `pattern`; empty where the pattern has none.
 fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
-    let Some((before, rest)) = pattern.split_once('{') else {
+    // Of every row before that of the request.
+    let Some(open) = memchr::memchr(b'{', pattern.as_bytes()) else {
         return (pattern == path).then_some("");
     };
+    let (before, rest) = (&pattern[..open], &pattern[open + 1..]);
     let (name, after) = rest.split_once('}')?;
     let parameter = path.strip_prefix(before)?.strip_suffix(after)?;
     let whole = name == "model" || !parameter.contains('/');

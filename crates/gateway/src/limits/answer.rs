@@ -62,14 +62,11 @@ pub fn tell(headers: &mut HeaderMap, standing: &Standing, dialect: Dialect) {
 
 fn put(headers: &mut HeaderMap, names: &Names, left: Option<Left>, reset: impl Fn(Left) -> String) {
     let Some(left) = left else { return };
-    let mut put = |name: &HeaderName, value: &[u8]| {
-        if let Ok(value) = HeaderValue::from_bytes(value) {
-            headers.insert(name.clone(), value);
-        }
-    };
-    put(&names.limit, &Decimal::new(left.limit, 0));
-    put(&names.remaining, &Decimal::new(left.remaining, 0));
-    put(&names.reset, reset(left).as_bytes());
+    headers.insert(names.limit.clone(), Decimal::new(left.limit, 0).header());
+    headers.insert(names.remaining.clone(), Decimal::new(left.remaining, 0).header());
+    if let Ok(reset) = HeaderValue::try_from(reset(left)) {
+        headers.insert(names.reset.clone(), reset);
+    }
 }
 
 /// `1s`, `6m0s`, `1h0m0s`: whole seconds, rounded up.

@@ -61,9 +61,9 @@ impl Limiter {
     }
 
     /// Never waits: a request that has ended has nobody left to wait for it.
-    fn settle(&self, ask: &Ask, reservation: Option<&Reservation>, spent: u64) {
+    fn settle(&self, ask: &Ask, reservation: Option<&Reservation>, spent: u64, now: Instant) {
         if !ask.levels.is_empty() {
-            self.table.settle(ask, spent, Instant::now());
+            self.table.settle(ask, spent, now);
         }
         if let (Some(shared), Some(reservation)) = (&self.shared, reservation) {
             shared.settle(reservation, ask.tokens, spent);
@@ -103,16 +103,18 @@ impl Hold {
     }
 
     /// `spent`: the tokens that the request really needed. Settles once; what is said later changes nothing.
-    pub fn settle(&mut self, spent: u64) {
+    pub fn settle(&mut self, spent: u64, now: Instant) {
         if let Some(ask) = self.ask.take() {
-            self.limiter.settle(&ask, self.reservation.as_deref(), spent.min(TOKENS_PER_REQUEST_MOST));
+            self.limiter.settle(&ask, self.reservation.as_deref(), spent.min(TOKENS_PER_REQUEST_MOST), now);
         }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let spent = if self.owes { self.reserved() } else { 0 };
-        self.settle(spent);
+        if self.ask.is_some() {
+            let spent = if self.owes { self.reserved() } else { 0 };
+            self.settle(spent, Instant::now());
+        }
     }
 }

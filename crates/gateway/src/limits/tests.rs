@@ -254,8 +254,8 @@ async fn who_drops_a_hold_owes_what_a_provider_was_at_work_for() {
     assert!(left() < FULL - 990, "it was at work");
     let mut settled = take().await;
     settled.provider_asked();
-    settled.settle(u64::MAX);
-    settled.settle(0);
+    settled.settle(u64::MAX, Instant::now());
+    settled.settle(0, Instant::now());
     drop(settled);
     assert_eq!(left(), 0, "settled once");
     let unlimited = limiter.take(Ask::default()).await.unwrap();

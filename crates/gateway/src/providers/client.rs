@@ -73,8 +73,7 @@ impl Payload {
     }
 
     pub fn content_length(&self) -> HeaderValue {
-        // Digits make a valid header.
-        HeaderValue::from_bytes(&Decimal::new(self.length, 0)).unwrap_or(HeaderValue::from_static("0"))
+        Decimal::new(self.length, 0).header()
     }
 }
 

@@ -399,9 +399,9 @@ impl Permit {
     }
 
     /// The tokens that the answer really had.
-    pub fn settle_limits(&mut self, spent: u64) {
+    pub fn settle_limits(&mut self, spent: u64, now: Instant) {
         if let Some(hold) = &mut self.hold {
-            hold.settle(spent);
+            hold.settle(spent, now);
         }
     }
 
