@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares the gateway with nginx: builds the release binaries, installs nginx where it is missing, prints the table.
-# Options are those of `bench run`: --quick for a look, --only keys for what keys cost, --full for ten thousand idle
-# streams, --rounds N.
+# Options are those of `bench run`: --quick for a look, --only keys for what keys cost, --only cache for what the cache
+# costs, --full for ten thousand idle streams, --rounds N.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -17,38 +17,78 @@ const EXCERPT_BYTES: usize = 300;
 pub(crate) struct Request {
     pub(crate) address: SocketAddr,
     pub(crate) bytes: Vec<u8>,
-    /// Where the caller's key is; empty where none is shown.
-    key: Range<usize>,
+    body_bytes: usize,
+    /// What may be replaced, by [`Slot`]; empty where there is nothing yet.
+    slots: [Range<usize>; 3],
+}
+
+/// What differs from one request to the next, in the order in which it stands there.
+#[derive(Debug, Clone, Copy)]
+enum Slot {
+    Key,
+    /// The body's length, in the head.
+    Length,
+    Words,
 }
 
 impl Request {
     /// `headers` come after Host, Content-Type and Content-Length, each as `name: value`.
     pub(crate) fn post(address: SocketAddr, path: &str, headers: &[String], body: &[u8]) -> Self {
         let mut bytes = format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}",
             body.len()
         )
         .into_bytes();
+        let length = bytes.len() - body.len().to_string().len()..bytes.len();
+        bytes.extend_from_slice(b"\r\n");
         for header in headers {
             bytes.extend_from_slice(header.as_bytes());
             bytes.extend_from_slice(b"\r\n");
         }
         bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(body);
-        Self { address, bytes, key: 0..0 }
+        Self { address, bytes, body_bytes: body.len(), slots: [0..0, length, 0..0] }
+    }
+
+    /// With a place for words, where the body has this mark. `None`: it has none.
+    pub(crate) fn marked(mut self, mark: &str) -> Option<Self> {
+        let at = memchr::memmem::rfind(&self.bytes, mark.as_bytes())?;
+        self.slots[Slot::Words as usize] = at..at + mark.len();
+        Some(self)
+    }
+
+    /// Says these words in place of the mark, or of those before. They must need no escapes.
+    pub(crate) fn say(&mut self, words: &str) {
+        let before = self.body_bytes;
+        self.body_bytes = before - self.slots[Slot::Words as usize].len() + words.len();
+        self.replace(Slot::Words, words.as_bytes());
+        if self.body_bytes != before {
+            self.replace(Slot::Length, self.body_bytes.to_string().as_bytes());
+        }
     }
 
     /// Shows a caller's key, in place of the one that was shown before.
     pub(crate) fn show_key(&mut self, key: &str) {
-        if self.key.is_empty() {
+        if self.slots[Slot::Key as usize].is_empty() {
             let at = memchr::memchr(b'\n', &self.bytes).map_or(0, |end| end + 1);
             let header = b"authorization: Bearer \r\n";
-            self.bytes.splice(at..at, header.iter().copied());
+            self.slots[Slot::Key as usize] = at..at;
+            self.replace(Slot::Key, header);
             let end = at + header.len() - 2;
-            self.key = end..end;
+            self.slots[Slot::Key as usize] = end..end;
         }
-        self.bytes.splice(self.key.clone(), key.bytes());
-        self.key.end = self.key.start + key.len();
+        self.replace(Slot::Key, key.as_bytes());
+    }
+
+    fn replace(&mut self, slot: Slot, with: &[u8]) {
+        let old = self.slots[slot as usize].clone();
+        self.bytes.splice(old.clone(), with.iter().copied());
+        self.slots[slot as usize].end = old.start + with.len();
+        for later in &mut self.slots[slot as usize + 1..] {
+            if later.start >= old.end && later.end > 0 {
+                *later = later.start + with.len() - old.len()..later.end + with.len() - old.len();
+            }
+        }
     }
 }
 

@@ -123,4 +123,18 @@ mod tests {
         assert!(first.starts_with("POST / HTTP/1.1\r\nauthorization: Bearer first\r\n"), "{first}");
         assert!(first.ends_with("\r\na: b\r\n\r\n{}"), "{first}");
     }
+
+    #[test]
+    fn a_request_says_other_words_with_another_key_and_tells_its_length() {
+        let post = |body: &[u8]| crate::http::Request::post(([127, 0, 0, 1], 1).into(), "/", &[], body);
+        assert!(post(b"{}").marked("@").is_none());
+        let mut request = post(b"[\"@\"]").marked("@").unwrap();
+        for (key, words) in [("first", "some words"), ("another", "a"), ("k", "more words than before")] {
+            request.show_key(key);
+            request.say(words);
+            let mut expected = post(format!("[\"{words}\"]").as_bytes());
+            expected.show_key(key);
+            assert_eq!(String::from_utf8_lossy(&request.bytes), String::from_utf8_lossy(&expected.bytes));
+        }
+    }
 }

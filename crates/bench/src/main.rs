@@ -14,6 +14,7 @@ mod systems;
 mod table;
 mod traffic;
 mod upstream;
+mod words;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,6 +27,7 @@ use serde::Serialize;
 
 use crate::http::Request;
 use crate::load::{closed, open, streams};
+use crate::words::{MARK, Words};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -65,6 +67,12 @@ enum Command {
         /// File with keys of callers, one a line, which the requests show in turn
         #[arg(long)]
         keys: Option<PathBuf>,
+        /// Words in place of @WORDS@ in the body, others in each request
+        #[arg(long, value_enum)]
+        words: Option<Words>,
+        /// Number of the first request, of which its words are made
+        #[arg(long, default_value_t = 0, requires = "words")]
+        first: u64,
     },
     /// Requests at a fixed rate, latency counted from the moment each was due
     Open {
@@ -137,11 +145,15 @@ fn execute(command: Command) -> Result<(), AnyError> {
             let plan = upstream::Plan { answer_bytes, chunks, chunk_gap: Duration::from_millis(chunk_gap_ms) };
             Ok(runtime()?.block_on(upstream::run((Ipv4Addr::LOCALHOST, port).into(), plan))?)
         }
-        Command::Closed { target, connections, requests, seconds, keys } => {
+        Command::Closed { target, connections, requests, seconds, keys, words, first } => {
             let max_time = Duration::try_from_secs_f64(seconds)?;
             let plan = closed::Plan { connections, max_requests: requests, max_time };
             let keys = keys.map_or(Ok(Vec::new()), |file| keys::read(&file))?;
-            print(&runtime()?.block_on(closed::run(target.request()?, keys, plan))?)
+            let mut request = target.request()?;
+            if words.is_some() {
+                request = request.marked(MARK).ok_or_else(|| format!("--words: the body has no {MARK}"))?;
+            }
+            print(&runtime()?.block_on(closed::run(request, closed::Turns { keys, words, first }, plan))?)
         }
         Command::Open { target, rate, requests, connections } => {
             wake_exactly();

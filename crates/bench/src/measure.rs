@@ -1,5 +1,6 @@
 //! The measurements of one round, and what makes them worth reporting.
 
+mod cache;
 mod keys;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use crate::stats::Spread;
 use crate::systems::{ANSWER_BYTES, CHUNKS, Cores, Peer, Programs, Workshop};
 use crate::table::Round;
 use crate::traffic;
+use crate::words::MARK;
 
 const SAME_DIALECT: &str = "openai/gpt-4o-mini";
 const TRANSLATED: &str = "anthropic/claude-haiku-4-5";
@@ -48,6 +50,8 @@ pub(crate) enum Part {
     All,
     /// What keys of callers and limits cost, beside requests without a key.
     Keys,
+    /// What the cache costs and what a hit costs, beside requests without it.
+    Cache,
 }
 
 /// How much of everything.
@@ -96,6 +100,9 @@ struct Bodies {
     translated: PathBuf,
     streamed: PathBuf,
     streamed_translated: PathBuf,
+    small_in_parts: PathBuf,
+    large_in_parts: PathBuf,
+    question: PathBuf,
 }
 
 impl Bodies {
@@ -110,6 +117,9 @@ impl Bodies {
             translated: write("translated.json", traffic::chat(TRANSLATED, false, 1024))?,
             streamed: write("streamed.json", traffic::chat(SAME_DIALECT, true, 1024))?,
             streamed_translated: write("streamed-translated.json", traffic::chat(TRANSLATED, true, 1024))?,
+            small_in_parts: write("small-in-parts.json", traffic::in_parts(SAME_DIALECT, 1024, MARK)?)?,
+            large_in_parts: write("large-in-parts.json", traffic::in_parts(SAME_DIALECT, 100 * 1024, MARK)?)?,
+            question: write("question.json", traffic::ask(SAME_DIALECT, MARK))?,
         })
     }
 }
@@ -165,7 +175,7 @@ impl Bench {
             .map(|system| self.workshop.peer(system, upstream, &one, CONNECTIONS))
             .collect::<Result<Vec<_>, _>>()?;
         self.warm_up(&peers)?;
-        let key_holders = self.key_holders(upstream)?;
+        let key_holders = if part == Part::Cache { None } else { Some(self.key_holders(upstream)?) };
         let mut rounds = Vec::new();
         for number in 0..self.size.rounds {
             progress(&format!("round {} of {}", number + 1, self.size.rounds));
@@ -174,8 +184,13 @@ impl Bench {
             order.rotate_left(number % peers.len());
             let mut round = Round::default();
             self.measure_requests(&mut round, &order, part)?;
-            self.measure_keys(&mut round, &key_holders)?;
-            if part == Part::Keys {
+            if let Some(key_holders) = &key_holders {
+                self.measure_keys(&mut round, key_holders)?;
+            }
+            if part != Part::Keys {
+                self.measure_cache(&mut round, upstream, &peers)?;
+            }
+            if part != Part::All {
                 for process in peers.iter().filter_map(|peer| peer.process.as_ref()) {
                     process.empty_log()?;
                 }
@@ -257,7 +272,7 @@ impl Bench {
             (Figure::CpuLarge, self.bodies.large.clone(), &[System::Nginx, System::Gateway]),
             (Figure::CpuTranslated, self.bodies.translated.clone(), &[System::Gateway]),
         ] {
-            if part == Part::Keys && figure != Figure::CpuSmall {
+            if part != Part::All && figure != Figure::CpuSmall {
                 continue;
             }
             for peer in order.iter().filter(|peer| systems.contains(&peer.system)) {
@@ -267,13 +282,8 @@ impl Bench {
                     continue;
                 };
                 let cost = self.cost(peer, process, &body, &self.cores.one)?;
-                self.others = self.others.max(cost.others);
-                if cost.idle > MAX_IDLE {
-                    self.waited.entry((figure, peer.system)).or_default().push(cost.idle);
-                    continue;
-                }
-                round.record(figure, peer.system, cost.cpu_us);
-                if figure == Figure::CpuSmall && cost.others <= MAX_OTHERS {
+                let reported = self.record(round, figure, peer.system, &cost);
+                if reported && figure == Figure::CpuSmall && cost.others <= MAX_OTHERS {
                     round.record(Figure::ThroughputOneCore, peer.system, cost.report.per_second);
                 }
             }
@@ -379,18 +389,21 @@ impl Bench {
         Ok(())
     }
 
+    /// Notes what a run cost, if its proxy was busy; otherwise that it was not.
+    fn record(&mut self, round: &mut Round, figure: Figure, system: System, cost: &Cost) -> bool {
+        self.others = self.others.max(cost.others);
+        let busy = cost.idle <= MAX_IDLE;
+        if busy {
+            round.record(figure, system, cost.cpu_us);
+        } else {
+            self.waited.entry((figure, system)).or_default().push(cost.idle);
+        }
+        busy
+    }
+
     /// A closed loop through a proxy that runs on `cores`.
     fn cost(&self, peer: &Peer, process: &Process, body: &Path, cores: &str) -> Result<Cost, AnyError> {
-        let (cpu_before, cores_before) = (process.cpu()?, CoreTime::now(cores)?);
-        let report = self.closed(peer, body, self.size.closed_seconds)?;
-        let (cpu, idle) = (process.cpu()? - cpu_before, CoreTime::now(cores)?.idle_since(cores_before));
-        let used = cpu.as_secs_f64() / report.seconds / cores.split(',').count() as f64;
-        Ok(Cost {
-            cpu_us: microseconds(cpu) / report.requests as f64,
-            idle,
-            others: (1.0 - idle - used).max(0.0),
-            report,
-        })
+        cost_of(process, cores, || self.closed(peer, body, self.size.closed_seconds))
     }
 
     fn closed(&self, peer: &Peer, body: &Path, seconds: f64) -> Result<closed::Report, AnyError> {
@@ -422,6 +435,19 @@ impl Bench {
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }
+}
+
+/// What a load cost a proxy that runs on `cores`.
+fn cost_of(
+    process: &Process,
+    cores: &str,
+    load: impl FnOnce() -> Result<closed::Report, AnyError>,
+) -> Result<Cost, AnyError> {
+    let (cpu_before, cores_before) = (process.cpu()?, CoreTime::now(cores)?);
+    let report = load()?;
+    let (cpu, idle) = (process.cpu()? - cpu_before, CoreTime::now(cores)?.idle_since(cores_before));
+    let used = cpu.as_secs_f64() / report.seconds / cores.split(',').count() as f64;
+    Ok(Cost { cpu_us: microseconds(cpu) / report.requests as f64, idle, others: (1.0 - idle - used).max(0.0), report })
 }
 
 fn microseconds(time: Duration) -> f64 {

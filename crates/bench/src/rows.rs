@@ -47,6 +47,14 @@ pub(crate) enum Figure {
     StartManyKeys,
     MemoryManyKeys,
     MemoryKeysUsed,
+    CpuHit,
+    /// Of what is sent for the next row, through a gateway without a cache; likewise the others.
+    CpuSmallUncached,
+    CpuSmallMiss,
+    CpuLargeUncached,
+    CpuLargeMiss,
+    CpuQuestionUncached,
+    CpuQuestionMiss,
 }
 
 impl Figure {
@@ -91,6 +99,8 @@ pub(crate) enum Score {
     OfDirect,
     /// gateway / gateway in the baseline
     Growth,
+    /// gateway - gateway in the baseline
+    OnTop,
     /// gateway
     Itself,
 }
@@ -112,6 +122,7 @@ impl Score {
             Self::Added => gateway - baseline(Direct)?,
             Self::OfDirect => gateway / baseline(Direct)?,
             Self::Growth => gateway / baseline(Gateway)?,
+            Self::OnTop => gateway - baseline(Gateway)?,
             Self::Itself => gateway,
         };
         score.is_finite().then_some(score)
@@ -207,6 +218,14 @@ impl Row {
 
 const fn at_most(goal: f64, accept: f64) -> Bound {
     Bound::AtMost { goal, accept }
+}
+
+const fn uncached(figure: Figure, title: &'static str) -> Row {
+    Row::new(figure, title, Unit::Microseconds, Score::Itself, Unit::Microseconds, Bound::None)
+}
+
+const fn on_top(figure: Figure, title: &'static str, bound: Bound) -> Row {
+    Row::new(figure, title, Unit::Microseconds, Score::OnTop, Unit::Microseconds, bound)
 }
 
 pub(crate) const ROWS: &[Row] = {
@@ -322,5 +341,14 @@ pub(crate) const ROWS: &[Row] = {
         .on_the_clock(),
         Row::new(MemoryManyKeys, "memory idle, 100,000 keys", MebiBytes, Score::Itself, MebiBytes, Bound::None),
         Row::new(MemoryKeysUsed, "memory when all of them were used", MebiBytes, Score::Itself, MebiBytes, Bound::None),
+        Row::new(CpuHit, "CPU per exact hit, whole, 1 KB", Microseconds, Score::Ratio, Times, at_most(0.75, 1.0))
+            .against(CpuSmall),
+        uncached(CpuSmallUncached, "CPU per request in parts, no cache, 1 KB"),
+        on_top(CpuSmallMiss, "the same with cache, exact miss, 1 KB", at_most(2.0, 3.0)).against(CpuSmallUncached),
+        uncached(CpuLargeUncached, "CPU per request in parts, no cache, 100 KB"),
+        on_top(CpuLargeMiss, "the same with cache, exact miss, 100 KB", at_most(35.0, 45.0)).against(CpuLargeUncached),
+        uncached(CpuQuestionUncached, "CPU per plain question, no cache"),
+        on_top(CpuQuestionMiss, "the same with cache, semantic miss", at_most(60.0, 100.0))
+            .against(CpuQuestionUncached),
     ]
 };

@@ -94,7 +94,7 @@ fn conditions(size: Size, cores: &Cores) -> String {
         "Median and range of {rounds} interleaved rounds. Proxy on core {}, generator and upstream on {}. No TLS.\n\
          Requests: {connections} connections for {closed_seconds} s; latency: {open_requests} requests at {LATENCY_RATE}/s, open loop;\n\
          streams: {streams} at once, {streams_repeat} in turn, {CHUNKS} chunks every 20 ms; {idle_streams} idle streams.\n\
-         Gateway: default settings except {}; providers from the environment, no keys but where a row says so.\n",
+         Gateway: default settings except {}; providers from the environment, no keys and no cache but where a row says so.\n",
         cores.one,
         cores.load,
         settings.join(", "),

@@ -17,8 +17,8 @@ pub(crate) const ANSWER_BYTES: usize = 1000;
 /// Text chunks in a stream.
 pub(crate) const CHUNKS: usize = 100;
 
-/// What the gateway is told, besides addresses and made-up provider keys. Only limits are lifted and the cache is off,
-/// since repeated requests would otherwise never reach the upstream.
+/// What the gateway is told, besides addresses and made-up provider keys. Only limits are lifted and the cache is off but
+/// for rows of its own, since repeated requests would otherwise never reach the upstream.
 pub(crate) const GATEWAY_SETTINGS: [(&str, &str); 3] = [
     ("RATE_LIMIT_REQUESTS_PER_MINUTE", "1000000000"),
     ("RATE_LIMIT_TOKENS_PER_MINUTE", "1000000000000"),
@@ -87,6 +87,16 @@ pub(crate) struct Peer {
     pub(crate) keys: Option<PathBuf>,
 }
 
+/// What a gateway has that one of most rows has not.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Equipment<'a> {
+    /// Its callers have keys.
+    pub(crate) ring: Option<&'a Ring>,
+    /// Its limits are shared through this Redis.
+    pub(crate) redis: Option<SocketAddr>,
+    pub(crate) cache: bool,
+}
+
 /// Starts systems with logs, configurations and data in one directory.
 #[derive(Debug)]
 pub(crate) struct Workshop {
@@ -130,7 +140,7 @@ impl Workshop {
         match system {
             System::Direct => Ok(Peer { system, process: None, whole: upstream, streamed: upstream, keys: None }),
             System::Nginx => self.nginx(upstream, cores, connections),
-            System::Gateway => self.gateway(upstream, cores, None, None),
+            System::Gateway => self.gateway(upstream, cores, Equipment::default()),
         }
     }
 
@@ -172,13 +182,11 @@ impl Workshop {
         Ok(Some((address, process)))
     }
 
-    /// A gateway whose callers have keys, and whose limits are shared through `redis`, where there is one.
     pub(crate) fn gateway(
         &mut self,
         upstream: SocketAddr,
         cores: &str,
-        ring: Option<&Ring>,
-        redis: Option<SocketAddr>,
+        Equipment { ring, redis, cache }: Equipment<'_>,
     ) -> Result<Peer, AnyError> {
         let (room, address) = (self.room("gateway")?, free_address()?);
         let mut command = Command::new(&self.programs.gateway);
@@ -190,6 +198,9 @@ impl Workshop {
         command.env("ANTHROPIC_API_KEY", "x").env("ANTHROPIC_BASE_URL", format!("http://{upstream}"));
         if let Some(ring) = ring {
             command.env("DATABASE_URL", &ring.url);
+        }
+        if cache {
+            command.env("CACHE_ENABLED", "true");
         }
         if let Some(redis) = redis {
             command.env("REDIS_URL", format!("redis://{redis}"));

@@ -186,6 +186,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_cache_costs_is_told_on_top_of_the_same_without() {
+        let values =
+            [(Figure::CpuLargeUncached, System::Gateway, 90.0), (Figure::CpuLargeMiss, System::Gateway, 130.0)];
+        let line = lines(&[round(&values)], true).remove(1);
+        assert_eq!(line.figure, Figure::CpuLargeMiss);
+        assert_eq!((line.score.unwrap().median, line.verdict), (40.0, Some(Verdict::Accepted)));
+    }
+
+    #[test]
     fn more_is_better_for_cores() {
         for (value, verdict) in [(1.95, Verdict::Goal), (1.85, Verdict::Accepted), (1.5, Verdict::Missed)] {
             let line = only(&[round(&[(Figure::TwoCores, System::Gateway, value)])]);

@@ -37,6 +37,26 @@ pub(crate) fn chat(model: &str, stream: bool, bytes: usize) -> Vec<u8> {
     }
 }
 
+/// The same with its last message in two parts, the first of which says `mark`: all of them are of the user, and no cache
+/// looks for them in other words.
+pub(crate) fn in_parts(model: &str, bytes: usize, mark: &str) -> serde_json::Result<Vec<u8>> {
+    let parts = |text: &str| {
+        let part = |text: &str| json!({"type": "text", "text": text});
+        json!([part(&format!("This is case {mark}.")), part(text)])
+    };
+    let more = parts("").to_string().len() - json!("").to_string().len();
+    let mut body: Value = serde_json::from_slice(&chat(model, false, bytes.saturating_sub(more)))?;
+    if let Some(last) = body["messages"].as_array_mut().and_then(|messages| messages.last_mut()) {
+        last["content"] = parts(last["content"].as_str().unwrap_or_default());
+    }
+    serde_json::to_vec(&body)
+}
+
+/// A system prompt and `question`, and nothing more.
+pub(crate) fn ask(model: &str, question: &str) -> Vec<u8> {
+    encode(model, false, &[question.to_owned()])
+}
+
 /// The longest start of `text` that has at most `bytes` bytes and ends between characters.
 fn prefix(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
@@ -69,6 +89,18 @@ mod tests {
             assert_eq!(parsed["messages"].as_array().unwrap().last().unwrap()["role"], "user");
             assert_eq!(parsed["stream"].as_bool().unwrap_or(false), stream);
             assert!(!body.is_ascii() && body.windows(2).any(|pair| pair == b"\\n"));
+        }
+    }
+
+    #[test]
+    fn a_message_in_parts_is_as_large_and_has_its_mark_once() {
+        for bytes in [1024, 100 * 1024] {
+            let body = in_parts("openai/gpt-4o-mini", bytes, "@HERE@").unwrap();
+            assert!((bytes - 8..=bytes).contains(&body.len()), "{} of {bytes}", body.len());
+            assert_eq!(memchr::memmem::find_iter(&body, "@HERE@").count(), 1);
+            let parsed: Value = serde_json::from_slice(&body).unwrap();
+            let last = parsed["messages"].as_array().unwrap().last().unwrap();
+            assert_eq!((&last["role"], last["content"].as_array().unwrap().len()), (&json!("user"), 2));
         }
     }
 }

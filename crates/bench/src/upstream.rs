@@ -292,7 +292,7 @@ mod tests {
         for path in ["/v1/chat/completions", "/v1/messages"] {
             let post = |stream, bytes| Request::post(address, path, &[], &traffic::chat("m", stream, bytes));
             let plan = closed::Plan { connections: 3, max_requests: 30, max_time: Duration::from_secs(20) };
-            let report = closed::run(post(false, 300 * 1024), Vec::new(), plan).await.unwrap();
+            let report = closed::run(post(false, 300 * 1024), closed::Turns::default(), plan).await.unwrap();
             assert_eq!(report.requests, 30);
             assert!((1000.0..2000.0).contains(&report.answer_bytes), "{report:?}");
             let plan = streams::Plan {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::{Connection, PATIENCE};
 use crate::http::{Failure, Request};
+use crate::words::Words;
 
 /// Whole answers are read in pieces of up to this many bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -23,6 +24,17 @@ pub(crate) struct Plan {
     pub(crate) max_time: Duration,
 }
 
+/// What differs from one request to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    /// Each request shows the next of them; none if there are none.
+    pub(crate) keys: Vec<String>,
+    /// Said in place of the mark, which the request must have.
+    pub(crate) words: Option<Words>,
+    /// The number of the first request: what it says is made of that.
+    pub(crate) first: u64,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) requests: u64,
@@ -32,24 +44,27 @@ pub(crate) struct Report {
     pub(crate) answer_bytes: f64,
 }
 
-/// With `keys`, each request shows the next of them.
-pub(crate) async fn run(request: Request, keys: Vec<String>, plan: Plan) -> Result<Report, Failure> {
-    let keys = Arc::new(keys);
+pub(crate) async fn run(request: Request, turns: Turns, plan: Plan) -> Result<Report, Failure> {
+    let turns = Arc::new(turns);
     let started = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
     let mut connections = JoinSet::new();
     for _ in 0..plan.connections {
-        let (mut request, keys, started) = (request.clone(), Arc::clone(&keys), Arc::clone(&started));
+        let (mut request, turns, started) = (request.clone(), Arc::clone(&turns), Arc::clone(&started));
         connections.spawn(async move {
-            let mut connection = Connection::new(BUFFER_BYTES);
+            let (mut connection, mut said) = (Connection::new(BUFFER_BYTES), String::new());
             let (mut requests, mut bytes) = (0u64, 0u64);
             while start.elapsed() < plan.max_time {
                 let number = started.fetch_add(1, Ordering::Relaxed);
                 if number >= plan.max_requests {
                     break;
                 }
-                if let Some(key) = keys.get(number as usize % keys.len().max(1)) {
+                if let Some(key) = turns.keys.get(number as usize % turns.keys.len().max(1)) {
                     request.show_key(key);
+                }
+                if let Some(words) = turns.words {
+                    words.write(turns.first + number, &mut said);
+                    request.say(&said);
                 }
                 let answer = connection.exchange(&request, |_| {}).await?;
                 requests += 1;

@@ -90,7 +90,7 @@ fn post(address: SocketAddr) -> Request {
 #[tokio::test]
 async fn a_closed_loop_stops_at_its_number_of_requests() {
     let plan = closed::Plan { connections: 4, max_requests: 100, max_time: Duration::from_secs(20) };
-    let report = closed::run(post(serve(Behaviour::Answer).await), Vec::new(), plan).await.unwrap();
+    let report = closed::run(post(serve(Behaviour::Answer).await), closed::Turns::default(), plan).await.unwrap();
     assert_eq!((report.requests, report.answer_bytes), (100, 11.0));
     assert!((report.per_second - 100.0 / report.seconds).abs() < 1e-6);
 }
@@ -98,7 +98,7 @@ async fn a_closed_loop_stops_at_its_number_of_requests() {
 #[tokio::test]
 async fn a_closed_loop_stops_at_its_time() {
     let plan = closed::Plan { connections: 2, max_requests: u64::MAX, max_time: Duration::from_millis(100) };
-    let report = closed::run(post(serve(Behaviour::Answer).await), Vec::new(), plan).await.unwrap();
+    let report = closed::run(post(serve(Behaviour::Answer).await), closed::Turns::default(), plan).await.unwrap();
     assert!(report.requests > 0 && report.seconds >= 0.1);
 }
 
@@ -106,7 +106,7 @@ async fn a_closed_loop_stops_at_its_time() {
 async fn a_refused_request_ends_every_load() {
     let address = serve(Behaviour::Refuse).await;
     let plan = closed::Plan { connections: 2, max_requests: 10, max_time: Duration::from_secs(20) };
-    let failure = closed::run(post(address), Vec::new(), plan).await.unwrap_err();
+    let failure = closed::run(post(address), closed::Turns::default(), plan).await.unwrap_err();
     assert_eq!(failure.to_string(), "answered 503: {\"ok\":true}");
 
     let plan = open::Plan { rate: 100.0, requests: 10, connections: 2 };

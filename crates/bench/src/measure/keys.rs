@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use super::{Bench, MAX_IDLE, mebibytes};
+use super::{Bench, mebibytes};
 use crate::AnyError;
 use crate::keys::Ring;
 use crate::load::closed;
 use crate::process::Process;
 use crate::rows::{Figure, System};
-use crate::systems::Peer;
+use crate::systems::{Equipment, Peer};
 use crate::table::Round;
 
 pub(crate) const MANY_KEYS: usize = 100_000;
@@ -45,11 +45,14 @@ impl Bench {
         super::progress("keys");
         let (one_core, load) = (self.cores.one.clone(), self.cores.load.clone());
         let (single, ring) = (self.workshop.ring(1)?, self.workshop.ring(MANY_KEYS)?);
-        let one = self.workshop.gateway(upstream, &one_core, Some(&single), None)?;
-        let many = self.workshop.gateway(upstream, &one_core, Some(&ring), None)?;
+        let one =
+            self.workshop.gateway(upstream, &one_core, Equipment { ring: Some(&single), ..Equipment::default() })?;
+        let many =
+            self.workshop.gateway(upstream, &one_core, Equipment { ring: Some(&ring), ..Equipment::default() })?;
         let shared = match self.workshop.redis(&load)? {
             Some((redis, running)) => {
-                let peer = self.workshop.gateway(upstream, &one_core, Some(&single), Some(redis))?;
+                let equipment = Equipment { ring: Some(&single), redis: Some(redis), ..Equipment::default() };
+                let peer = self.workshop.gateway(upstream, &one_core, equipment)?;
                 Some(Shared { peer, redis, _running: running })
             }
             None => {
@@ -74,12 +77,7 @@ impl Bench {
         for (figure, peer) in [(Figure::CpuOneKey, &holders.one), (Figure::CpuManyKeys, &holders.many)] {
             let Some(process) = &peer.process else { continue };
             let cost = self.cost(peer, process, &body, &cores)?;
-            self.others = self.others.max(cost.others);
-            if cost.idle > MAX_IDLE {
-                self.waited.entry((figure, System::Gateway)).or_default().push(cost.idle);
-            } else {
-                round.record(figure, System::Gateway, cost.cpu_us);
-            }
+            self.record(round, figure, System::Gateway, &cost);
             if figure == Figure::CpuManyKeys {
                 round.record(Figure::MemoryKeysUsed, System::Gateway, mebibytes(process.resident()?));
             }
@@ -99,7 +97,8 @@ impl Bench {
             ));
             process.empty_log()?;
         }
-        let fresh = self.workshop.gateway(holders.upstream, &cores, Some(&holders.ring), None)?;
+        let equipment = Equipment { ring: Some(&holders.ring), ..Equipment::default() };
+        let fresh = self.workshop.gateway(holders.upstream, &cores, equipment)?;
         if let Some(process) = &fresh.process {
             round.record(Figure::StartManyKeys, System::Gateway, process.start_time.as_secs_f64() * 1e3);
             thread::sleep(Duration::from_secs(1));

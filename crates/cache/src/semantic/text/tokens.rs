@@ -79,6 +79,10 @@ impl Tokens {
             // A quotation that begins inside of the chunk, as in `print("x")`, ends it.
             let chunk = if chunk.is_empty() { rest.get(..char.len_utf8()).unwrap_or(rest) } else { chunk };
             rest = rest.get(chunk.len()..).unwrap_or_default();
+            if operator(chunk, rest, cutter.out.tokens.len()) {
+                cutter.push(chunk, Kind::Opaque, false);
+                continue;
+            }
             cutter.chunk(chunk);
         }
         (cutter.out.tokens.len() <= limit).then_some(cutter.out)
@@ -106,6 +110,21 @@ fn quotation(rest: &str, open: char) -> Option<(&str, &str)> {
         inside.char_indices().find(|(_, char)| *char == close)?
     };
     Some((inside.get(..end.0)?, inside.get(end.0 + end.1.len_utf8()..)?))
+}
+
+/// Whether marks that stand by themselves are what the text speaks of, and no punctuation: the sentence goes on behind them, as
+/// in "what does ?? do". French puts a space before its marks, so one of them behind a greeting is punctuation.
+fn operator(chunk: &str, rest: &str, before: usize) -> bool {
+    const DASHES: &str = "-–—,";
+    let marks = chunk.chars().all(|char| (ENDS.contains(&char) || MARKS.contains(&char)) && !DASHES.contains(char));
+    let behind = rest.trim_start().chars().next();
+    let goes_on = behind.is_some_and(char::is_lowercase);
+    let several = chunk.chars().nth(1).is_some();
+    // At the end, "??" is a loud question, and "?." is not.
+    let mixed = behind.is_none() && several && chunk.chars().any(|char| !matches!(char, '?' | '!' | '.'))
+        || behind.is_none() && chunk.contains('.') && chunk.contains(['?', '!']);
+    let spaced = !several && (matches!(chunk, ":" | "»" | "«" | "(" | ")" | "¿" | "¡") || before <= 1);
+    marks && (mixed || goes_on && before > 0 && !spaced)
 }
 
 const ENDS: &[char] = &['.', '!', '?', '¿', '¡', '。', '！', '？', ';', '؟', '।', '؛'];

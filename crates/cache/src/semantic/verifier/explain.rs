@@ -33,6 +33,7 @@ mod sure {
     pub(super) const WEAK_SYNONYM: f32 = 0.955;
     pub(super) const ACCENTS: f32 = 0.99;
     pub(super) const TYPO: f32 = 0.985;
+    pub(super) const TERM: f32 = 0.985;
 }
 
 /// A synonym: of all uses of each of the words, this share has the meaning in common.
@@ -45,6 +46,9 @@ impl Place<'_> {
         let (a, b) = (&self.ours.0[i], &self.theirs.0[j]);
         let (word, other) = (a.word(self.ours.1), b.word(self.theirs.1));
         if a.kind != b.kind {
+            if let Some(sure) = self.term(i, j) {
+                return Ok(sure);
+            }
             return Err(of_kind(a.kind).or(of_kind(b.kind)).unwrap_or(Rule::Unexplained));
         }
         if a.hash == b.hash && word == other {
@@ -61,6 +65,16 @@ impl Place<'_> {
             (class, other) if class == other => Err(class.rule()),
             (Class::Article, class) | (class, _) => Err(class.rule()),
         }
+    }
+
+    /// The one word of which it is asked what it means, with quotation marks or without.
+    fn term(&self, i: usize, j: usize) -> Option<f32> {
+        const MEANS: u64 = word_hash("@means");
+        let (ours, theirs) = (self.ours.0, self.theirs.0);
+        let quoted = |unit: &Unit| matches!(unit.kind, Kind::Quoted | Kind::Word);
+        let asked = i == 1 && j == 1 && ours[0].hash == MEANS && theirs[0].hash == MEANS;
+        let same = ours[i].word(self.ours.1) == theirs[j].word(self.theirs.1);
+        (asked && same && quoted(&ours[i]) && quoted(&theirs[j])).then_some(sure::TERM)
     }
 
     fn same(&self, a: &Unit, b: &Unit) -> Result<f32, Rule> {

@@ -42,6 +42,20 @@ pub(super) fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         *items = active;
         return;
     }
+    // How should X be kept: how should I keep X. Whose X it is would say who keeps it.
+    let nobody = |item: &Item<'_>| !matches!(grammar.class(item), Class::Pronoun | Class::Possessive);
+    if let Some(be) = be.filter(|be| *be > 2 && items[0].is("how") && items[1].is("should"))
+        && items.get(be + 1).is_some_and(participle)
+        && items[2..be].iter().all(nobody)
+        && !items.iter().any(|item| item.is("by"))
+    {
+        let mut active = items[..2].to_vec();
+        active.extend([Item::made("i"), turned(items[be + 1])]);
+        active.extend_from_slice(&items[2..be]);
+        active.extend_from_slice(&items[be + 2..]);
+        *items = active;
+        return;
+    }
     let Some(aux) = items.iter().take(6).position(|item| was(item) || item.is("is") || item.is("are")) else { return };
     let past = was(&items[aux]);
     if items[0].is("by") && aux > 1 && past {
@@ -55,11 +69,14 @@ pub(super) fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         return;
     }
     let Some(by) = (aux + 3..items.len()).find(|at| items[*at].is("by") && participle(&items[at - 1])) else {
-        // How is X made: how to make X.
+        // How is X made (from Y): how to make X (from Y).
         let last = items.len() - 1;
-        if items[0].is("how") && aux == 1 && last >= 3 && participle(&items[last]) && !past {
-            let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[last])];
-            active.extend_from_slice(&items[2..last]);
+        let behind = |at: &usize| grammar.class(&items[at + 1]) == Class::Preposition && participle(&items[*at]);
+        let verb = if participle(&items[last]) { Some(last) } else { (3..last).find(behind) };
+        if let Some(verb) = verb.filter(|verb| items[0].is("how") && aux == 1 && *verb >= 3 && !past) {
+            let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[verb])];
+            active.extend_from_slice(&items[2..verb]);
+            active.extend_from_slice(&items[verb + 1..]);
             *items = active;
         }
         return;
@@ -162,6 +179,19 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
             && grammar.class(item) == Class::Content
             && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
     };
+    let still = |item: &Item<'_>| {
+        !matches!(grammar.class(item), Class::Auxiliary | Class::Modal | Class::Conjunction | Class::Condition)
+            && !item.end
+            && !item.comma
+    };
+    let inner = items.iter().rev().skip(1);
+    let why = items[0].is("warum") || items[0].is("wann") || items[0].is("wo");
+    if why && items.len() > 2 && items.last().is_some_and(verb) && inner.clone().all(|item| !verb(item) && still(item))
+    {
+        // "Warum Katzen schnurren", as it is said behind "I wonder".
+        items[1..].rotate_right(1);
+        return;
+    }
     if items.len() < 3 || !items[0].is("@how") || items.iter().rev().skip(1).any(|item| item.end || item.comma) {
         return;
     }
@@ -178,6 +208,7 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
 
 /// "Le ciel est-il bleu": "il" is "le ciel", which has been said.
 pub(super) fn told_twice(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    let before = items.len();
     let mut at = 1;
     while at < items.len() {
         let twice = items[at].joined && ["il", "elle", "ils", "elles", "t"].iter().any(|word| items[at].is(word));
@@ -187,6 +218,13 @@ pub(super) fn told_twice(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         } else {
             at += 1;
         }
+    }
+    // Who says the subject twice and has no other word to ask with asks whether.
+    let asked = items.iter().any(|item| matches!(grammar.class(item), Class::Question | Class::Frame | Class::Modal));
+    let subject = matches!(grammar.class(&items[0]), Class::Article | Class::Possessive | Class::Content);
+    if items.len() < before && subject && !asked {
+        items[0].first = false;
+        items.insert(0, Item { first: true, ..Item::made("@whether") });
     }
 }
 

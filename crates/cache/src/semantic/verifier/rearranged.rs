@@ -103,6 +103,16 @@ pub(super) fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -
     None
 }
 
+/// Whether a name begins here, behind an article or not: "the dress code at the Ritz" is "ritz dress code".
+fn place_name(units: &[Unit]) -> bool {
+    units.iter().find(|unit| unit.class != Class::Article).is_some_and(|unit| unit.class == Class::Content && unit.name)
+}
+
+/// Words that keywords have as well, each of which is on both sides: nothing but a content word has a synonym.
+fn exact(class: Class) -> bool {
+    matches!(class, Class::Content | Class::Unit | Class::Time | Class::Degree | Class::Direction)
+}
+
 /// A row of keywords, such as people type into a search box, and the question that has the same words in the same order,
 /// with nothing but articles and the lightest prepositions between them.
 pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) -> Option<f32> {
@@ -113,8 +123,7 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
             .zip(question.units.first())
             .is_some_and(|(one, other)| one.class == Class::Frame && one.hash == other.hash && one.hash != HOW),
     );
-    let bare =
-        (2..=8).contains(&row.units.len()) && row.units.iter().skip(marked).all(|unit| unit.class == Class::Content);
+    let bare = (2..=8).contains(&row.units.len()) && row.units.iter().skip(marked).all(|unit| exact(unit.class));
     if !bare || question.units.len() < row.units.len() {
         return None;
     }
@@ -124,7 +133,7 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
     let mut turn = None;
     for (at, unit) in question.units.iter().enumerate() {
         match unit.class {
-            Class::Content => content.push(*unit),
+            class if exact(class) => content.push(*unit),
             Class::Article => {}
             Class::Frame if at < marked => content.push(*unit),
             Class::Frame if at == 0 && unit.hash == WHAT_IS => {}
@@ -143,6 +152,8 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
                     turn = Some(content.len());
                 } else if unit.hash == OF {
                     turn = Some(usize::MAX);
+                } else if turn.is_none() && place_name(&question.units[at + 1..]) {
+                    turn = Some(content.len());
                 }
             }
             _ => return None,
