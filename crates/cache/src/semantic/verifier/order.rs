@@ -119,7 +119,10 @@ pub(super) fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
 pub(super) fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     let Some(first) = items.first() else { return };
     let class = grammar.class(first);
-    if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" {
+    // "When X, what": the case in which it is asked, and not the question.
+    let case =
+        first.is("when") && items.get(1).is_some_and(|item| !item.comma && grammar.class(item) != Class::Auxiliary);
+    if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" && !case {
         return;
     }
     let asks = |item: &Item<'_>| {
