@@ -195,6 +195,15 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         items[1..].rotate_right(1);
         return;
     }
+    if let [first, .., zu, last] = &items[..]
+        && ["@can", "@may", "@must"].iter().any(|mark| first.is(mark))
+        && zu.is("zu")
+        && verb(last)
+    {
+        // "Ist es erlaubt, hier zu rauchen", "darf man hier rauchen".
+        items.remove(items.len() - 2);
+        return;
+    }
     if items.len() < 3 || !items[0].is("@how") || items.iter().rev().skip(1).any(|item| item.end || item.comma) {
         return;
     }
@@ -206,6 +215,24 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     {
         items[1..].rotate_right(1);
         items[1] = turned(items[1]);
+        separate(&verb, items);
+    }
+}
+
+/// "Einfrieren" as "friere ... ein" has it: what a verb parts from goes to the end.
+fn separate<'t>(verb: &dyn Fn(&Item<'t>) -> bool, items: &mut Vec<Item<'t>>) {
+    const PARTS: [&str; 14] =
+        ["zurück", "zusammen", "ein", "aus", "auf", "an", "ab", "her", "vor", "hin", "los", "weg", "um", "mit"];
+    let whole = items[1];
+    let cut = PARTS.iter().find_map(|part| Some((whole.word.get(..part.len())?, whole.word.strip_prefix(part)?)));
+    let Some((part, rest)) = cut else { return };
+    let stem = Item { word: rest, hash: word_hash(rest), ..whole };
+    if verb(&stem) {
+        items[1] = turned(stem);
+        items.push(Item { word: part, hash: word_hash(part), first: false, ..whole });
+        if let Some(last) = items.last_mut() {
+            last.form = 0;
+        }
     }
 }
 
