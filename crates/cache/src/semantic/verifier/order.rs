@@ -11,6 +11,9 @@ use crate::semantic::text::tokens::Kind;
 /// How far into the text a part that belongs to its end may reach.
 const LONGEST_FRONT: usize = 10;
 
+/// What is done to a thing by whoever wants it to be.
+const MADE: [&str; 8] = ["made", "built", "produced", "prepared", "cooked", "manufactured", "calculated", "measured"];
+
 /// The form of a participle that has come to stand where the active has its verb.
 pub(crate) const TURNED: u32 = 1;
 
@@ -70,9 +73,11 @@ pub(super) fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     }
     let Some(by) = (aux + 3..items.len()).find(|at| items[*at].is("by") && participle(&items[at - 1])) else {
         // How is X made (from Y): how to make X (from Y).
+        // Only where making is meant: how people are infected is not how to infect them.
+        let made = |item: &Item<'_>| MADE.iter().any(|verb| item.is(verb));
         let last = items.len() - 1;
-        let behind = |at: &usize| grammar.class(&items[at + 1]) == Class::Preposition && participle(&items[*at]);
-        let verb = if participle(&items[last]) { Some(last) } else { (3..last).find(behind) };
+        let behind = |at: &usize| grammar.class(&items[at + 1]) == Class::Preposition && made(&items[*at]);
+        let verb = if made(&items[last]) { Some(last) } else { (3..last).find(behind) };
         if let Some(verb) = verb.filter(|verb| items[0].is("how") && aux == 1 && *verb >= 3 && !past) {
             let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[verb])];
             active.extend_from_slice(&items[2..verb]);
