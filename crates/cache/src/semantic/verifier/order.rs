@@ -11,6 +11,9 @@ use crate::semantic::text::tokens::Kind;
 /// How far into the text a part that belongs to its end may reach.
 const LONGEST_FRONT: usize = 10;
 
+/// What is done to a thing by whoever wants it to be.
+const MADE: [&str; 8] = ["made", "built", "produced", "prepared", "cooked", "manufactured", "calculated", "measured"];
+
 /// The form of a participle that has come to stand where the active has its verb.
 pub(crate) const TURNED: u32 = 1;
 
@@ -70,9 +73,11 @@ pub(super) fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     }
     let Some(by) = (aux + 3..items.len()).find(|at| items[*at].is("by") && participle(&items[at - 1])) else {
         // How is X made (from Y): how to make X (from Y).
+        // Only where making is meant: how people are infected is not how to infect them.
+        let made = |item: &Item<'_>| MADE.iter().any(|verb| item.is(verb));
         let last = items.len() - 1;
-        let behind = |at: &usize| grammar.class(&items[at + 1]) == Class::Preposition && participle(&items[*at]);
-        let verb = if participle(&items[last]) { Some(last) } else { (3..last).find(behind) };
+        let behind = |at: &usize| grammar.class(&items[at + 1]) == Class::Preposition && made(&items[*at]);
+        let verb = if made(&items[last]) { Some(last) } else { (3..last).find(behind) };
         if let Some(verb) = verb.filter(|verb| items[0].is("how") && aux == 1 && *verb >= 3 && !past) {
             let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[verb])];
             active.extend_from_slice(&items[2..verb]);
@@ -119,7 +124,10 @@ pub(super) fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
 pub(super) fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     let Some(first) = items.first() else { return };
     let class = grammar.class(first);
-    if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" {
+    // "When X, what": the case in which it is asked, and not the question.
+    let case =
+        first.is("when") && items.get(1).is_some_and(|item| !item.comma && grammar.class(item) != Class::Auxiliary);
+    if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" && !case {
         return;
     }
     let asks = |item: &Item<'_>| {
@@ -192,6 +200,15 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         items[1..].rotate_right(1);
         return;
     }
+    if let [first, .., zu, last] = &items[..]
+        && ["@can", "@may", "@must"].iter().any(|mark| first.is(mark))
+        && zu.is("zu")
+        && verb(last)
+    {
+        // "Ist es erlaubt, hier zu rauchen", "darf man hier rauchen".
+        items.remove(items.len() - 2);
+        return;
+    }
     if items.len() < 3 || !items[0].is("@how") || items.iter().rev().skip(1).any(|item| item.end || item.comma) {
         return;
     }
@@ -203,6 +220,24 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     {
         items[1..].rotate_right(1);
         items[1] = turned(items[1]);
+        separate(&verb, items);
+    }
+}
+
+/// "Einfrieren" as "friere ... ein" has it: what a verb parts from goes to the end.
+fn separate<'t>(verb: &dyn Fn(&Item<'t>) -> bool, items: &mut Vec<Item<'t>>) {
+    const PARTS: [&str; 14] =
+        ["zurück", "zusammen", "ein", "aus", "auf", "an", "ab", "her", "vor", "hin", "los", "weg", "um", "mit"];
+    let whole = items[1];
+    let cut = PARTS.iter().find_map(|part| Some((whole.word.get(..part.len())?, whole.word.strip_prefix(part)?)));
+    let Some((part, rest)) = cut else { return };
+    let stem = Item { word: rest, hash: word_hash(rest), ..whole };
+    if verb(&stem) {
+        items[1] = turned(stem);
+        items.push(Item { word: part, hash: word_hash(part), first: false, ..whole });
+        if let Some(last) = items.last_mut() {
+            last.form = 0;
+        }
     }
 }
 
