@@ -111,6 +111,24 @@ fn what_cannot_be_is_said_with_what_to_do() {
     assert!(keys(at, &[], &["list"]).contains("web"));
 }
 
+/// No file may become larger than 4 KiB: to the program that is a disk without room.
+#[test]
+fn on_a_full_disk_no_key_is_made_and_none_is_lost() {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    keys(at, &[], &["create", "--name", "first"]);
+    let program = env!("CARGO_BIN_EXE_llm-gateway");
+    let full = format!("trap '' XFSZ; ulimit -f 8; exec '{program}' keys create --name second");
+    let output = Command::new("sh").current_dir(at).env_clear().args(["-c", &full]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(2), &b""[..]), "{told}");
+    assert!(told.contains("the SQLite file data/llm-gateway.db says: disk I/O error"), "{told}");
+    let list = keys(at, &[], &["list"]);
+    assert!(list.contains("first") && !list.contains("second"), "{list}");
+    keys(at, &[], &["create", "--name", "second"]);
+    assert!(keys(at, &[], &["audit", "--verify"]).contains("every entry is as it was written"));
+}
+
 #[tokio::test]
 async fn a_gateway_without_keys_makes_no_file_and_knows_within_a_second_when_one_is_made() {
     let simulator = simulator().await;
