@@ -78,7 +78,7 @@ fn two_settlements_free_two_places() {
             let (table, levels) = (Arc::clone(&table), levels.clone());
             thread::spawn(move || table.settle(&ask(&levels, 100), spent, now))
         });
-        threads.map(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(left(&table, &levels[0], now), (98, 750));
         assert_eq!(table.counts().reservations, 0);
     });
