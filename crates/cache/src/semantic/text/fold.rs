@@ -31,6 +31,8 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
             '—' | '―' => folded.push_str(" - "),
             '…' => folded.push_str("..."),
             '\u{ff01}'..='\u{ff5e}' => folded.push(char::from_u32(char as u32 - 0xfee0).unwrap_or(char)),
+            // As the Swiss write it; but in Maßen is not in Massen, and Buße no Busse.
+            'ß' if ["ma", "bu"].iter().any(|start| ends_in(&folded, start)) => folded.push(char),
             'ß' => folded.push_str("ss"),
             'ﬁ' => folded.push_str("fi"),
             'ﬂ' => folded.push_str("fl"),
@@ -38,4 +40,8 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(folded)
+}
+
+fn ends_in(text: &str, end: &str) -> bool {
+    text.len().checked_sub(end.len()).and_then(|at| text.get(at..)).is_some_and(|last| last.eq_ignore_ascii_case(end))
 }

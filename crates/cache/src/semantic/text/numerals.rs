@@ -1,16 +1,14 @@
 //! Numbers in words and in digits, as one spelling.
 
-use std::fmt::Write;
-
 /// Adds the next number word to what the words before have made: `(30, 2)` is 32, `(2, 100)` is 200. `None`: it begins
 /// another number, as in "two three".
 ///
 /// `by_scores`: as in French, where sixty goes on to seventy-nine and four twenties are eighty.
 pub(crate) fn join(total: u64, next: u64, by_scores: bool) -> Option<u64> {
     match next {
-        20 if by_scores && total % 100 == 4 => Some(total + 76),
-        10..=19 if by_scores && matches!(total % 100, 60 | 80) => Some(total + next),
-        7..=9 if by_scores && total % 100 % 20 == 10 => Some(total + next),
+        20 if by_scores && total % 100 == 4 => total.checked_add(76),
+        10..=19 if by_scores && matches!(total % 100, 60 | 80) => total.checked_add(next),
+        7..=9 if by_scores && total % 100 % 20 == 10 => total.checked_add(next),
         100 if (1..100).contains(&total) => Some(total * 100),
         1_000 | 1_000_000 | 1_000_000_000 => {
             // Only what is smaller than the next word counts it: "two million three thousand".
@@ -18,9 +16,9 @@ pub(crate) fn join(total: u64, next: u64, by_scores: bool) -> Option<u64> {
             let counted = low % next;
             (counted > 0 && low == counted).then(|| (total - low).checked_add(counted.checked_mul(next)?)).flatten()
         }
-        1..=9 if total >= 20 && total.is_multiple_of(10) => Some(total + next),
-        10..=99 if total >= 100 && total.is_multiple_of(100) => Some(total + next),
-        100..=999 if total >= 1_000 && total.is_multiple_of(1_000) => Some(total + next),
+        1..=9 if total >= 20 && total.is_multiple_of(10) => total.checked_add(next),
+        10..=99 if total >= 100 && total.is_multiple_of(100) => total.checked_add(next),
+        100..=999 if total >= 1_000 && total.is_multiple_of(1_000) => total.checked_add(next),
         _ => None,
     }
 }
@@ -43,7 +41,7 @@ pub(crate) fn plain(digits: &str, thousands: char, out: &mut String) {
     if grouped {
         out.extend(digits.chars().filter(|char| *char != thousands));
     } else {
-        let _ = write!(out, "{digits}");
+        out.push_str(digits);
     }
 }
 

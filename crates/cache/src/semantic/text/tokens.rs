@@ -61,8 +61,11 @@ impl Tokens {
 
     /// Cuts `text`, which has been folded, into at most `limit` tokens; `None` if there are more.
     pub(crate) fn of(text: &str, limit: usize) -> Option<Tokens> {
-        let mut cutter =
-            Cutter { out: Tokens { text: String::with_capacity(text.len() + 8), ..Tokens::default() }, first: true };
+        let mut cutter = Cutter {
+            out: Tokens { text: String::with_capacity(text.len() + 8), ..Tokens::default() },
+            first: true,
+            brackets: calculates(text),
+        };
         let mut rest = text;
         loop {
             rest = rest.trim_start();
@@ -76,10 +79,9 @@ impl Tokens {
                 continue;
             }
             let chunk = rest.split(|char: char| char.is_whitespace() || char == '`').next().unwrap_or(rest);
-            // A quotation that begins inside of the chunk, as in `print("x")`, ends it.
             let chunk = if chunk.is_empty() { rest.get(..char.len_utf8()).unwrap_or(rest) } else { chunk };
             rest = rest.get(chunk.len()..).unwrap_or_default();
-            if operator(chunk, rest, cutter.out.tokens.len()) {
+            if operator(chunk, rest, &cutter.out) {
                 cutter.push(chunk, Kind::Opaque, false);
                 continue;
             }
@@ -114,8 +116,18 @@ fn quotation(rest: &str, open: char) -> Option<(&str, &str)> {
 
 /// Whether marks that stand by themselves are what the text speaks of, and no punctuation: the sentence goes on behind them, as
 /// in "what does ?? do". French puts a space before its marks, so one of them behind a greeting is punctuation.
-fn operator(chunk: &str, rest: &str, before: usize) -> bool {
-    const DASHES: &str = "-–—,";
+fn operator(chunk: &str, rest: &str, out: &Tokens) -> bool {
+    const DASHES: &str = "-,";
+    if chunk.chars().all(|char| "*_".contains(char)) {
+        return true;
+    }
+    let counts = |char: char| char.is_ascii_digit() || matches!(char, '(' | '[');
+    let term = |token: &Token| !token.end && (token.kind == Kind::Number || out.str(token).chars().nth(1).is_none());
+    let (left, right) = (out.tokens.last().is_some_and(term), rest.trim_start().starts_with(counts));
+    if (chunk.chars().all(|char| char == '-') && (left || right)) || (chunk == ":" && left && right) {
+        return true;
+    }
+    let before = out.tokens.len();
     let marks = chunk.chars().all(|char| (ENDS.contains(&char) || MARKS.contains(&char)) && !DASHES.contains(char));
     let behind = rest.trim_start().chars().next();
     let goes_on = behind.is_some_and(char::is_lowercase);
@@ -127,12 +139,31 @@ fn operator(chunk: &str, rest: &str, before: usize) -> bool {
     marks && (mixed || goes_on && before > 0 && !spaced)
 }
 
+/// Whether brackets group here: beside numbers and operators they are no punctuation.
+fn calculates(text: &str) -> bool {
+    let operator = |chunk: &str| chunk.chars().all(|char| "+-*/=^<>×÷·".contains(char));
+    text.contains(['(', '['])
+        && (text.contains(|char: char| char.is_ascii_digit()) || text.split_whitespace().any(operator))
+}
+
+/// Whether the case of a unit behind a number decides: megabit and megabyte, milliwatt and megawatt, metres and millions.
+fn cased_unit(word: &str) -> bool {
+    match word.as_bytes() {
+        [b'M'] | [b'K' | b'M' | b'G' | b'T' | b'P', b'b'] => true,
+        [b'm', second, rest @ ..] => second.is_ascii_uppercase() && *second != b'B' && rest.len() < 3,
+        [b'M', second, rest @ ..] => matches!(second, b'W' | b'V' | b'A' | b'J' | b'N' | b'P' | b'H') && rest.len() < 3,
+        _ => false,
+    }
+}
+
 const ENDS: &[char] = &['.', '!', '?', '¿', '¡', '。', '！', '？', ';', '؟', '।', '؛'];
 const MARKS: &[char] = &[',', ':', '(', ')', '[', ']', '"', '\'', '«', '»', '、', '，', '،', '*', '_', '„'];
 
 struct Cutter {
     out: Tokens,
     first: bool,
+    /// Brackets are tokens.
+    brackets: bool,
 }
 
 impl Cutter {
@@ -142,7 +173,9 @@ impl Cutter {
         }
         let start = self.out.text.len();
         let case = case_of(text);
+        let measured = self.out.tokens.last().is_some_and(|last| last.kind == Kind::Number && !last.comma && !last.end);
         match kind {
+            Kind::Word if measured && cased_unit(text) => self.out.text.push_str(text),
             Kind::Word => {
                 if text.is_ascii() {
                     self.out.text.extend(text.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
@@ -150,8 +183,11 @@ impl Cutter {
                     self.out.text.extend(text.chars().flat_map(char::to_lowercase));
                 }
             }
-            // `C++` and `c++` are one, `Foo_bar` and `foo_Bar` are not.
-            Kind::Opaque if text.chars().all(|char| char.is_alphanumeric() || "+#&.-".contains(char)) => {
+            // `C++` and `c++` are one; `Foo_bar` and `foo_Bar`, `-d` and `-D` are not.
+            Kind::Opaque
+                if !text.starts_with('-')
+                    && text.chars().all(|char| char.is_alphanumeric() || "+#&.-".contains(char)) =>
+            {
                 self.out.text.extend(text.chars().flat_map(char::to_lowercase));
             }
             _ => self.out.text.push_str(text),
@@ -175,7 +211,9 @@ impl Cutter {
     }
 
     fn mark(&mut self, char: char) {
-        if let Some(last) = self.out.tokens.last_mut() {
+        if self.brackets && matches!(char, '(' | ')' | '[' | ']') {
+            self.push(char.encode_utf8(&mut [0; 4]), Kind::Opaque, true);
+        } else if let Some(last) = self.out.tokens.last_mut() {
             if matches!(char, '¿' | '¡') {
                 self.first = true;
             } else if ENDS.contains(&char) {
@@ -216,18 +254,37 @@ impl Cutter {
             self.push(name, Kind::Opaque, false);
             return chunk[name.len()..].chars().for_each(|char| self.mark(char));
         }
+        let bare = chunk.trim_matches(|char| ENDS.contains(&char) || ",:()[]\"'".contains(char));
+        // The marks of `__init__` and `*args` are theirs, as is the colon of `:q`.
+        if bare.contains(['*', '_'])
+            || chunk.strip_prefix(':').is_some_and(|rest| rest.starts_with(char::is_alphanumeric))
+        {
+            let whole = chunk.trim_end_matches(|char| ENDS.contains(&char) || ",:".contains(char));
+            self.push(whole, Kind::Opaque, false);
+            return chunk[whole.len()..].chars().for_each(|char| self.mark(char));
+        }
         let core = self.punctuation(chunk);
         let end = core.trim_end_matches(|char| ENDS.contains(&char) || MARKS.contains(&char)).len();
         let (core, marks) = core.split_at(end);
         if !core.is_empty() {
             self.core(core);
         }
-        for char in marks.chars() {
-            self.mark(char);
+        // The factorial, feet and inches.
+        let number = core.ends_with(|char: char| char.is_ascii_digit());
+        for (at, char) in marks.chars().enumerate() {
+            if at == 0 && number && matches!(char, '!' | '\'' | '"') {
+                self.push(&marks[..1], Kind::Opaque, true);
+            } else {
+                self.mark(char);
+            }
         }
     }
 
     fn core(&mut self, core: &str) {
+        // `-d` and `--force` are said to a program.
+        if core.starts_with('-') && core.contains(char::is_alphabetic) {
+            return self.push(core, Kind::Opaque, false);
+        }
         if core.chars().all(|char| char.is_alphabetic() || char == '\'') {
             return self.push(core, Kind::Word, false);
         }
@@ -295,7 +352,7 @@ impl Cutter {
         } else if !unit.is_empty() {
             let kind = if unit.chars().all(char::is_alphabetic) { Kind::Word } else { Kind::Opaque };
             self.push(unit, kind, true);
-            // 4K and 4k: a letter at a number is a unit, whatever its case; but Mb is not MB.
+            // 4K and 4k: a letter at a number is a unit, whatever its case.
             if let Some(last) = self.out.tokens.last_mut() {
                 last.first = false;
             }

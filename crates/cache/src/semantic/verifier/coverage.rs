@@ -20,7 +20,8 @@ pub(crate) fn reason(text: &str) -> Option<Reason> {
     let data = (trimmed.starts_with('{') && trimmed.ends_with('}'))
         || (trimmed.starts_with('[') && trimmed.ends_with(']'))
         || (trimmed.starts_with('<') && trimmed.ends_with('>'))
-        || trimmed.contains("\":");
+        || trimmed.contains("\":")
+        || trimmed.contains('\0');
     if data {
         return Some(Reason::Data);
     }

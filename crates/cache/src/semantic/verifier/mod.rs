@@ -224,7 +224,6 @@ fn canonical(language: &str, items: &[Item<'_>], asks: bool, cased: impl Fn(u64)
             && !item.first
             && item.case != crate::semantic::text::tokens::Case::Lower
             && cased(item.hash)
-            && language.len() == 2
         {
             form.push('^');
         }

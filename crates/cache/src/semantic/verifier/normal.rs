@@ -45,6 +45,10 @@ impl<'t> Normal<'t> {
         measures(grammar, &mut items);
         once(&mut items);
         let plain = items.clone();
+        // "Bonjour": nothing but politeness.
+        if items.is_empty() {
+            return Normal { plain, items };
+        }
         if grammar.passive {
             active(grammar, &mut items);
         }

@@ -193,7 +193,8 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
             && !item.comma
     };
     let inner = items.iter().rev().skip(1);
-    let why = items[0].is("warum") || items[0].is("wann") || items[0].is("wo");
+    let Some(first) = items.first() else { return };
+    let why = first.is("warum") || first.is("wann") || first.is("wo");
     if why && items.len() > 2 && items.last().is_some_and(verb) && inner.clone().all(|item| !verb(item) && still(item))
     {
         // "Warum Katzen schnurren", as it is said behind "I wonder".
@@ -256,7 +257,8 @@ pub(super) fn told_twice(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     }
     // Who says the subject twice and has no other word to ask with asks whether.
     let asked = items.iter().any(|item| matches!(grammar.class(item), Class::Question | Class::Frame | Class::Modal));
-    let subject = matches!(grammar.class(&items[0]), Class::Article | Class::Possessive | Class::Content);
+    let Some(first) = items.first() else { return };
+    let subject = matches!(grammar.class(first), Class::Article | Class::Possessive | Class::Content);
     if items.len() < before && subject && !asked {
         items[0].first = false;
         items.insert(0, Item { first: true, ..Item::made("@whether") });

@@ -166,7 +166,35 @@ fn in_other_languages_only_spelling_may_differ() {
     assert!(same("Ｃafé", "Café"));
 }
 
+/// Every word and expression of a language's tables.
+fn table_words() -> Vec<&'static str> {
+    let tables = [
+        include_str!("tables/en.txt"),
+        include_str!("tables/es.txt"),
+        include_str!("tables/fr.txt"),
+        include_str!("tables/de.txt"),
+        include_str!("tables/pt.txt"),
+    ];
+    tables.into_iter().flat_map(|table| table.split(|char: char| !char.is_alphabetic() && char != '\'')).collect()
+}
+
+#[test]
+fn politeness_alone_is_found_as_it_was_said() {
+    for text in
+        ["Bonjour", "Merci", "Bitte", "Danke!", "Guten Tag", "Je ne sais pas", "Ich weiß nicht", "Please?", "Por favor"]
+    {
+        assert_eq!(judged(text, text), Verdict::Serves { score: 1.0 }, "{text}");
+        assert!(matches!(judged(text, "How do I peel a mango?"), Verdict::Different(_)), "{text}");
+    }
+}
+
 proptest::proptest! {
+    #[test]
+    fn what_the_tables_know_is_judged_without_harm(words in proptest::collection::vec(proptest::sample::select(table_words()), 1..9)) {
+        let text = words.join(" ");
+        let _ = verify(&Prepared::new(&text), &Prepared::new("How do I peel a mango?"));
+    }
+
     #[test]
     fn any_text_is_judged_without_harm(a in "\\PC{0,200}", b in "\\PC{0,200}") {
         let (a, b) = (Prepared::new(&a), Prepared::new(&b));
