@@ -11,6 +11,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 # No shell and no package manager, and not root.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /usr/local/bin/llm-gateway /usr/local/bin/llm-gateway
+# Of the word lists and the embedding that are part of the program.
+COPY LICENSE crates/cache-data/licences /usr/share/doc/llm-gateway/
 # A container's loopback address cannot be reached from outside. The program therefore asks for keys,
 # or for GATEWAY_ALLOW_ANONYMOUS=true where whoever publishes the port lets nobody else in.
 ENV HOST=0.0.0.0 PORT=8000

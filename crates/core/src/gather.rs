@@ -37,12 +37,12 @@ impl Gather {
                 response.usage = usage.or(response.usage);
             }
             StreamEvent::BlockStart(block) => {
-                self.bytes += size_of::<Part>();
+                self.bytes += size_of::<Part>() + brought(block);
                 let item = Item::Content(response.parts.len() as u32);
                 response.parts.push(Part::new(begun(block), Place { message: None, item }));
             }
             StreamEvent::Delta(delta) => self.append(delta),
-            StreamEvent::Dropped(name) => response.dropped.push(name.clone().into_owned()),
+            StreamEvent::Dropped(name) => self.drop(name),
             StreamEvent::Usage(usage) | StreamEvent::EstimatedUsage(usage) => response.usage = Some(*usage),
             StreamEvent::Finish(finish) => response.finish = Some(finish.clone()),
             StreamEvent::BlockEnd | StreamEvent::Error(_) | StreamEvent::Ping => {}
@@ -63,16 +63,26 @@ impl Gather {
                 signature.get_or_insert_default().push_str(more);
             }
             (Delta::CallRemark(remark), PartBody::ToolCall(_)) => {
+                self.bytes += weight(remark);
                 part.extra.insert(CALL_REMARK.to_owned(), remark.clone());
             }
             (Delta::Citation(citation), PartBody::Text(_)) => {
+                self.bytes += weight(citation);
                 let citations = part.extra.entry("citations").or_insert_with(|| Value::Array(Vec::new()));
                 if let Value::Array(citations) = citations {
                     citations.push(citation.clone());
                 }
             }
             // Pieces of what only its own dialect knows: how they go together, it alone knows.
-            _ => self.response.dropped.push("content".to_owned()),
+            _ => self.drop("content"),
+        }
+    }
+
+    /// Each name once, however many pieces of it come.
+    fn drop(&mut self, name: &str) {
+        if !self.response.dropped.iter().any(|dropped| dropped == name) {
+            self.bytes += size_of::<String>() + name.len();
+            self.response.dropped.push(name.to_owned());
         }
     }
 
@@ -85,6 +95,30 @@ impl Gather {
     pub fn done(self) -> ChatResponse {
         self.response
     }
+}
+
+/// The bytes that a block begins with.
+fn brought(block: &Block) -> usize {
+    match block {
+        Block::Text | Block::Refusal | Block::Reasoning => 0,
+        Block::RedactedReasoning(data) => data.len(),
+        Block::ToolCall { id, name } => id.len() + name.len(),
+        Block::Foreign { kind, value } => kind.len() + weight(value),
+    }
+}
+
+/// Of a tree in memory, more or less.
+fn weight(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Null | Value::Bool(_) => 0,
+            Value::Number(number) => number.as_str().len(),
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(weight).sum(),
+            Value::Object(members) => {
+                members.iter().map(|(name, value)| size_of::<String>() + name.len() + weight(value)).sum()
+            }
+        }
 }
 
 fn begun(block: &Block) -> PartBody {
@@ -112,6 +146,30 @@ mod tests {
         let mut gather = Gather::default();
         events.iter().for_each(|event| gather.see(event));
         gather.done()
+    }
+
+    #[test]
+    fn everything_that_is_kept_is_counted() {
+        const PIECE: usize = 1000;
+        let long = || "x".repeat(PIECE);
+        let start = |block| vec![StreamEvent::BlockStart(block)];
+        let begun_with = |block, delta| vec![StreamEvent::BlockStart(block), StreamEvent::Delta(delta)];
+        let call = || Block::ToolCall { id: "c".into(), name: "f".into() };
+        for events in [
+            start(Block::RedactedReasoning(long())),
+            start(Block::ToolCall { id: long(), name: "f".into() }),
+            start(Block::Foreign { kind: "k".into(), value: json!({"a": [long()]}) }),
+            begun_with(call(), Delta::CallRemark(json!(long()))),
+            begun_with(Block::Text, Delta::Citation(json!({"url": long()}))),
+        ] {
+            let mut gather = Gather::default();
+            events.iter().for_each(|event| gather.see(event));
+            assert!(gather.bytes() >= PIECE, "{events:?}: {}", gather.bytes());
+        }
+        let foreign = [StreamEvent::BlockStart(Block::Foreign { kind: "k".into(), value: json!(1) })];
+        let pieces = (0..50).map(|_| StreamEvent::Delta(Delta::Text("x".into())));
+        let events: Vec<StreamEvent> = foreign.into_iter().chain(pieces).collect();
+        assert_eq!(gathered(&events).dropped, ["content"]);
     }
 
     #[test]
