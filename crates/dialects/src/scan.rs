@@ -55,6 +55,15 @@ pub(crate) fn read_answer<'a>(
     Reader::of(text).document(member).map_err(|error| *error)
 }
 
+/// Where the string ends that begins at `start`, behind its quote; `None` if there is none, or if it is no JSON.
+pub(crate) fn string_end(text: &str, start: usize) -> Option<usize> {
+    let mut reader = Reader { at: start, ..Reader::of(text) };
+    if reader.peek() != Some(b'"') {
+        return None;
+    }
+    reader.string().ok().map(|_| reader.at)
+}
+
 /// What a step of a reading returns: there are many, and an error in a box fits into a register.
 pub(crate) type Checked<T> = Result<T, Box<GatewayError>>;
 
@@ -511,7 +520,7 @@ fn stops(bytes: u8x16) -> u32 {
 }
 
 /// How many bytes go by before a string's end, an escape or a control character.
-fn plain_length(text: &[u8]) -> usize {
+pub(crate) fn plain_length(text: &[u8]) -> usize {
     let (vectors, rest) = text.as_chunks::<16>();
     for (index, vector) in vectors.iter().enumerate() {
         let stops = stops(u8x16::new(*vector));

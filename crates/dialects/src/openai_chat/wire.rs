@@ -75,6 +75,8 @@ pub(super) struct Body<'a, M = Message<'a>> {
     pub(super) error: Raw<'a>,
     /// Groq's place for the usage of a stream.
     x_groq: Told,
+    /// A string that hides how long the text of a chunk is.
+    pub(super) filler: Raw<'a>,
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +133,11 @@ pub(super) struct Custom<'a> {
 
 /// The text of a JSON string; `None` for everything else and for the empty string, which says nothing.
 pub(super) fn text(raw: Raw<'_>) -> Option<Cow<'_, str>> {
-    let json = raw?.get();
+    unquoted(raw?.get())
+}
+
+/// The same of a string that stands alone.
+pub(super) fn unquoted(json: &str) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if inner.is_empty() {
         return None;
@@ -210,6 +216,7 @@ impl<'a, M: Members<'a>> Members<'a> for Body<'a, M> {
             b"usage" => self.usage = told(json)?,
             b"error" => self.error = raw(json)?,
             b"x_groq" => self.x_groq = groq(json)?,
+            b"obfuscation" | b"p" => self.filler = raw(json)?,
             _ => json.skip()?,
         }
         Ok(())
@@ -397,6 +404,20 @@ impl<'a> Message<'a> {
             }
         }
         (plain.or_else(|| (!detailed.is_empty()).then_some(Cow::Owned(detailed))), signature)
+    }
+
+    /// The only text that it says, and whether that is a thought; `None` if it says anything else.
+    pub(super) fn only_text(&self) -> Option<(Json<'a>, bool)> {
+        let others = [self.refusal, self.reasoning_details, self.annotations, self.audio];
+        if others.into_iter().any(says_something) || self.tool_calls.is_some() || self.function_call.is_some() {
+            return None;
+        }
+        let texts = [(self.content, false), (self.reasoning_content, true), (self.reasoning, true)];
+        let mut said = texts.into_iter().filter(|(raw, _)| says_something(*raw));
+        match (said.next()?, said.next()) {
+            ((Some(json), is_thought), None) if json.get().starts_with('"') => Some((json, is_thought)),
+            _ => None,
+        }
     }
 
     pub(super) fn says_something(&self) -> bool {
