@@ -10,35 +10,88 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
+use crate::scan::{Checked, Reader, items, read, read_answer};
 pub use crate::scan::{check, scan};
 
 pub fn invalid_body(message: impl Into<String>) -> GatewayError {
     GatewayError::new(gateway_core::error::ErrorKind::InvalidRequest, message)
 }
 
-/// Parses a checked body whose top level is an object.
-pub fn parse_object(body: &[u8]) -> Result<Fields, GatewayError> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(map)) => Ok(Fields { map, path: String::new() }),
-        Ok(_) => Err(invalid_body("the body must be a JSON object")),
-        Err(error) => Err(invalid_body(format!("the body is not valid JSON: {error}"))),
+/// The text of a value that is known to be JSON and has not been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Json<'a>(pub(crate) &'a str);
+
+impl<'a> Json<'a> {
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+
+    pub fn is_null(self) -> bool {
+        self.0 == "null"
+    }
+
+    pub fn is_object(self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    pub fn number(self) -> Option<Number> {
+        self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then(|| self.0.parse().ok())?
+    }
+
+    /// The text of a string.
+    pub fn string(self) -> Option<Cow<'a, str>> {
+        let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+            return Some(Cow::Borrowed(inner));
+        }
+        serde_json::from_str(self.0).ok().map(Cow::Owned)
+    }
+
+    /// The items of a list.
+    pub fn list(self) -> Option<Vec<Json<'a>>> {
+        self.0.starts_with('[').then(|| items(self.0).ok())?
+    }
+
+    /// All of it, as a tree.
+    pub fn value(self) -> Value {
+        serde_json::from_str(self.0).unwrap_or_default()
     }
 }
 
+/// Checks a body whose top level is an object, as [`scan`] does.
+pub fn parse_object(body: &[u8]) -> Result<Fields<'_>, GatewayError> {
+    let mut members = Vec::with_capacity(MEMBERS);
+    read(body, |json, name| take(json, name, &mut members))?;
+    Ok(Fields { members, path: String::new() })
+}
+
+/// Passes a member and notes where it stands.
+fn take<'a>(json: &mut Reader<'a>, name: Cow<'a, [u8]>, members: &mut Vec<(Cow<'a, str>, Json<'a>)>) -> Checked<()> {
+    let name = json.name_as_text(name);
+    members.push((name, Json(json.json()?)));
+    Ok(())
+}
+
+/// As many members as most objects have.
+const MEMBERS: usize = 8;
+
 /// An object that is read by taking its fields out. `null` counts as absent.
 #[derive(Debug, Clone)]
-pub struct Fields {
-    map: Extra,
+pub struct Fields<'a> {
+    /// In their order. Of those with the same name the last one counts.
+    members: Vec<(Cow<'a, str>, Json<'a>)>,
     path: String,
 }
 
-impl Fields {
-    pub fn of(value: Value, path: impl Into<String>) -> Result<Self, GatewayError> {
+impl<'a> Fields<'a> {
+    pub fn of(value: Json<'a>, path: impl Into<String>) -> Result<Self, GatewayError> {
         let path = path.into();
-        match value {
-            Value::Object(map) => Ok(Fields { map, path }),
-            other => Err(wrong(&path, "an object", &other)),
+        if !value.is_object() {
+            return Err(wrong(&path, "an object", value));
         }
+        let mut members = Vec::with_capacity(MEMBERS);
+        read_answer(value.get(), |json, name| take(json, name, &mut members))?;
+        Ok(Fields { members, path })
     }
 
     /// The path of a field of this object: `messages[0].role`.
@@ -52,75 +105,78 @@ impl Fields {
     }
 
     pub fn has(&self, key: &str) -> bool {
-        self.map.get(key).is_some_and(|value| !value.is_null())
+        self.peek(key).is_some_and(|value| !value.is_null())
     }
 
-    pub fn peek(&self, key: &str) -> Option<&Value> {
-        self.map.get(key)
+    pub fn peek(&self, key: &str) -> Option<Json<'a>> {
+        self.members.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 
+    pub fn take(&mut self, key: &str) -> Option<Json<'a>> {
+        let mut found = None;
+        self.members.retain(|(name, value)| {
+            let is_it = name == key;
+            found = if is_it { Some(*value) } else { found };
+            !is_it
+        });
+        found.filter(|value| !value.is_null())
+    }
+
+    /// A field as a tree.
     pub fn value(&mut self, key: &str) -> Option<Value> {
-        self.map.shift_remove(key).filter(|value| !value.is_null())
+        self.take(key).map(Json::value)
     }
 
     pub fn string(&mut self, key: &str) -> Result<Option<String>, GatewayError> {
-        self.typed(key, "a string", |value| match value {
-            Value::String(text) => Ok(text),
-            other => Err(other),
-        })
+        self.typed(key, "a string", |value| value.string().map(Cow::into_owned))
     }
 
     pub fn bool(&mut self, key: &str) -> Result<Option<bool>, GatewayError> {
-        self.typed(key, "true or false", |value| value.as_bool().ok_or(value))
+        self.typed(key, "true or false", |value| value.get().parse().ok())
     }
 
     /// A whole number that is not negative.
     pub fn integer(&mut self, key: &str) -> Result<Option<u64>, GatewayError> {
-        self.typed(key, "a whole number, not negative", |value| value.as_u64().ok_or(value))
+        self.typed(key, "a whole number, not negative", |value| value.get().parse().ok())
     }
 
     pub fn number(&mut self, key: &str) -> Result<Option<Number>, GatewayError> {
-        self.typed(key, "a number", |value| match value {
-            Value::Number(number) => Ok(number),
-            other => Err(other),
-        })
+        self.typed(key, "a number", Json::number)
     }
 
-    pub fn list(&mut self, key: &str) -> Result<Option<Vec<Value>>, GatewayError> {
-        self.typed(key, "a list", |value| match value {
-            Value::Array(items) => Ok(items),
-            other => Err(other),
-        })
+    pub fn list(&mut self, key: &str) -> Result<Option<Vec<Json<'a>>>, GatewayError> {
+        self.typed(key, "a list", Json::list)
     }
 
-    pub fn object(&mut self, key: &str) -> Result<Option<Fields>, GatewayError> {
-        let path = self.path(key);
-        self.value(key).map(|value| Fields::of(value, path)).transpose()
+    pub fn object(&mut self, key: &str) -> Result<Option<Fields<'a>>, GatewayError> {
+        let value = self.take(key);
+        value.map(|value| Fields::of(value, self.path(key))).transpose()
     }
 
     fn typed<T>(
         &mut self,
         key: &str,
         expected: &str,
-        read: impl FnOnce(Value) -> Result<T, Value>,
+        read: impl FnOnce(Json<'a>) -> Option<T>,
     ) -> Result<Option<T>, GatewayError> {
-        match self.value(key).map(read) {
-            None => Ok(None),
-            Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(value)) => Err(wrong(&self.path(key), expected, &value)),
-        }
+        let Some(value) = self.take(key) else { return Ok(None) };
+        read(value).map(Some).ok_or_else(|| wrong(&self.path(key), expected, value))
     }
 
     /// The fields that are known, and those that are not. Fields that are `null` are left out: they say nothing.
-    pub fn split(self, is_known: impl Fn(&str) -> bool) -> (Fields, Extra) {
-        let path = self.path.clone();
-        let (map, unknown) = self.rest().into_iter().partition(|(name, _)| is_known(name));
-        (Fields { map, path }, unknown)
+    pub fn split(self, is_known: impl Fn(&str) -> bool) -> (Fields<'a>, Extra) {
+        let (known, unknown) = self.members.into_iter().partition(|(name, _)| is_known(name));
+        (Fields { members: known, path: self.path }, Fields { members: unknown, path: String::new() }.rest())
     }
 
     /// What was not taken. Fields that are `null` are left out: they say nothing.
     pub fn rest(self) -> Extra {
-        self.map.into_iter().filter(|(_, value)| !value.is_null()).collect()
+        let mut rest = Extra::new();
+        for (name, value) in self.members {
+            rest.insert(name.into_owned(), value.value());
+        }
+        rest.retain(|_, value| !value.is_null());
+        rest
     }
 
     pub fn missing(&self, key: &str) -> GatewayError {
@@ -238,14 +294,14 @@ fn says_something(name: &str, value: &RawValue) -> bool {
 }
 
 /// The error for a value of the wrong type.
-pub fn wrong(path: &str, expected: &str, got: &Value) -> GatewayError {
-    let kind = match got {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+pub fn wrong(path: &str, expected: &str, got: Json<'_>) -> GatewayError {
+    let kind = match got.get().as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'"') => "a string",
+        Some(b'[') => "a list",
+        Some(b'{') => "an object",
+        _ => "a number",
     };
     GatewayError::invalid(path, format!("{path} must be {expected}, got {kind}"))
 }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::json::Json;
 use crate::scan::string_end;
 
 /// Longer events are rare, and read as a whole.
@@ -26,10 +27,10 @@ struct Gap {
 }
 
 impl Template {
-    /// `text` and `filler` are strings of this event, in their quotes.
-    pub(crate) fn learn(&mut self, event: &str, text: &str, filler: Option<&str>) {
+    /// `text` and `filler` are strings of this event.
+    pub(crate) fn learn(&mut self, event: &str, text: Json<'_>, filler: Option<Json<'_>>) {
         self.forget();
-        let (text, filler) = (place(event, text), filler.map(|filler| place(event, filler)));
+        let (text, filler) = (place(event, text.get()), filler.map(|filler| place(event, filler.get())));
         let (Some(text), true) = (text, event.len() <= EVENT_BYTES) else { return };
         self.event.push_str(event);
         self.gaps.push(Gap { place: text, is_text: true });
@@ -44,8 +45,8 @@ impl Template {
         self.gaps.clear();
     }
 
-    /// The text of an event, in its quotes, if in everything else it is the one that was learned.
-    pub(crate) fn text_of<'e>(&self, event: &'e str) -> Option<&'e str> {
+    /// The text of an event, if in everything else it is the one that was learned.
+    pub(crate) fn text_of<'e>(&self, event: &'e str) -> Option<Json<'e>> {
         let (known, bytes) = (self.event.as_bytes(), event.as_bytes());
         let (mut text, mut behind, mut at) = (None, 0, 0);
         for gap in &self.gaps {
@@ -57,7 +58,7 @@ impl Template {
             at = string_end(event, start)?;
             behind = gap.place.end;
             if gap.is_text {
-                text = event.get(start..at);
+                text = event.get(start..at).map(Json);
             }
         }
         let (known, rest) = (known.get(behind..)?, bytes.get(at..)?);
@@ -85,14 +86,14 @@ mod tests {
             &event[at..at + part.len()]
         };
         let mut template = Template::default();
-        template.learn(event, part(text), filler.map(part));
+        template.learn(event, Json(part(text)), filler.map(part).map(Json));
         template
     }
 
     #[test]
     fn only_the_text_and_the_filler_may_be_others() {
         let template = learned(r#"{"p":"xyz","a":{"text":"one"},"b":1}"#, r#""one""#, Some(r#""xyz""#));
-        let text = |event| template.text_of(event);
+        let text = |event| template.text_of(event).map(Json::get);
         assert_eq!(text(r#"{"p":"xyz","a":{"text":"one"},"b":1}"#), Some(r#""one""#));
         assert_eq!(text(r#"{"p":"","a":{"text":"a \"é\\"},"b":1}"#), Some(r#""a \"é\\""#));
         for other in [
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn brackets_may_close_further_away() {
         let template = learned(r#"{"a":{"text":"one"}   }"#, r#""one""#, None);
-        let text = |event| template.text_of(event);
+        let text = |event| template.text_of(event).map(Json::get);
         assert_eq!(text(r#"{"a":{"text":"two"} } "#), Some(r#""two""#));
         assert_eq!(text(r#"{"a":{"text":"two"} ] "#), None);
         assert_eq!(text(r#"{"a":{"text":"two"} } }"#), None);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::error;
 use super::wire::{self, Contents, UsageOut, WireUsage};
 use crate::codec::{Answer, Glance};
-use crate::json::{Fields, parse_object, unknown};
+use crate::json::{Fields, Json, parse_object, unknown};
 use crate::losses::Words;
 use crate::openai_chat::response::to_vec;
 use crate::scan::{Checked, Reader, read};
@@ -21,7 +21,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
     let message = parse_object(body).map_err(|_| {
         error::unreadable(format!("the provider's answer is no message: {}", error::decode(200, body).message))
     })?;
-    if message.has("error") || message.peek("type").is_some_and(|kind| kind == "error") {
+    if message.has("error") || message.peek("type").and_then(Json::string).is_some_and(|kind| kind == "error") {
         return Err(error::in_answer(Value::Object(message.rest())));
     }
     if !message.has("content") {
@@ -88,13 +88,13 @@ fn hold(json: &mut Reader<'_>, contents: &mut Held) -> Checked<()> {
     })
 }
 
-fn decode_message(mut message: Fields, mut dropped: Vec<String>) -> Result<ChatResponse, GatewayError> {
-    let content = message.value("content").unwrap_or_default();
+fn decode_message(mut message: Fields<'_>, mut dropped: Vec<String>) -> Result<ChatResponse, GatewayError> {
+    let content = message.take("content").unwrap_or(Json("null"));
     let place = |n: Option<u32>| Place { message: Some(0), item: n.map_or(Item::Whole, Item::Content) };
     let parts = wire::decode_content(content, "content", place)?;
     let stop_sequence = message.string("stop_sequence")?;
     let finish = message.string("stop_reason")?.map(|reason| wire::finish_reason(&reason, stop_sequence));
-    let usage = message.value("usage").and_then(|usage| serde_json::from_value::<WireUsage>(usage).ok());
+    let usage = message.take("usage").and_then(|usage| serde_json::from_str::<WireUsage>(usage.get()).ok());
     for part in parts.iter().filter(|part| matches!(part.body, PartBody::ToolCall(_))) {
         unknown(&json!(part.extra).to_string(), &wire::TOOL_USE, "tool_use", &mut dropped);
     }

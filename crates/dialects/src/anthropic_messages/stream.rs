@@ -14,7 +14,7 @@ use super::error;
 use super::response::{self, ToolIds};
 use super::wire::{self, Contents, UsageOut, WireUsage};
 use crate::codec::{Answer, Ending, EventRole, StreamDecoder, StreamEncoder};
-use crate::json::{Shape, unknown};
+use crate::json::{Json, Shape, unknown};
 use crate::losses::Losses;
 use crate::sse::{SseEvent, write_event_with, write_json_event};
 use crate::template::Template;
@@ -199,7 +199,7 @@ impl Decoder {
 
     /// What an event says that only goes on as the one before did.
     fn more(&self, data: &str) -> Option<Delta> {
-        let text = serde_json::from_str(self.template.text_of(data)?).ok()?;
+        let text = self.template.text_of(data)?.string()?.into_owned();
         match self.open.as_ref()?.1 {
             Open::Text => Some(Delta::Text(text)),
             Open::Reasoning => Some(Delta::Reasoning(text)),
@@ -389,7 +389,7 @@ impl Decoder {
         Ok(match delta.filter(says_something) {
             Some(delta) => {
                 if let Some(text) = text {
-                    self.template.learn(data, text.get(), None);
+                    self.template.learn(data, Json(text.get()), None);
                 }
                 out.push(StreamEvent::Delta(delta));
                 EventRole::Content

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::response::{CallOut, FunctionOut, UsageOut, finish_word, id_of, is_annotation, to_vec};
-use super::wire::{self, Body, Choice, Json, Message, Said};
+use super::wire::{self, Body, Choice, Message, Said};
 use super::{error, mint_call_id};
 use crate::codec::{Answer, Ending, EventRole, StreamDecoder, StreamEncoder};
 use crate::json::unknown;
@@ -63,7 +63,7 @@ impl StreamDecoder for Decoder {
             Phase::Waiting | Phase::Started => {}
         }
         if let (Some(voice), Some(text)) = (self.template_voice, self.template.text_of(data))
-            && let Some(text) = wire::unquoted(text)
+            && let Some(text) = wire::text(Some(text))
         {
             self.say(voice, text, out);
             return EventRole::Content;
@@ -161,7 +161,7 @@ impl Decoder {
             return;
         }
         if let Some((text, is_thought)) = choice.delta.as_ref().and_then(Message::only_text) {
-            self.template.learn(data, text.get(), body.filler.map(Json::get));
+            self.template.learn(data, text, body.filler);
             self.template_voice = Some(if is_thought { Voice::Reasoning } else { Voice::Text });
         }
     }

@@ -10,20 +10,10 @@ use gateway_core::error::GatewayError;
 use gateway_core::usage::Usage;
 use serde_json::Value;
 
-use crate::json::Shape;
+use crate::json::{Json, Shape};
 use crate::scan::{Checked, Reader, read_answer};
 
 pub(super) type Raw<'a> = Option<Json<'a>>;
-
-/// The text of a value.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Json<'a>(&'a str);
-
-impl<'a> Json<'a> {
-    pub(super) fn get(self) -> &'a str {
-        self.0
-    }
-}
 
 /// What is read of an answer, or is no part of it: filler (`obfuscation`, and Mistral's `p`), the name of the provider's build.
 pub(super) const BODY: Shape = Shape {
@@ -133,19 +123,7 @@ pub(super) struct Custom<'a> {
 
 /// The text of a JSON string; `None` for everything else and for the empty string, which says nothing.
 pub(super) fn text(raw: Raw<'_>) -> Option<Cow<'_, str>> {
-    unquoted(raw?.get())
-}
-
-/// The same of a string that stands alone.
-pub(super) fn unquoted(json: &str) -> Option<Cow<'_, str>> {
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.is_empty() {
-        return None;
-    }
-    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(inner));
-    }
-    serde_json::from_str(json).ok().map(Cow::Owned)
+    raw?.string().filter(|text| !text.is_empty())
 }
 
 /// Arguments as JSON text: a string's content, or the JSON itself where a vendor sends an object.
