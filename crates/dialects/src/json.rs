@@ -1,16 +1,12 @@
 //! JSON with nothing lost: strict checks before parsing, and reading by taking fields out, so that what was not taken is known.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use gateway_core::Extra;
 use gateway_core::error::GatewayError;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
-use crate::scan::{Checked, Reader, items, read, read_answer};
+use crate::scan::{Checked, Reader, items, read, read_answer, read_value};
 pub use crate::scan::{check, scan};
 
 pub fn invalid_body(message: impl Into<String>) -> GatewayError {
@@ -197,96 +193,56 @@ pub(crate) struct Shape {
 pub(crate) fn unknown(json: &str, shape: &Shape, path: &str, names: &mut Vec<String>) {
     let before = names.len();
     let mut path = path.to_owned();
-    let search = Search { shape, path: &mut path, names };
-    if search.deserialize(&mut serde_json::Deserializer::from_str(json)).is_err() {
+    if read_value(json, |json| search(json, shape, &mut path, names)).is_err() {
         names.truncate(before);
     }
     names[before..].sort_unstable();
 }
 
-/// One pass through a value; what is known is skipped and nothing is kept.
-struct Search<'s> {
-    shape: &'s Shape,
-    /// Where the value stands.
-    path: &'s mut String,
-    names: &'s mut Vec<String>,
-}
-
-/// The name of a member; borrowed unless it has an escape.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl Search<'_> {
-    /// Goes one step down: `step` is told the path with `name` behind it.
-    fn within<T>(&mut self, name: &str, step: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path.len();
-        if !self.path.is_empty() && !name.starts_with('[') {
-            self.path.push('.');
-        }
-        self.path.push_str(name);
-        let result = step(self);
-        self.path.truncate(length);
-        result
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Search<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Search<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
-        while let Some(Name(name)) = members.next_key::<Name<'de>>()? {
-            if let Some((_, shape)) = self.shape.deeper.iter().find(|(known, _)| *known == name) {
-                self.within(&name, |here| {
-                    members.next_value_seed(Search { shape, path: here.path, names: here.names })
-                })?;
-            } else if self.shape.known.contains(&&*name) || name.starts_with(NUMBER) {
-                members.next_value::<IgnoredAny>()?;
-            } else if says_something(&name, members.next_value()?) {
-                self.within(&name, |here| here.names.push(here.path.clone()));
+/// One pass through a value that stands at `path`.
+fn search(json: &mut Reader<'_>, shape: &Shape, path: &mut String, names: &mut Vec<String>) -> Checked<()> {
+    match json.peek() {
+        Some(b'{') => json.members(|json, name| {
+            if let Some((_, shape)) = shape.deeper.iter().find(|(known, _)| known.as_bytes() == &*name) {
+                let name = json.name_as_text(name);
+                return within(path, &name, |path| search(json, shape, path, names));
             }
+            if shape.known.iter().any(|known| known.as_bytes() == &*name) {
+                return json.skip();
+            }
+            let name = json.name_as_text(name);
+            if says_something(&name, json.json()?) {
+                within(path, &name, |path| names.push(path.clone()));
+            }
+            Ok(())
+        }),
+        Some(b'[') => {
+            let mut is_first = true;
+            json.items(|json| match std::mem::take(&mut is_first) {
+                true => within(path, "[0]", |path| search(json, shape, path, names)),
+                false => json.skip(),
+            })
         }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
-        let shape = self.shape;
-        self.within("[0]", |here| items.next_element_seed(Search { shape, path: here.path, names: here.names }))?;
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+        _ => json.skip(),
     }
 }
 
-/// As which a number comes, so that no digit of it is lost.
-const NUMBER: &str = "$serde_json::private::";
+/// Goes one step down: `step` is told the path with `name` behind it.
+fn within<T>(path: &mut String, name: &str, step: impl FnOnce(&mut String) -> T) -> T {
+    let length = path.len();
+    if !path.is_empty() && !name.starts_with('[') {
+        path.push('.');
+    }
+    path.push_str(name);
+    let result = step(path);
+    path.truncate(length);
+    result
+}
 
 /// Is there something other than `null`, `false`, zero, an empty string, list or object? The usual tier of service, which
 /// stands in every answer, says nothing either: a header that is always there is read by nobody.
-fn says_something(name: &str, value: &RawValue) -> bool {
-    match value.get() {
+fn says_something(name: &str, value: &str) -> bool {
+    match value {
         "null" | "false" | "0" | "0.0" | "\"\"" | "[]" | "{}" => false,
         "\"default\"" | "\"standard\"" => name != "service_tier",
         _ => true,

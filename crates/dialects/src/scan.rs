@@ -64,6 +64,13 @@ pub(crate) fn string_end(text: &str, start: usize) -> Option<usize> {
     reader.string().ok().map(|_| reader.at)
 }
 
+/// Reads a value as [`read_answer`] reads an answer. `value` must pass it.
+pub(crate) fn read_value<'a>(text: &'a str, value: impl FnOnce(&mut Reader<'a>) -> Checked<()>) -> Checked<()> {
+    let mut reader = Reader::of(text);
+    reader.space();
+    value(&mut reader)
+}
+
 /// The items of a list.
 pub(crate) fn items(text: &str) -> Checked<Vec<Json<'_>>> {
     let mut items = Vec::new();
@@ -557,4 +564,4 @@ pub(crate) fn plain_length(text: &[u8]) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

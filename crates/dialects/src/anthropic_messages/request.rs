@@ -18,7 +18,7 @@ use super::wire::{self, object, required};
 use crate::codec::EncodeTarget;
 use crate::json::{Fields, Json, parse_object};
 use crate::openai_chat::request::read_strings;
-use crate::openai_chat::response::to_vec;
+use crate::write::to_bytes;
 
 // ---- decoding ---------------------------------------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
         body.insert("stream".to_owned(), Value::Bool(true));
     }
     let Names { dropped, approximated, added, tools: tool_names, .. } = names;
-    Encoded { body: to_vec(&body), dropped, approximated, added, tool_names }
+    Encoded { body: to_bytes(&Value::Object(body)), dropped, approximated, added, tool_names }
 }
 
 fn named_field((name, value): (&str, Option<Value>)) -> Option<(String, Value)> {

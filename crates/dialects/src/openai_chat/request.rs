@@ -13,9 +13,10 @@ use gateway_core::tool_names::ToolNames;
 use serde_json::{Map, Value, json};
 
 use super::mint_call_id;
-use super::response::{arguments, to_vec};
+use super::response::arguments;
 use crate::codec::EncodeTarget;
 use crate::json::{Fields, Json, parse_object, wrong};
+use crate::write::to_bytes;
 
 // ---- Reading ---------------------------------------------------------------------------------------------------------
 
@@ -142,9 +143,8 @@ fn read_tool(value: Json<'_>, path: String) -> Result<Tool, GatewayError> {
 fn read_function(mut function: Fields<'_>, mut extra: Extra) -> Result<Tool, GatewayError> {
     let name = function.string("name")?.ok_or_else(|| function.missing("name"))?;
     let description = function.string("description")?;
-    let path = function.path("parameters");
     let schema = match function.take("parameters") {
-        Some(schema) if !schema.is_object() => return Err(wrong(&path, "an object", schema)),
+        Some(schema) if !schema.is_object() => return Err(wrong(&function.path("parameters"), "an object", schema)),
         schema => schema.map(Json::value),
     };
     let strict = function.bool("strict")?;
@@ -240,7 +240,6 @@ fn read_message(message: Json<'_>, n: usize, legacy: &mut LegacyCalls) -> Result
     let mut fields = Fields::of(message, format!("messages[{n}]"))?;
     let index = u32::try_from(n).unwrap_or(u32::MAX);
     let place = Place { message: Some(index), item: Item::Whole };
-    let path = fields.path("role");
     let said = fields.string("role")?.ok_or_else(|| fields.missing("role"))?;
     let role = match said.as_str() {
         "system" => Role::System,
@@ -250,10 +249,10 @@ fn read_message(message: Json<'_>, n: usize, legacy: &mut LegacyCalls) -> Result
         "tool" | "function" => Role::Tool,
         _ => {
             let words = "system, developer, user, assistant or tool";
+            let path = fields.path("role");
             return Err(GatewayError::invalid(&path, format!("{path} must be {words}, got \"{said}\"")));
         }
     };
-    let content_missing = fields.missing("content");
     let content = read_content(&mut fields, index)?;
     let name = fields.string("name")?;
     let mut turn = Turn { role, parts: Vec::new(), name: None, index: Some(index), extra: Extra::new() };
@@ -278,10 +277,9 @@ fn read_message(message: Json<'_>, n: usize, legacy: &mut LegacyCalls) -> Result
             if let Some(refusal) = fields.string("refusal")? {
                 turn.parts.push(Part::new(PartBody::Refusal(refusal), place));
             }
-            let path = fields.path("tool_calls");
             for (call, value) in fields.list("tool_calls")?.into_iter().flatten().enumerate() {
                 let place = Place { message: Some(index), item: Item::ToolCall(call as u32) };
-                turn.parts.push(read_call(value, place, format!("{path}[{call}]"))?);
+                turn.parts.push(read_call(value, place, place.to_string())?);
             }
             if let Some(mut call) = fields.object("function_call")? {
                 let name = call.string("name")?.ok_or_else(|| call.missing("name"))?;
@@ -291,7 +289,7 @@ fn read_message(message: Json<'_>, n: usize, legacy: &mut LegacyCalls) -> Result
             }
         }
         Role::System | Role::Developer | Role::User => {
-            turn.parts = content.ok_or(content_missing)?;
+            turn.parts = content.ok_or_else(|| fields.missing("content"))?;
             turn.name = name;
         }
     }
@@ -424,7 +422,7 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
         }
     }
     let Writer { dropped, approximated, added, tool_names, .. } = writer;
-    Encoded { body: to_vec(&body), dropped, approximated, added, tool_names }
+    Encoded { body: to_bytes(&Value::Object(body)), dropped, approximated, added, tool_names }
 }
 
 const TOOL_NAME_CHARS: usize = 64;
