@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gateway_core::error::GatewayError;
 use serde_json::Value;
 
-use crate::json::{invalid_body, wrong};
+use crate::json::{Json, wrong};
 use crate::scan::{Checked, Reader, read};
 
 /// What the gateway needs to know of a body in an OpenAI or Anthropic dialect before it decides anything.
@@ -92,7 +92,7 @@ impl Envelope {
             } else {
                 json.skip()?;
             }
-            let place = start..json.at();
+            let (place, value) = (start..json.at(), Json(json.since(start)));
             envelope.has_media = json.has_media();
             envelope.members.push(Member::new(&named, &place));
             let (once, seen) = match &*name {
@@ -100,18 +100,16 @@ impl Envelope {
                 b"stream" => ("stream", &mut seen[1]),
                 b"stream_options" => ("stream_options", &mut seen[2]),
                 b"max_tokens" | b"max_completion_tokens" => {
-                    let text = std::str::from_utf8(&body[place]).unwrap_or_default();
                     // What is not a whole number is none.
-                    envelope.max_tokens = text.parse().ok().or(envelope.max_tokens);
+                    envelope.max_tokens = value.get().parse().ok().or(envelope.max_tokens);
                     return Ok(());
                 }
                 b"n" => {
-                    let text = std::str::from_utf8(&body[place]).unwrap_or_default();
-                    envelope.answers = text.parse().ok();
+                    envelope.answers = value.get().parse().ok();
                     return Ok(());
                 }
                 b"tools" | b"functions" => {
-                    envelope.has_tools |= &body[place] != b"null";
+                    envelope.has_tools |= !value.is_null();
                     return Ok(());
                 }
                 _ => return Ok(()),
@@ -119,24 +117,17 @@ impl Envelope {
             if std::mem::replace(seen, true) {
                 return Err(GatewayError::invalid(once, format!("the body has `{once}` twice")).into());
             }
-            let text = &body[place.clone()];
-            // The usual name of a model needs no parser.
-            if let ("model", [b'"', name @ .., b'"']) = (once, text)
-                && let Ok(name) = std::str::from_utf8(name)
-                && !name.contains('\\')
-            {
-                envelope.model = Some(Arc::from(name));
-                envelope.places.model = Some(place);
-                return Ok(());
-            }
-            let value = parse(text)?;
-            match (once, value) {
-                ("model", Value::String(model)) => envelope.model = Some(Arc::from(model)),
-                ("model", Value::Null) | ("stream", Value::Null) => {}
-                ("model", other) => return Err(wrong("model", "a string", &other).into()),
-                ("stream", Value::Bool(stream)) => envelope.stream = stream,
-                ("stream", other) => return Err(wrong("stream", "true or false", &other).into()),
-                (_, options) => envelope.include_usage = options.get("include_usage").and_then(Value::as_bool),
+            match (once, value.get()) {
+                (_, "null") => {}
+                ("model", _) => match value.string() {
+                    Some(model) => envelope.model = Some(Arc::from(model)),
+                    None => return Err(wrong("model", "a string", value).into()),
+                },
+                ("stream", stream) => match stream.parse() {
+                    Ok(stream) => envelope.stream = stream,
+                    Err(_) => return Err(wrong("stream", "true or false", value).into()),
+                },
+                _ => envelope.include_usage = value.value().get("include_usage").and_then(Value::as_bool),
             }
             match once {
                 "model" => envelope.places.model = Some(place),
@@ -208,10 +199,6 @@ fn with_usage(options: &[u8]) -> String {
     };
     options.insert("include_usage".to_owned(), true.into());
     Value::Object(options).to_string()
-}
-
-fn parse(value: &[u8]) -> Result<Value, GatewayError> {
-    serde_json::from_slice(value).map_err(|error| invalid_body(format!("the body is not valid JSON: {error}")))
 }
 
 #[cfg(test)]

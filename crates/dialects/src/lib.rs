@@ -12,3 +12,5 @@ pub mod native;
 pub mod openai_chat;
 mod scan;
 pub mod sse;
+mod template;
+mod write;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use gateway_core::chat::{ChatResponse, FinishReason};
+use gateway_core::chat::{CALL_REMARK, ChatResponse, FinishReason, Part, PartBody};
 use gateway_core::event::{Block, Delta, StreamEvent};
 use serde_json::Value;
 
@@ -39,8 +39,35 @@ impl Losses {
     /// Names of what a client that knows these words does not get of an answer.
     pub(crate) fn of(response: &ChatResponse, words: &'static Words) -> Vec<String> {
         let mut losses = Losses::new(words);
-        response.clone().into_events().iter().for_each(|event| losses.see(event));
+        response.parts.iter().for_each(|part| losses.see_part(part));
+        response.dropped.iter().for_each(|name| losses.add(name.clone()));
+        response.finish.iter().for_each(|finish| losses.see(&StreamEvent::Finish(finish.clone())));
         losses.names.into_iter().map(Cow::into_owned).collect()
+    }
+
+    /// The events of a part, without the texts, which may be long and of which nothing is ever lost.
+    fn see_part(&mut self, part: &Part) {
+        match &part.body {
+            PartBody::Text(_) => {
+                let lists = ["annotations", "citations"].map(|key| part.extra.get(key).and_then(Value::as_array));
+                for citation in lists.into_iter().flatten().flatten() {
+                    self.see(&StreamEvent::Delta(Delta::Citation(citation.clone())));
+                }
+            }
+            PartBody::Reasoning { signature: Some(_), .. } => {
+                self.see(&StreamEvent::Delta(Delta::Signature(String::new())));
+            }
+            PartBody::RedactedReasoning(_) => {
+                self.see(&StreamEvent::BlockStart(Block::RedactedReasoning(String::new())));
+            }
+            PartBody::Foreign { kind, .. } => {
+                self.see(&StreamEvent::BlockStart(Block::Foreign { kind: kind.clone(), value: Value::Null }));
+            }
+            PartBody::ToolCall(_) if part.extra.contains_key(CALL_REMARK) => {
+                self.see(&StreamEvent::Delta(Delta::CallRemark(Value::Null)));
+            }
+            _ => {}
+        }
     }
 
     /// To be told every event.

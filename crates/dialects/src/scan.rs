@@ -10,7 +10,7 @@ use gateway_core::error::GatewayError;
 use gateway_core::limits::JSON_DEPTH;
 use wide::u8x16;
 
-use crate::json::invalid_body;
+use crate::json::{Json, invalid_body};
 
 /// Checks a body in one pass, without building anything: valid UTF-8 and JSON, an object at the top, nested no deeper than
 /// [`JSON_DEPTH`], no escape of half a character (`\ud83d` alone). `member` is told every member of the top level: its name,
@@ -53,6 +53,32 @@ pub(crate) fn read_answer<'a>(
     member: impl FnMut(&mut Reader<'a>, Cow<'a, [u8]>) -> Checked<()>,
 ) -> Result<(), GatewayError> {
     Reader::of(text).document(member).map_err(|error| *error)
+}
+
+/// Where the string ends that begins at `start`, behind its quote; `None` if there is none, or if it is no JSON.
+pub(crate) fn string_end(text: &str, start: usize) -> Option<usize> {
+    let mut reader = Reader { at: start, ..Reader::of(text) };
+    if reader.peek() != Some(b'"') {
+        return None;
+    }
+    reader.string().ok().map(|_| reader.at)
+}
+
+/// Reads a value as [`read_answer`] reads an answer. `value` must pass it.
+pub(crate) fn read_value<'a>(text: &'a str, value: impl FnOnce(&mut Reader<'a>) -> Checked<()>) -> Checked<()> {
+    let mut reader = Reader::of(text);
+    reader.space();
+    value(&mut reader)
+}
+
+/// The items of a list.
+pub(crate) fn items(text: &str) -> Checked<Vec<Json<'_>>> {
+    let mut items = Vec::new();
+    Reader::of(text).items(|json| {
+        items.push(Json(json.json()?));
+        Ok(())
+    })?;
+    Ok(items)
 }
 
 /// What a step of a reading returns: there are many, and an error in a box fits into a register.
@@ -136,7 +162,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn json(&mut self) -> Checked<&'a str> {
         let start = self.at;
         self.skip()?;
-        self.text.get(start..self.at).ok_or_else(|| self.wrong("a value in UTF-8"))
+        Ok(self.since(start))
+    }
+
+    /// What has gone by since the reading was at `start`, which was between two tokens, as it is now.
+    pub(crate) fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
     }
 
     /// Passes a string or a `null`.
@@ -164,6 +195,15 @@ impl<'a> Reader<'a> {
     /// Where the name stands that was read last, in its quotes.
     pub(crate) fn named(&self) -> Range<usize> {
         self.named.clone()
+    }
+
+    /// The name that was read last, as text.
+    pub(crate) fn name_as_text(&self, name: Cow<'a, [u8]>) -> Cow<'a, str> {
+        match name {
+            // It stands between its quotes.
+            Cow::Borrowed(_) => self.text.get(self.named.start + 1..self.named.end - 1).unwrap_or_default().into(),
+            Cow::Owned(name) => String::from_utf8(name).unwrap_or_default().into(),
+        }
     }
 
     /// The first byte of what is next.
@@ -511,7 +551,7 @@ fn stops(bytes: u8x16) -> u32 {
 }
 
 /// How many bytes go by before a string's end, an escape or a control character.
-fn plain_length(text: &[u8]) -> usize {
+pub(crate) fn plain_length(text: &[u8]) -> usize {
     let (vectors, rest) = text.as_chunks::<16>();
     for (index, vector) in vectors.iter().enumerate() {
         let stops = stops(u8x16::new(*vector));
@@ -524,4 +564,4 @@ fn plain_length(text: &[u8]) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,6 +11,8 @@ use gateway_core::limits::SSE_EVENT_BYTES;
 use memchr::memchr2;
 use serde::Serialize;
 
+use crate::write::write_json;
+
 /// One event of a stream, or a group of comment or blank lines between events, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -117,7 +119,7 @@ fn find_end(bytes: &[u8], from: usize, after_cr: bool) -> (Option<usize>, usize)
     if start == 0 && after_cr && bytes.first() == Some(&b'\n') {
         start = 1;
     }
-    while let Some(length) = memchr2(b'\n', b'\r', &bytes[start..]) {
+    while let Some(length) = line_length(&bytes[start..]) {
         let end = start + length;
         let next = match (bytes[end], bytes.get(end + 1)) {
             (b'\r', Some(b'\n')) => end + 2,
@@ -133,19 +135,27 @@ fn find_end(bytes: &[u8], from: usize, after_cr: bool) -> (Option<usize>, usize)
     (None, start)
 }
 
+/// How far it is to the end of a line, if it has come.
+fn line_length(bytes: &[u8]) -> Option<usize> {
+    // Every other line of most streams is blank.
+    match bytes.first() {
+        Some(b'\n' | b'\r') => Some(0),
+        _ => memchr2(b'\n', b'\r', bytes),
+    }
+}
+
 impl Frame {
     /// The event in this frame; `None` for comments and blank lines.
     pub fn event(&self) -> Option<SseEvent<'_>> {
         let (mut name, mut data): (&str, Option<Cow<'_, str>>) = ("", None);
         let mut rest: &[u8] = self.raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.raw);
         while !rest.is_empty() {
-            let length = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+            let length = line_length(rest).unwrap_or(rest.len());
             let (line, after) = rest.split_at(length);
             rest = after.strip_prefix(b"\r\n").unwrap_or_else(|| after.get(1..).unwrap_or_default());
-            let (field, value) = match memchr::memchr(b':', line) {
-                Some(colon) => (&line[..colon], &line[colon + 1..]),
-                None => (line, &line[line.len()..]),
-            };
+            // Names of fields are short.
+            let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+            let (field, value) = (&line[..colon], line.get(colon + 1..).unwrap_or_default());
             let value = value.strip_prefix(b" ").unwrap_or(value);
             match field {
                 b"data" => {
@@ -171,32 +181,28 @@ fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 
 /// Appends an event. `data` must be one line.
 pub fn write_event(out: &mut Vec<u8>, name: Option<&str>, data: &[u8]) {
-    open_event(out, name);
-    out.extend_from_slice(data);
-    out.extend_from_slice(b"\n\n");
+    write_event_with(out, name, |out| out.extend_from_slice(data));
 }
 
 /// As much as nearly all events need, so that their place does not grow bit by bit.
 const EVENT_BYTES: usize = 512;
 
-/// Appends an event whose data is JSON; nothing if it cannot be written.
+/// Appends an event whose data is JSON.
 pub(crate) fn write_json_event(out: &mut Vec<u8>, name: Option<&str>, data: &impl Serialize) {
-    out.reserve(EVENT_BYTES);
-    let before = out.len();
-    open_event(out, name);
-    if serde_json::to_writer(&mut *out, data).is_err() {
-        return out.truncate(before);
-    }
-    out.extend_from_slice(b"\n\n");
+    write_event_with(out, name, |out| write_json(out, data));
 }
 
-fn open_event(out: &mut Vec<u8>, name: Option<&str>) {
+/// Appends an event of which `data` appends the one line of data.
+pub(crate) fn write_event_with(out: &mut Vec<u8>, name: Option<&str>, data: impl FnOnce(&mut Vec<u8>)) {
+    out.reserve(EVENT_BYTES);
     if let Some(name) = name {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(name.as_bytes());
         out.push(b'\n');
     }
     out.extend_from_slice(b"data: ");
+    data(out);
+    out.extend_from_slice(b"\n\n");
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@ use super::conversation::{Conversation, encode_system};
 use super::schema;
 use super::wire::{self, object, required};
 use crate::codec::EncodeTarget;
-use crate::json::{Fields, parse_object, wrong};
-use crate::openai_chat::response::to_vec;
+use crate::json::{Fields, Json, parse_object};
+use crate::openai_chat::request::read_strings;
+use crate::write::to_bytes;
 
 // ---- decoding ---------------------------------------------------------------------------------------------------------
 
@@ -32,9 +33,9 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
 /// A request without its limit, which those who only count tokens do not send.
 pub(super) fn decode_prompt(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     let mut fields = parse_object(body)?;
-    fields.value("model");
+    fields.take("model");
     let mut turns = Vec::new();
-    if let Some(system) = fields.value("system") {
+    if let Some(system) = fields.take("system") {
         let place = |n: Option<u32>| Place { message: None, item: n.map_or(Item::Whole, Item::Content) };
         let parts = wire::decode_content(system, "system", place)?;
         turns.push(Turn { role: Role::System, parts, name: None, index: None, extra: Extra::new() });
@@ -66,7 +67,7 @@ pub(super) fn decode_prompt(body: &[u8]) -> Result<ChatRequest, GatewayError> {
         temperature: fields.number("temperature")?,
         top_p: fields.number("top_p")?,
         top_k: fields.integer("top_k")?,
-        stop: decode_stop(&mut fields)?,
+        stop: read_strings(fields.list("stop_sequences")?.unwrap_or_default(), "stop_sequences")?,
         ..Params::default()
     };
     let stream = fields.bool("stream")?.unwrap_or(false);
@@ -80,7 +81,7 @@ pub(super) fn decode_prompt(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     Ok(ChatRequest { turns, tools, tool_choice, parallel_tool_calls, output, reasoning, params, stream, user, extra })
 }
 
-fn decode_message(message: Value, n: u32) -> Result<Turn, GatewayError> {
+fn decode_message(message: Json<'_>, n: u32) -> Result<Turn, GatewayError> {
     let mut message = Fields::of(message, format!("messages[{n}]"))?;
     let role = match required(&mut message, "role")?.as_str() {
         "user" => Role::User,
@@ -92,25 +93,17 @@ fn decode_message(message: Value, n: u32) -> Result<Turn, GatewayError> {
             return Err(GatewayError::invalid(path, text));
         }
     };
-    let content = message.value("content").ok_or_else(|| message.missing("content"))?;
+    let content = message.take("content").ok_or_else(|| message.missing("content"))?;
     let place = |part: Option<u32>| Place { message: Some(n), item: part.map_or(Item::Whole, Item::Content) };
     let parts = wire::decode_content(content, &message.path("content"), place)?;
     Ok(Turn { role, parts, name: None, index: Some(n), extra: message.rest() })
 }
 
-fn decode_tool(tool: Value, n: usize) -> Result<Tool, GatewayError> {
-    let path = format!("tools[{n}]");
-    match tool.get("type") {
-        None | Some(Value::Null) => {}
-        Some(Value::String(kind)) if kind == "custom" => {}
-        Some(Value::String(kind)) => {
-            let body = ToolBody::Foreign { kind: kind.clone(), value: tool };
-            return Ok(Tool { body, extra: Extra::new() });
-        }
-        Some(other) => return Err(wrong(&format!("{path}.type"), "a string", other)),
+fn decode_tool(json: Json<'_>, n: usize) -> Result<Tool, GatewayError> {
+    let mut tool = Fields::of(json, format!("tools[{n}]"))?;
+    if let Some(kind) = tool.string("type")?.filter(|kind| kind != "custom") {
+        return Ok(Tool { body: ToolBody::Foreign { kind, value: json.value() }, extra: Extra::new() });
     }
-    let mut tool = Fields::of(tool, path)?;
-    tool.value("type");
     let body = ToolBody::Function {
         name: required(&mut tool, "name")?,
         description: tool.string("description")?,
@@ -120,21 +113,21 @@ fn decode_tool(tool: Value, n: usize) -> Result<Tool, GatewayError> {
     Ok(Tool { body, extra: tool.rest() })
 }
 
-fn decode_tool_choice(fields: &mut Fields) -> Result<(Option<ToolChoice>, Option<bool>), GatewayError> {
-    let Some(whole) = fields.value("tool_choice") else { return Ok((None, None)) };
-    let mut choice = Fields::of(whole.clone(), "tool_choice")?;
+fn decode_tool_choice(fields: &mut Fields<'_>) -> Result<(Option<ToolChoice>, Option<bool>), GatewayError> {
+    let Some(whole) = fields.take("tool_choice") else { return Ok((None, None)) };
+    let mut choice = Fields::of(whole, "tool_choice")?;
     let decoded = match required(&mut choice, "type")?.as_str() {
         "auto" => ToolChoice::Auto,
         "any" => ToolChoice::Required,
         "none" => ToolChoice::None,
         "tool" => ToolChoice::Function(required(&mut choice, "name")?),
-        _ => return Ok((Some(ToolChoice::Foreign(whole)), None)),
+        _ => return Ok((Some(ToolChoice::Foreign(whole.value())), None)),
     };
     let parallel = choice.bool("disable_parallel_tool_use")?.map(|disabled| !disabled);
     Ok((Some(decoded), parallel))
 }
 
-fn decode_thinking(fields: &mut Fields) -> Result<Option<Reasoning>, GatewayError> {
+fn decode_thinking(fields: &mut Fields<'_>) -> Result<Option<Reasoning>, GatewayError> {
     let Some(mut thinking) = fields.object("thinking")? else { return Ok(None) };
     let kind = required(&mut thinking, "type")?;
     let enabled = match kind.as_str() {
@@ -153,25 +146,14 @@ fn decode_thinking(fields: &mut Fields) -> Result<Option<Reasoning>, GatewayErro
     Ok(Some(Reasoning { effort: None, budget_tokens, enabled: Some(enabled), extra }))
 }
 
-fn decode_format(fields: &mut Fields, key: &str) -> Result<Option<OutputFormat>, GatewayError> {
-    let Some(whole) = fields.value(key) else { return Ok(None) };
-    let mut format = Fields::of(whole.clone(), fields.path(key))?;
+fn decode_format(fields: &mut Fields<'_>, key: &str) -> Result<Option<OutputFormat>, GatewayError> {
+    let Some(whole) = fields.take(key) else { return Ok(None) };
+    let mut format = Fields::of(whole, fields.path(key))?;
     if required(&mut format, "type")? != "json_schema" {
-        return Ok(Some(OutputFormat::Foreign(whole)));
+        return Ok(Some(OutputFormat::Foreign(whole.value())));
     }
     let schema = format.value("schema").ok_or_else(|| format.missing("schema"))?;
     Ok(Some(OutputFormat::JsonSchema { name: None, description: None, schema, strict: Some(true) }))
-}
-
-fn decode_stop(fields: &mut Fields) -> Result<Vec<String>, GatewayError> {
-    let stop = fields.list("stop_sequences")?.unwrap_or_default();
-    stop.into_iter()
-        .enumerate()
-        .map(|(n, text)| match text {
-            Value::String(text) => Ok(text),
-            other => Err(wrong(&format!("stop_sequences[{n}]"), "a string", &other)),
-        })
-        .collect()
 }
 
 // ---- encoding ---------------------------------------------------------------------------------------------------------
@@ -232,7 +214,7 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
         body.insert("stream".to_owned(), Value::Bool(true));
     }
     let Names { dropped, approximated, added, tools: tool_names, .. } = names;
-    Encoded { body: to_vec(&body), dropped, approximated, added, tool_names }
+    Encoded { body: to_bytes(&Value::Object(body)), dropped, approximated, added, tool_names }
 }
 
 fn named_field((name, value): (&str, Option<Value>)) -> Option<(String, Value)> {

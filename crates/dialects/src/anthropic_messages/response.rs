@@ -6,22 +6,21 @@ use std::collections::HashSet;
 use gateway_core::chat::Contents as Held;
 use gateway_core::chat::{ChatResponse, Item, Part, PartBody, Place};
 use gateway_core::error::{GatewayError, UpstreamError};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error;
 use super::wire::{self, Contents, UsageOut, WireUsage};
 use crate::codec::{Answer, Glance};
-use crate::json::{Fields, parse_object, unknown};
+use crate::json::{Fields, Json, parse_object, unknown};
 use crate::losses::Words;
-use crate::openai_chat::response::to_vec;
 use crate::scan::{Checked, Reader, read};
+use crate::write::{Object, write_value};
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, UpstreamError> {
     let message = parse_object(body).map_err(|_| {
         error::unreadable(format!("the provider's answer is no message: {}", error::decode(200, body).message))
     })?;
-    if message.has("error") || message.peek("type").is_some_and(|kind| kind == "error") {
+    if message.has("error") || message.peek("type").and_then(Json::string).is_some_and(|kind| kind == "error") {
         return Err(error::in_answer(Value::Object(message.rest())));
     }
     if !message.has("content") {
@@ -88,13 +87,13 @@ fn hold(json: &mut Reader<'_>, contents: &mut Held) -> Checked<()> {
     })
 }
 
-fn decode_message(mut message: Fields, mut dropped: Vec<String>) -> Result<ChatResponse, GatewayError> {
-    let content = message.value("content").unwrap_or_default();
+fn decode_message(mut message: Fields<'_>, mut dropped: Vec<String>) -> Result<ChatResponse, GatewayError> {
+    let content = message.take("content").unwrap_or(Json("null"));
     let place = |n: Option<u32>| Place { message: Some(0), item: n.map_or(Item::Whole, Item::Content) };
     let parts = wire::decode_content(content, "content", place)?;
     let stop_sequence = message.string("stop_sequence")?;
     let finish = message.string("stop_reason")?.map(|reason| wire::finish_reason(&reason, stop_sequence));
-    let usage = message.value("usage").and_then(|usage| serde_json::from_value::<WireUsage>(usage).ok());
+    let usage = message.take("usage").and_then(|usage| serde_json::from_str::<WireUsage>(usage.get()).ok());
     for part in parts.iter().filter(|part| matches!(part.body, PartBody::ToolCall(_))) {
         unknown(&json!(part.extra).to_string(), &wire::TOOL_USE, "tool_use", &mut dropped);
     }
@@ -119,76 +118,82 @@ pub(super) const WORDS: Words = Words {
 pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
     let mut contents = Contents::default();
     let mut ids = ToolIds::new(answer);
-    let content: Vec<BlockOut<'_>> =
-        response.parts.iter().filter_map(|part| encode_block(part, &mut contents, &mut ids)).collect();
+    let mut out = Vec::with_capacity(ANSWER_BYTES);
+    let mut message = Object::open(&mut out);
+    message.string("id", &message_id(&response.id, answer));
+    message.string("type", "message");
+    message.string("role", "assistant");
+    message.string("model", model(&response.model, answer));
+    message.member("content", |out| {
+        out.push(b'[');
+        let start = out.len();
+        for part in &response.parts {
+            let end = out.len();
+            if end > start {
+                out.push(b',');
+            }
+            if !encode_block(part, &mut contents, &mut ids, out) {
+                out.truncate(end);
+            }
+        }
+        out.push(b']');
+    });
     let finish = response.finish.as_ref();
-    to_vec(&MessageOut {
-        id: &message_id(&response.id, answer),
-        r#type: "message",
-        role: "assistant",
-        model: model(&response.model, answer),
-        content,
-        stop_reason: wire::stop_reason(finish, contents),
-        stop_sequence: wire::stop_sequence(finish),
-        usage: UsageOut::from(response.usage.unwrap_or_default()),
-    })
+    message.string("stop_reason", wire::stop_reason(finish, contents));
+    message.json("stop_sequence", &wire::stop_sequence(finish));
+    message.json("usage", &UsageOut::from(response.usage.unwrap_or_default()));
+    message.close();
+    out
 }
 
-#[derive(Serialize)]
-struct MessageOut<'a> {
-    id: &'a str,
-    r#type: &'static str,
-    role: &'static str,
-    model: &'a str,
-    content: Vec<BlockOut<'a>>,
-    stop_reason: &'static str,
-    stop_sequence: Option<&'a str>,
-    usage: UsageOut,
-}
+/// As much as most answers have.
+const ANSWER_BYTES: usize = 2048;
 
-/// Texts, which may be long, are not copied.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum BlockOut<'a> {
-    Text {
-        r#type: &'static str,
-        text: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        citations: Option<&'a Vec<Value>>,
-    },
-    Other(Value),
-}
-
-/// A block of the answer; `None` for what this dialect cannot say, and for empty text, which it does not take back.
-fn encode_block<'a>(part: &'a Part, contents: &mut Contents, ids: &mut ToolIds) -> Option<BlockOut<'a>> {
-    let block = match &part.body {
-        PartBody::Text(text) | PartBody::Refusal(text) if text.is_empty() => return None,
+/// Writes a block of the answer. Not what this dialect cannot say, nor empty text, which it does not take back.
+fn encode_block(part: &Part, contents: &mut Contents, ids: &mut ToolIds, out: &mut Vec<u8>) -> bool {
+    let mut block = Object::open(out);
+    match &part.body {
+        PartBody::Text(text) | PartBody::Refusal(text) if text.is_empty() => return false,
         PartBody::Text(text) => {
-            let citations = citations(part).filter(|citations| citations.iter().all(wire::is_own_citation));
-            return Some(BlockOut::Text { r#type: "text", text, citations });
+            block.string("type", "text");
+            block.string("text", text);
+            if let Some(citations) = citations(part).filter(|citations| citations.iter().all(wire::is_own_citation)) {
+                block.json("citations", citations);
+            }
         }
         PartBody::Refusal(text) => {
             contents.refusal = true;
-            return Some(BlockOut::Text { r#type: "text", text, citations: None });
+            block.string("type", "text");
+            block.string("text", text);
         }
         // Official SDKs need the signature, even where the thoughts have none.
         PartBody::Reasoning { text, signature } => {
-            json!({"type": "thinking", "thinking": text, "signature": signature.as_deref().unwrap_or_default()})
+            block.string("type", "thinking");
+            block.string("thinking", text);
+            block.string("signature", signature.as_deref().unwrap_or_default());
         }
-        PartBody::RedactedReasoning(data) => json!({"type": "redacted_thinking", "data": data}),
+        PartBody::RedactedReasoning(data) => {
+            block.string("type", "redacted_thinking");
+            block.string("data", data);
+        }
         PartBody::ToolCall(call) => {
             contents.tool_calls = true;
-            let input = wire::input_object(&call.arguments).0;
-            json!({"type": "tool_use", "id": ids.unique(&call.id), "name": call.name, "input": input})
+            block.string("type", "tool_use");
+            block.string("id", &ids.unique(&call.id));
+            block.string("name", &call.name);
+            block.member("input", |out| write_value(out, &wire::input_object(&call.arguments).0));
         }
-        PartBody::Foreign { kind, value } if wire::is_own_block(kind) => value.clone(),
+        PartBody::Foreign { kind, value: Value::Object(members) } if wire::is_own_block(kind) => {
+            members.iter().for_each(|(name, value)| block.member(name, |out| write_value(out, value)));
+        }
         PartBody::Foreign { .. }
         | PartBody::Image(_)
         | PartBody::File { .. }
         | PartBody::Audio(_)
-        | PartBody::ToolResult { .. } => return None,
-    };
-    Some(BlockOut::Other(block))
+        | PartBody::ToolResult { .. } => return false,
+    }
+    block.close();
+    true
 }
 
 pub(super) fn message_id(id: &str, answer: &Answer) -> String {

@@ -6,7 +6,7 @@
 use gateway_core::chat::FinishReason;
 use gateway_core::event::{Block, Delta, StreamEvent};
 use gateway_core::usage::Usage;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -14,9 +14,11 @@ use super::error;
 use super::response::{self, ToolIds};
 use super::wire::{self, Contents, UsageOut, WireUsage};
 use crate::codec::{Answer, Ending, EventRole, StreamDecoder, StreamEncoder};
-use crate::json::{Shape, unknown};
+use crate::json::{Json, Shape, unknown};
 use crate::losses::Losses;
-use crate::sse::{SseEvent, write_json_event};
+use crate::sse::{SseEvent, write_event_with, write_json_event};
+use crate::template::Template;
+use crate::write::{write_json, write_string};
 
 pub(super) const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
 
@@ -60,9 +62,12 @@ enum EventKind {
 struct WireDelta<'a> {
     #[serde(rename = "type", default)]
     kind: DeltaKind,
-    text: Option<String>,
-    partial_json: Option<String>,
-    thinking: Option<String>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    partial_json: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
     signature: Option<String>,
     #[serde(borrow)]
     citation: Option<&'a RawValue>,
@@ -150,6 +155,8 @@ pub(super) struct Decoder {
     called_tools: bool,
     stopped: bool,
     failed: bool,
+    /// The last event that only went on with the open block.
+    template: Template,
 }
 
 /// Why an event cannot be read.
@@ -160,6 +167,10 @@ impl StreamDecoder for Decoder {
         // After the end nothing counts: some gateways add a ping, or OpenAI's `[DONE]`.
         if self.stopped || self.failed || event.data.is_empty() || event.data == "[DONE]" {
             return EventRole::Lifecycle;
+        }
+        if let Some(delta) = self.more(&event.data) {
+            out.push(StreamEvent::Delta(delta));
+            return EventRole::Content;
         }
         match self.read(&event.data, out) {
             Ok(role) => role,
@@ -184,6 +195,18 @@ impl Decoder {
         self.failed = true;
         out.push(StreamEvent::Error(error));
         EventRole::Error
+    }
+
+    /// What an event says that only goes on as the one before did.
+    fn more(&self, data: &str) -> Option<Delta> {
+        let text = self.template.text_of(data)?.string()?.into_owned();
+        match self.open.as_ref()?.1 {
+            Open::Text => Some(Delta::Text(text)),
+            Open::Reasoning => Some(Delta::Reasoning(text)),
+            Open::ToolCall(_) => Some(Delta::Arguments(text)),
+            Open::Closed | Open::Foreign => None,
+        }
+        .filter(says_something)
     }
 
     fn read(&mut self, data: &str, out: &mut Vec<StreamEvent>) -> Result<EventRole, Unreadable> {
@@ -332,19 +355,25 @@ impl Decoder {
         if *open_index != index {
             return Err("content_block_delta of a block that is not the open one".to_owned());
         }
+        let text = match (&*open, delta.kind) {
+            (Open::Text, DeltaKind::TextDelta) => delta.text,
+            (Open::Reasoning, DeltaKind::ThinkingDelta) => delta.thinking,
+            (Open::ToolCall(_), DeltaKind::InputJsonDelta) => delta.partial_json,
+            _ => None,
+        };
         let delta = match (open, delta.kind) {
             (Open::Foreign, _) => {
                 let mut event: Value = parse(data)?;
                 Some(Delta::Foreign(event["delta"].take()))
             }
-            (Open::Text, DeltaKind::TextDelta) => delta.text.map(Delta::Text),
+            (Open::Text, DeltaKind::TextDelta) => string(text)?.map(Delta::Text),
             (Open::Text, DeltaKind::CitationsDelta) => {
                 delta.citation.map(|citation| parse(citation.get())).transpose()?.map(Delta::Citation)
             }
-            (Open::Reasoning, DeltaKind::ThinkingDelta) => delta.thinking.map(Delta::Reasoning),
+            (Open::Reasoning, DeltaKind::ThinkingDelta) => string(text)?.map(Delta::Reasoning),
             (Open::Reasoning, DeltaKind::SignatureDelta) => delta.signature.map(Delta::Signature),
             (Open::ToolCall(input), DeltaKind::InputJsonDelta) => {
-                let piece = delta.partial_json.filter(|piece| !piece.is_empty());
+                let piece = string(text)?.filter(|piece| !piece.is_empty());
                 if piece.is_some() {
                     *input = Input::InPieces;
                 }
@@ -359,6 +388,9 @@ impl Decoder {
         };
         Ok(match delta.filter(says_something) {
             Some(delta) => {
+                if let Some(text) = text {
+                    self.template.learn(data, Json(text.get()), None);
+                }
                 out.push(StreamEvent::Delta(delta));
                 EventRole::Content
             }
@@ -367,6 +399,7 @@ impl Decoder {
     }
 
     fn end_block(&mut self, out: &mut Vec<StreamEvent>) {
+        self.template.forget();
         match self.open.take() {
             None => return,
             Some((_, Open::ToolCall(Input::AtStart(input)))) => out.push(StreamEvent::Delta(Delta::Arguments(input))),
@@ -395,6 +428,10 @@ fn unread(data: &str, shape: &Shape, path: &str) -> Vec<String> {
     let mut names = Vec::new();
     unknown(data, shape, path, &mut names);
     names
+}
+
+fn string(raw: Option<&RawValue>) -> Result<Option<String>, Unreadable> {
+    raw.map(|raw| parse(raw.get())).transpose()
 }
 
 fn parse<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Unreadable> {
@@ -437,27 +474,12 @@ enum Writing {
     Closed,
 }
 
-#[derive(Serialize)]
-struct DeltaOut<'a> {
-    r#type: &'static str,
-    index: u32,
-    delta: Piece<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type")]
-enum Piece<'a> {
-    #[serde(rename = "text_delta")]
-    Text { text: &'a str },
-    #[serde(rename = "thinking_delta")]
-    Thinking { thinking: &'a str },
-    #[serde(rename = "signature_delta")]
-    Signature { signature: &'a str },
-    #[serde(rename = "input_json_delta")]
-    Input { partial_json: &'a str },
-    #[serde(rename = "citations_delta")]
-    Citation { citation: &'a Value },
-}
+/// A kind of text that comes in pieces: how its delta begins.
+type Piece = &'static str;
+const TEXT: Piece = r#"{"type":"text_delta","text":"#;
+const THINKING: Piece = r#"{"type":"thinking_delta","thinking":"#;
+const SIGNATURE: Piece = r#"{"type":"signature_delta","signature":"#;
+const INPUT: Piece = r#"{"type":"input_json_delta","partial_json":"#;
 
 impl Encoder {
     pub(super) fn new(answer: Answer) -> Self {
@@ -525,23 +547,22 @@ impl Encoder {
                 if !matches!(self.block, Writing::Text) {
                     self.open(&json!({"type": "text", "text": ""}), Writing::Text, out);
                 }
-                self.piece(Piece::Text { text: &text }, out);
+                self.piece(TEXT, &text, out);
             }
             Delta::Reasoning(text) if !text.is_empty() => {
                 self.open_reasoning(out);
-                self.piece(Piece::Thinking { thinking: &text }, out);
+                self.piece(THINKING, &text, out);
             }
             Delta::Signature(signature) if !signature.is_empty() => {
                 self.open_reasoning(out);
-                self.piece(Piece::Signature { signature: &signature }, out);
+                self.piece(SIGNATURE, &signature, out);
             }
             Delta::Arguments(piece) => self.arguments(piece, out),
             Delta::Citation(citation) if matches!(self.block, Writing::Text) && wire::is_own_citation(&citation) => {
-                self.piece(Piece::Citation { citation: &citation }, out);
+                self.block_delta(out, |out| write_json(out, &json!({"type": "citations_delta", "citation": citation})));
             }
             Delta::Foreign(delta) if matches!(self.block, Writing::Foreign) => {
-                let event = json!({"type": "content_block_delta", "index": self.index, "delta": delta});
-                write_json_event(out, Some("content_block_delta"), &event);
+                self.block_delta(out, |out| write_json(out, &delta));
             }
             // What has no place here.
             Delta::Text(_)
@@ -573,13 +594,26 @@ impl Encoder {
             std::mem::take(held)
         };
         if !piece.is_empty() {
-            self.piece(Piece::Input { partial_json: &piece }, out);
+            self.piece(INPUT, &piece, out);
         }
     }
 
-    fn piece(&mut self, delta: Piece<'_>, out: &mut Vec<u8>) {
-        let event = DeltaOut { r#type: "content_block_delta", index: self.index, delta };
-        write_json_event(out, Some("content_block_delta"), &event);
+    fn piece(&self, kind: Piece, text: &str, out: &mut Vec<u8>) {
+        self.block_delta(out, |out| {
+            out.extend_from_slice(kind.as_bytes());
+            write_string(out, text);
+            out.push(b'}');
+        });
+    }
+
+    fn block_delta(&self, out: &mut Vec<u8>, delta: impl FnOnce(&mut Vec<u8>)) {
+        write_event_with(out, Some("content_block_delta"), |out| {
+            out.extend_from_slice(br#"{"type":"content_block_delta","index":"#);
+            write_json(out, &self.index);
+            out.extend_from_slice(br#","delta":"#);
+            delta(out);
+            out.push(b'}');
+        });
     }
 
     fn end_block(&mut self, out: &mut Vec<u8>) {
@@ -587,7 +621,7 @@ impl Encoder {
             Writing::Nothing => return,
             Writing::ToolCall { held, passing: false } if !held.trim().is_empty() => {
                 let input = wire::input_object(&held).0.to_string();
-                self.piece(Piece::Input { partial_json: &input }, out);
+                self.piece(INPUT, &input, out);
             }
             _ => {}
         }

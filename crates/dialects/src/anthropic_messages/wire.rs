@@ -7,7 +7,7 @@ use gateway_core::usage::Usage;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::json::{Fields, Shape, wrong};
+use crate::json::{Fields, Json, Shape, wrong};
 
 pub(super) fn finish_reason(stop_reason: &str, stop_sequence: Option<String>) -> FinishReason {
     match stop_reason {
@@ -167,7 +167,7 @@ pub(super) fn is_own_block(kind: &str) -> bool {
 /// Is this such a block as a client of another dialect may send, and has it all that the API demands of it?
 pub(super) fn is_sound_block(kind: &str, value: &Value) -> bool {
     let place = Place { message: None, item: Item::Whole };
-    is_own_block(kind) && decode_block(value.clone(), place, "").is_ok()
+    is_own_block(kind) && decode_block(Json(&value.to_string()), place, "").is_ok()
 }
 
 /// Citations of this dialect are `char_location`, `page_location`, ….
@@ -190,25 +190,23 @@ pub(super) fn input_object(arguments: &str) -> (Value, bool) {
 }
 
 /// Reads a block of a message, a `system` prompt or an answer. `path` says where it stands, for errors.
-pub(super) fn decode_block(value: Value, place: Place, path: &str) -> Result<Part, GatewayError> {
-    let kind = match value.get("type") {
-        Some(Value::String(kind)) => kind.clone(),
-        _ if !value.is_object() => return Err(wrong(path, "an object", &value)),
-        None => return Err(GatewayError::invalid(format!("{path}.type"), format!("{path}.type is required"))),
-        Some(other) => return Err(wrong(&format!("{path}.type"), "a string", other)),
+pub(super) fn decode_block(json: Json<'_>, place: Place, path: &str) -> Result<Part, GatewayError> {
+    let mut block = Fields::of(json, path)?;
+    let kind = match block.peek("type") {
+        Some(kind) => kind.string().ok_or_else(|| wrong(&block.path("type"), "a string", kind))?,
+        None => return Err(block.missing("type")),
     };
-    let known = match kind.as_str() {
+    block.take("type");
+    let known = match &*kind {
         "text" | "thinking" | "redacted_thinking" | "tool_use" | "tool_result" => true,
-        "image" | "document" => has_known_source(&value),
+        "image" | "document" => has_known_source(&block)?,
         _ => false,
     };
     if !known {
-        return Ok(Part::new(PartBody::Foreign { kind, value }, place));
+        return Ok(Part::new(PartBody::Foreign { kind: kind.into_owned(), value: json.value() }, place));
     }
-    let mut block = Fields::of(value, path)?;
-    block.value("type");
     let mut source_rest = Extra::new();
-    let body = match kind.as_str() {
+    let body = match &*kind {
         "text" => PartBody::Text(required(&mut block, "text")?),
         "thinking" => PartBody::Reasoning {
             text: block.string("thinking")?.unwrap_or_default(),
@@ -218,15 +216,15 @@ pub(super) fn decode_block(value: Value, place: Place, path: &str) -> Result<Par
         "tool_use" => PartBody::ToolCall(ToolCall {
             id: required(&mut block, "id")?,
             name: required(&mut block, "name")?,
-            arguments: match block.value("input") {
+            arguments: match block.take("input") {
                 None => "{}".to_owned(),
-                Some(input @ Value::Object(_)) => input.to_string(),
-                Some(other) => return Err(wrong(&block.path("input"), "an object", &other)),
+                Some(input) if input.is_object() => input.get().to_owned(),
+                Some(other) => return Err(wrong(&block.path("input"), "an object", other)),
             },
         }),
         "tool_result" => PartBody::ToolResult {
             id: required(&mut block, "tool_use_id")?,
-            content: match block.value("content") {
+            content: match block.take("content") {
                 None => Vec::new(),
                 Some(content) => decode_content(content, &block.path("content"), |n| Place {
                     item: match place.item {
@@ -250,37 +248,30 @@ pub(super) fn decode_block(value: Value, place: Place, path: &str) -> Result<Par
 
 /// `content` as a string or as blocks; `place` is asked with the index of a block, or `None` for a string.
 pub(super) fn decode_content(
-    content: Value,
+    content: Json<'_>,
     path: &str,
     place: impl Fn(Option<u32>) -> Place,
 ) -> Result<Vec<Part>, GatewayError> {
-    match content {
-        Value::String(text) => Ok(vec![Part::new(PartBody::Text(text), place(None))]),
-        Value::Array(blocks) => blocks
-            .into_iter()
-            .zip(0u32..)
-            .map(|(block, n)| decode_block(block, place(Some(n)), &format!("{path}[{n}]")))
-            .collect(),
-        other => Err(wrong(path, "a string or a list of blocks", &other)),
+    if let Some(text) = content.string() {
+        return Ok(vec![Part::new(PartBody::Text(text.into_owned()), place(None))]);
     }
+    let blocks = content.list().ok_or_else(|| wrong(path, "a string or a list of blocks", content))?;
+    let decode = |(block, n)| decode_block(block, place(Some(n)), &format!("{path}[{n}]"));
+    blocks.into_iter().zip(0u32..).map(decode).collect()
 }
 
-pub(super) fn required(fields: &mut Fields, key: &str) -> Result<String, GatewayError> {
+pub(super) fn required(fields: &mut Fields<'_>, key: &str) -> Result<String, GatewayError> {
     fields.string(key)?.ok_or_else(|| fields.missing(key))
 }
 
 /// Sources that the canonical model has a word for. A block with another one is foreign, as a whole.
-fn has_known_source(block: &Value) -> bool {
-    match block.get("source") {
-        Some(Value::Object(source)) => match source.get("type").and_then(Value::as_str) {
-            Some(kind) => matches!(kind, "base64" | "url" | "text" | "file"),
-            None => true,
-        },
-        _ => true,
-    }
+fn has_known_source(block: &Fields<'_>) -> Result<bool, GatewayError> {
+    let Some(source) = block.peek("source").filter(|source| source.is_object()) else { return Ok(true) };
+    let kind = Fields::of(source, "")?.peek("type").and_then(Json::string);
+    Ok(kind.is_none_or(|kind| matches!(&*kind, "base64" | "url" | "text" | "file")))
 }
 
-fn decode_source(block: &mut Fields, rest: &mut Extra) -> Result<Media, GatewayError> {
+fn decode_source(block: &mut Fields<'_>, rest: &mut Extra) -> Result<Media, GatewayError> {
     let mut source = block.object("source")?.ok_or_else(|| block.missing("source"))?;
     let kind = required(&mut source, "type")?;
     let media = match kind.as_str() {
@@ -290,8 +281,8 @@ fn decode_source(block: &mut Fields, rest: &mut Extra) -> Result<Media, GatewayE
         "url" => Media::Url(required(&mut source, "url")?),
         "file" => Media::FileId(required(&mut source, "file_id")?),
         _ => {
-            if source.peek("media_type").and_then(Value::as_str) == Some("text/plain") {
-                source.value("media_type");
+            if source.peek("media_type").and_then(Json::string).as_deref() == Some("text/plain") {
+                source.take("media_type");
             }
             Media::Text(required(&mut source, "data")?)
         }

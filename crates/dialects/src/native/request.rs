@@ -6,7 +6,7 @@ use gateway_core::target::Strategy;
 use serde_json::{Map, Value};
 
 use super::fields::{self, Kind};
-use crate::json::{Fields, parse_object};
+use crate::json::{Fields, Json, parse_object};
 use crate::openai_chat::request::{read_shared, read_strings};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -65,9 +65,9 @@ pub fn decode(body: &[u8]) -> Result<NativeRequest, GatewayError> {
 }
 
 /// A number of the wrong type is left for the reader of its field.
-fn check_ranges(body: &Fields) -> Result<(), GatewayError> {
+fn check_ranges(body: &Fields<'_>) -> Result<(), GatewayError> {
     for field in fields::REQUEST {
-        let (name, Some(Value::Number(number))) = (field.name, body.peek(field.name)) else { continue };
+        let (name, Some(number)) = (field.name, body.peek(field.name).and_then(Json::number)) else { continue };
         let value = number.as_f64().unwrap_or(f64::NAN);
         let message = match field.kind {
             Kind::Number { least, most } if !(least..=most).contains(&value) => {
@@ -81,7 +81,7 @@ fn check_ranges(body: &Fields) -> Result<(), GatewayError> {
     Ok(())
 }
 
-fn read_routing(fields: Fields, chat: &mut ChatRequest) -> Result<Routing, GatewayError> {
+fn read_routing(fields: Fields<'_>, chat: &mut ChatRequest) -> Result<Routing, GatewayError> {
     let (mut fields, unknown) = fields.split(|name| fields::is_in(fields::ROUTING, name));
     let strategy = fields.string("strategy")?.map(|name| {
         Strategy::parse(&name)

@@ -1,5 +1,6 @@
 //! Requests. Reading loses nothing: what has no canonical word stays in an `extra`. Writing names what it cannot say.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
 use gateway_core::Extra;
@@ -12,27 +13,28 @@ use gateway_core::tool_names::ToolNames;
 use serde_json::{Map, Value, json};
 
 use super::mint_call_id;
-use super::response::{arguments, to_vec};
+use super::response::arguments;
 use crate::codec::EncodeTarget;
-use crate::json::{Fields, parse_object, wrong};
+use crate::json::{Fields, Json, parse_object, wrong};
+use crate::write::to_bytes;
 
 // ---- Reading ---------------------------------------------------------------------------------------------------------
 
 pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     let mut fields = parse_object(body)?;
     let mut request = read_shared(&mut fields)?;
-    fields.value("model");
+    fields.take("model");
     // Of two names for one thing the newer counts; what the older one says else is kept for naming.
     let (old, new) = (fields.integer("max_tokens")?, fields.integer("max_completion_tokens")?);
     request.params.max_tokens = new.or(old);
     let old_limit = old.filter(|_| old != request.params.max_tokens);
     request.params.seed = fields.number("seed")?;
     request.params.top_k = fields.integer("top_k")?;
-    request.params.stop = match fields.value("stop") {
+    request.params.stop = match fields.take("stop").map(|stop| (stop, stop.string(), stop.list())) {
         None => Vec::new(),
-        Some(Value::String(stop)) => vec![stop],
-        Some(Value::Array(stops)) => read_strings(stops, "stop")?,
-        Some(other) => return Err(wrong("stop", "a string or a list of strings", &other)),
+        Some((_, Some(stop), _)) => vec![stop.into_owned()],
+        Some((_, _, Some(stops))) => read_strings(stops, "stop")?,
+        Some((other, ..)) => return Err(wrong("stop", "a string or a list of strings", other)),
     };
     request.parallel_tool_calls = fields.bool("parallel_tool_calls")?;
     let (user, safety_identifier) = (fields.string("user")?, fields.string("safety_identifier")?);
@@ -41,7 +43,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     request.reasoning = read_reasoning(&mut fields)?;
     read_legacy_functions(&mut fields, &mut request)?;
     let options = fields.object("stream_options")?.map(|mut options| {
-        options.value("include_usage");
+        options.take("include_usage");
         options.rest()
     });
     request.extra = fields.rest();
@@ -55,12 +57,12 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
 }
 
 /// The fields that the native dialect has in common with OpenAI chat.
-pub(crate) fn read_shared(fields: &mut Fields) -> Result<ChatRequest, GatewayError> {
+pub(crate) fn read_shared(fields: &mut Fields<'_>) -> Result<ChatRequest, GatewayError> {
     let mut request = ChatRequest { turns: read_messages(fields)?, ..ChatRequest::default() };
     for (n, tool) in fields.list("tools")?.into_iter().flatten().enumerate() {
         request.tools.push(read_tool(tool, format!("tools[{n}]"))?);
     }
-    request.tool_choice = fields.value("tool_choice").map(read_tool_choice).transpose()?;
+    request.tool_choice = fields.take("tool_choice").map(read_tool_choice).transpose()?;
     request.output = fields.object("response_format")?.map(read_output).transpose()?;
     request.params.temperature = fields.number("temperature")?;
     request.params.top_p = fields.number("top_p")?;
@@ -70,10 +72,9 @@ pub(crate) fn read_shared(fields: &mut Fields) -> Result<ChatRequest, GatewayErr
     Ok(request)
 }
 
-pub(crate) fn read_strings(items: Vec<Value>, path: &str) -> Result<Vec<String>, GatewayError> {
-    let read = |(n, item)| match item {
-        Value::String(text) => Ok(text),
-        other => Err(wrong(&format!("{path}[{n}]"), "a string", &other)),
+pub(crate) fn read_strings(items: Vec<Json<'_>>, path: &str) -> Result<Vec<String>, GatewayError> {
+    let read = |(n, item): (usize, Json<'_>)| {
+        item.string().map(Cow::into_owned).ok_or_else(|| wrong(&format!("{path}[{n}]"), "a string", item))
     };
     items.into_iter().enumerate().map(read).collect()
 }
@@ -89,7 +90,7 @@ fn says_the_default(key: &str, value: &Value) -> bool {
     }
 }
 
-fn read_reasoning(fields: &mut Fields) -> Result<Option<Reasoning>, GatewayError> {
+fn read_reasoning(fields: &mut Fields<'_>) -> Result<Option<Reasoning>, GatewayError> {
     let mut reasoning = Reasoning { effort: fields.string("reasoning_effort")?, ..Reasoning::default() };
     // OpenRouter's object.
     if let Some(mut object) = fields.object("reasoning")? {
@@ -109,13 +110,13 @@ fn read_reasoning(fields: &mut Fields) -> Result<Option<Reasoning>, GatewayError
 }
 
 /// `functions` and `function_call`, which `tools` and `tool_choice` replaced.
-fn read_legacy_functions(fields: &mut Fields, request: &mut ChatRequest) -> Result<(), GatewayError> {
+fn read_legacy_functions(fields: &mut Fields<'_>, request: &mut ChatRequest) -> Result<(), GatewayError> {
     for (n, function) in fields.list("functions")?.into_iter().flatten().enumerate() {
         request.tools.push(read_function(Fields::of(function, format!("functions[{n}]"))?, Extra::new())?);
     }
-    let choice = fields.value("function_call").map(|choice| match &choice {
-        Value::String(_) => read_tool_choice(choice),
-        _ => Fields::of(choice, "function_call").and_then(|mut choice| {
+    let choice = fields.take("function_call").map(|choice| match choice.string() {
+        Some(_) => read_tool_choice(choice),
+        None => Fields::of(choice, "function_call").and_then(|mut choice| {
             let name = choice.string("name")?.ok_or_else(|| choice.missing("name"))?;
             Ok(ToolChoice::Function(name))
         }),
@@ -126,7 +127,7 @@ fn read_legacy_functions(fields: &mut Fields, request: &mut ChatRequest) -> Resu
     Ok(())
 }
 
-fn read_tool(value: Value, path: String) -> Result<Tool, GatewayError> {
+fn read_tool(value: Json<'_>, path: String) -> Result<Tool, GatewayError> {
     let mut fields = Fields::of(value, path)?;
     let kind = fields.string("type")?.ok_or_else(|| fields.missing("type"))?;
     if kind != "function" {
@@ -139,21 +140,21 @@ fn read_tool(value: Value, path: String) -> Result<Tool, GatewayError> {
     read_function(function, fields.rest())
 }
 
-fn read_function(mut function: Fields, mut extra: Extra) -> Result<Tool, GatewayError> {
+fn read_function(mut function: Fields<'_>, mut extra: Extra) -> Result<Tool, GatewayError> {
     let name = function.string("name")?.ok_or_else(|| function.missing("name"))?;
     let description = function.string("description")?;
-    let path = function.path("parameters");
-    let schema = match function.value("parameters") {
-        Some(schema) if !schema.is_object() => return Err(wrong(&path, "an object", &schema)),
-        schema => schema,
+    let schema = match function.take("parameters") {
+        Some(schema) if !schema.is_object() => return Err(wrong(&function.path("parameters"), "an object", schema)),
+        schema => schema.map(Json::value),
     };
     let strict = function.bool("strict")?;
     extra.extend(function.rest());
     Ok(Tool { body: ToolBody::Function { name, description, schema, strict }, extra })
 }
 
-fn read_tool_choice(value: Value) -> Result<ToolChoice, GatewayError> {
+fn read_tool_choice(json: Json<'_>) -> Result<ToolChoice, GatewayError> {
     const WORDS: &str = "\"auto\", \"none\", \"required\" or an object";
+    let value = json.value();
     match &value {
         Value::String(word) => match word.as_str() {
             "auto" => Ok(ToolChoice::Auto),
@@ -175,15 +176,15 @@ fn read_tool_choice(value: Value) -> Result<ToolChoice, GatewayError> {
                 "tool_choice.type",
                 "tool_choice.type is required: {\"type\": \"function\", \"function\": {\"name\": ...}}",
             )),
-            Some(other) => Err(wrong("tool_choice.type", "a string", other)),
+            Some(other) => Err(wrong("tool_choice.type", "a string", Json(&other.to_string()))),
         },
-        other => Err(wrong("tool_choice", WORDS, other)),
+        _ => Err(wrong("tool_choice", WORDS, json)),
     }
 }
 
-fn read_output(mut format: Fields) -> Result<OutputFormat, GatewayError> {
+fn read_output(mut format: Fields<'_>) -> Result<OutputFormat, GatewayError> {
     let kind = format.string("type")?.ok_or_else(|| format.missing("type"))?;
-    let foreign = |format: Fields| {
+    let foreign = |format: Fields<'_>| {
         let mut value = Extra::new();
         value.insert("type".to_owned(), Value::String(kind.clone()));
         value.extend(format.rest());
@@ -206,7 +207,7 @@ fn read_output(mut format: Fields) -> Result<OutputFormat, GatewayError> {
     })
 }
 
-fn read_messages(fields: &mut Fields) -> Result<Vec<Turn>, GatewayError> {
+fn read_messages(fields: &mut Fields<'_>) -> Result<Vec<Turn>, GatewayError> {
     let messages = fields.list("messages")?.ok_or_else(|| fields.missing("messages"))?;
     if messages.is_empty() {
         return Err(GatewayError::invalid("messages", "messages must hold at least one message"));
@@ -235,11 +236,10 @@ impl LegacyCalls {
     }
 }
 
-fn read_message(message: Value, n: usize, legacy: &mut LegacyCalls) -> Result<Turn, GatewayError> {
+fn read_message(message: Json<'_>, n: usize, legacy: &mut LegacyCalls) -> Result<Turn, GatewayError> {
     let mut fields = Fields::of(message, format!("messages[{n}]"))?;
     let index = u32::try_from(n).unwrap_or(u32::MAX);
     let place = Place { message: Some(index), item: Item::Whole };
-    let path = fields.path("role");
     let said = fields.string("role")?.ok_or_else(|| fields.missing("role"))?;
     let role = match said.as_str() {
         "system" => Role::System,
@@ -249,10 +249,10 @@ fn read_message(message: Value, n: usize, legacy: &mut LegacyCalls) -> Result<Tu
         "tool" | "function" => Role::Tool,
         _ => {
             let words = "system, developer, user, assistant or tool";
+            let path = fields.path("role");
             return Err(GatewayError::invalid(&path, format!("{path} must be {words}, got \"{said}\"")));
         }
     };
-    let content_missing = fields.missing("content");
     let content = read_content(&mut fields, index)?;
     let name = fields.string("name")?;
     let mut turn = Turn { role, parts: Vec::new(), name: None, index: Some(index), extra: Extra::new() };
@@ -277,10 +277,9 @@ fn read_message(message: Value, n: usize, legacy: &mut LegacyCalls) -> Result<Tu
             if let Some(refusal) = fields.string("refusal")? {
                 turn.parts.push(Part::new(PartBody::Refusal(refusal), place));
             }
-            let path = fields.path("tool_calls");
             for (call, value) in fields.list("tool_calls")?.into_iter().flatten().enumerate() {
                 let place = Place { message: Some(index), item: Item::ToolCall(call as u32) };
-                turn.parts.push(read_call(value, place, format!("{path}[{call}]"))?);
+                turn.parts.push(read_call(value, place, place.to_string())?);
             }
             if let Some(mut call) = fields.object("function_call")? {
                 let name = call.string("name")?.ok_or_else(|| call.missing("name"))?;
@@ -290,7 +289,7 @@ fn read_message(message: Value, n: usize, legacy: &mut LegacyCalls) -> Result<Tu
             }
         }
         Role::System | Role::Developer | Role::User => {
-            turn.parts = content.ok_or(content_missing)?;
+            turn.parts = content.ok_or_else(|| fields.missing("content"))?;
             turn.name = name;
         }
     }
@@ -298,32 +297,28 @@ fn read_message(message: Value, n: usize, legacy: &mut LegacyCalls) -> Result<Tu
     Ok(turn)
 }
 
-fn read_content(fields: &mut Fields, message: u32) -> Result<Option<Vec<Part>>, GatewayError> {
-    let path = fields.path("content");
-    match fields.value("content") {
-        None => Ok(None),
-        Some(Value::String(text)) => {
-            let place = Place { message: Some(message), item: Item::Whole };
-            Ok(Some(vec![Part::new(PartBody::Text(text), place)]))
-        }
-        Some(Value::Array(parts)) => {
-            let read = |(n, part)| {
-                let place = Place { message: Some(message), item: Item::Content(n as u32) };
-                read_part(part, place, format!("{path}[{n}]"))
-            };
-            parts.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
-        }
-        Some(other) => Err(wrong(&path, "a string or a list of parts", &other)),
+fn read_content(fields: &mut Fields<'_>, message: u32) -> Result<Option<Vec<Part>>, GatewayError> {
+    let Some(content) = fields.take("content") else { return Ok(None) };
+    if let Some(text) = content.string() {
+        let place = Place { message: Some(message), item: Item::Whole };
+        return Ok(Some(vec![Part::new(PartBody::Text(text.into_owned()), place)]));
     }
+    let path = fields.path("content");
+    let parts = content.list().ok_or_else(|| wrong(&path, "a string or a list of parts", content))?;
+    let read = |(n, part)| {
+        let place = Place { message: Some(message), item: Item::Content(n as u32) };
+        read_part(part, place, format!("{path}[{n}]"))
+    };
+    parts.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
 }
 
-fn read_part(value: Value, place: Place, path: String) -> Result<Part, GatewayError> {
+fn read_part(json: Json<'_>, place: Place, path: String) -> Result<Part, GatewayError> {
     const KNOWN: [&str; 5] = ["text", "refusal", "image_url", "input_audio", "file"];
-    if let Some(kind) = value.get("type").and_then(Value::as_str).filter(|kind| !KNOWN.contains(kind)) {
-        let kind = kind.to_owned();
+    let mut fields = Fields::of(json, path)?;
+    if let Some(kind) = fields.peek("type").and_then(Json::string).filter(|kind| !KNOWN.contains(&&**kind)) {
+        let (kind, value) = (kind.into_owned(), json.value());
         return Ok(Part::new(PartBody::Foreign { kind, value }, place));
     }
-    let mut fields = Fields::of(value, path)?;
     let kind = fields.string("type")?.ok_or_else(|| fields.missing("type"))?;
     let mut extra = Extra::new();
     let body = match kind.as_str() {
@@ -331,7 +326,7 @@ fn read_part(value: Value, place: Place, path: String) -> Result<Part, GatewayEr
         "refusal" => PartBody::Refusal(fields.string("refusal")?.ok_or_else(|| fields.missing("refusal"))?),
         "image_url" => {
             let url = match fields.peek("image_url") {
-                Some(Value::String(_)) => fields.string("image_url")?,
+                Some(url) if url.get().starts_with('"') => fields.string("image_url")?,
                 _ => {
                     let mut image = fields.object("image_url")?.ok_or_else(|| fields.missing("image_url"))?;
                     let url = image.string("url")?.ok_or_else(|| image.missing("url"))?;
@@ -381,27 +376,30 @@ fn from_url(url: String) -> Media {
     }
 }
 
-fn read_call(value: Value, place: Place, path: String) -> Result<Part, GatewayError> {
-    if value.get("custom").is_some_and(Value::is_object) {
-        let kind = "custom".to_owned();
+fn read_call(json: Json<'_>, place: Place, path: String) -> Result<Part, GatewayError> {
+    let mut fields = Fields::of(json, path)?;
+    if fields.peek("custom").is_some_and(Json::is_object) {
+        let (kind, value) = ("custom".to_owned(), json.value());
         return Ok(Part::new(PartBody::Foreign { kind, value }, place));
     }
-    let mut fields = Fields::of(value, path)?;
     let id = fields.string("id")?.ok_or_else(|| fields.missing("id"))?;
     let mut function = fields.object("function")?.ok_or_else(|| fields.missing("function"))?;
     let name = function.string("name")?.ok_or_else(|| function.missing("name"))?;
     let arguments = read_arguments(&mut function)?;
-    fields.value("type");
-    fields.value("index");
+    fields.take("type");
+    fields.take("index");
     let mut extra = fields.rest();
     extra.extend(function.rest());
     Ok(Part { body: PartBody::ToolCall(ToolCall { id, name, arguments }), place, extra })
 }
 
 /// Arguments are a string of JSON; some clients send the JSON itself.
-fn read_arguments(function: &mut Fields) -> Result<String, GatewayError> {
+fn read_arguments(function: &mut Fields<'_>) -> Result<String, GatewayError> {
     match function.peek("arguments") {
-        Some(Value::Object(_)) => Ok(function.value("arguments").unwrap_or_default().to_string()),
+        Some(arguments) if arguments.is_object() => {
+            function.take("arguments");
+            Ok(arguments.get().to_owned())
+        }
         _ => Ok(function.string("arguments")?.unwrap_or_default()),
     }
 }
@@ -424,7 +422,7 @@ pub(super) fn encode(request: &ChatRequest, target: &EncodeTarget<'_>) -> Encode
         }
     }
     let Writer { dropped, approximated, added, tool_names, .. } = writer;
-    Encoded { body: to_vec(&body), dropped, approximated, added, tool_names }
+    Encoded { body: to_bytes(&Value::Object(body)), dropped, approximated, added, tool_names }
 }
 
 const TOOL_NAME_CHARS: usize = 64;

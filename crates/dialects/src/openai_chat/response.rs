@@ -14,6 +14,7 @@ use super::{error, mint_call_id};
 use crate::codec::{Answer, Glance};
 use crate::json::unknown;
 use crate::losses::Words;
+use crate::write::Object;
 
 pub(super) fn decode(bytes: &[u8]) -> Result<ChatResponse, UpstreamError> {
     let Ok(text) = simdutf8::basic::from_utf8(bytes) else { return Err(error::decode(200, bytes)) };
@@ -168,61 +169,53 @@ pub(super) fn encode(response: ChatResponse, answer: &Answer) -> Vec<u8> {
             _ => {}
         }
     }
-    let message = MessageOut {
-        role: "assistant",
-        content: (said || calls.is_empty() && refusal.is_empty()).then_some(&text),
-        refusal: Some(&refusal).filter(|text| !text.is_empty()),
-        reasoning_content: Some(&reasoning).filter(|text| !text.is_empty()),
-        annotations,
-        tool_calls: calls,
-    };
     let model = if response.model.is_empty() { &*answer.model } else { &response.model };
-    to_vec(&Whole {
-        id: &id_of(&response.id, answer),
-        object: "chat.completion",
-        created: response.created.unwrap_or(answer.created),
-        model,
-        choices: [ChoiceOut {
-            index: 0,
-            message,
-            logprobs: None,
-            finish_reason: response.finish.as_ref().map(finish_word),
-        }],
-        usage: response.usage.map(UsageOut::from),
-    })
+    let mut out = Vec::with_capacity(text.len() + ANSWER_BYTES);
+    let mut whole = Object::open(&mut out);
+    whole.string("id", &id_of(&response.id, answer));
+    whole.string("object", "chat.completion");
+    whole.json("created", &response.created.unwrap_or(answer.created));
+    whole.string("model", model);
+    whole.member("choices", |out| {
+        out.push(b'[');
+        let mut choice = Object::open(out);
+        choice.json("index", &0);
+        choice.member("message", |out| {
+            let mut message = Object::open(out);
+            message.string("role", "assistant");
+            match said || calls.is_empty() && refusal.is_empty() {
+                true => message.string("content", &text),
+                false => message.json("content", &()),
+            }
+            match refusal.is_empty() {
+                true => message.json("refusal", &()),
+                false => message.string("refusal", &refusal),
+            }
+            if !reasoning.is_empty() {
+                message.string("reasoning_content", &reasoning);
+            }
+            if !annotations.is_empty() {
+                message.json("annotations", &annotations);
+            }
+            if !calls.is_empty() {
+                message.json("tool_calls", &calls);
+            }
+            message.close();
+        });
+        choice.json("logprobs", &());
+        choice.json("finish_reason", &response.finish.as_ref().map(finish_word));
+        choice.close();
+        out.push(b']');
+    });
+    if let Some(usage) = response.usage {
+        whole.json("usage", &UsageOut::from(usage));
+    }
+    whole.close();
+    out
 }
 
-#[derive(Serialize)]
-struct Whole<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    choices: [ChoiceOut<'a>; 1],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<UsageOut>,
-}
-
-#[derive(Serialize)]
-struct ChoiceOut<'a> {
-    index: u32,
-    message: MessageOut<'a>,
-    logprobs: Option<()>,
-    finish_reason: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct MessageOut<'a> {
-    role: &'static str,
-    content: Option<&'a String>,
-    refusal: Option<&'a String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_content: Option<&'a String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    annotations: Vec<&'a Value>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<CallOut<'a>>,
-}
+/// As much as stands around the text of most answers.
+const ANSWER_BYTES: usize = 1024;
 
 /// A tool call, whole or a piece of one.
 #[derive(Debug, Serialize, JsonSchema)]

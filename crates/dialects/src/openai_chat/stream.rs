@@ -10,13 +10,15 @@ use gateway_core::usage::Usage;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::response::{CallOut, FunctionOut, UsageOut, finish_word, id_of, is_annotation};
+use super::response::{CallOut, FunctionOut, UsageOut, finish_word, id_of, is_annotation, to_vec};
 use super::wire::{self, Body, Choice, Message, Said};
 use super::{error, mint_call_id};
 use crate::codec::{Answer, Ending, EventRole, StreamDecoder, StreamEncoder};
 use crate::json::unknown;
 use crate::losses::Losses;
-use crate::sse::{SseEvent, write_event, write_json_event};
+use crate::sse::{SseEvent, write_event, write_event_with};
+use crate::template::Template;
+use crate::write::{write_json, write_string};
 
 /// Reads chunks. Blocks and the finish reason are closed only at the end of the stream: some vendors send more after they
 /// said that they were done.
@@ -32,6 +34,9 @@ pub(crate) struct Decoder {
     losses: Vec<String>,
     phase: Phase,
     done: bool,
+    /// The last chunk that only went on with the text or the thoughts, and which of them.
+    template: Template,
+    template_voice: Option<Voice>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -57,6 +62,12 @@ impl StreamDecoder for Decoder {
             Phase::Ended => return EventRole::Lifecycle,
             Phase::Waiting | Phase::Started => {}
         }
+        if let (Some(voice), Some(text)) = (self.template_voice, self.template.text_of(data))
+            && let Some(text) = wire::text(Some(text))
+        {
+            self.say(voice, text, out);
+            return EventRole::Content;
+        }
         if event.name == "error" {
             return self.fail(error::decode(200, data.as_bytes()), out);
         }
@@ -73,6 +84,7 @@ impl StreamDecoder for Decoder {
         if !choices.is_empty() || usage.is_some() {
             self.start(&body, out);
         }
+        self.learn(data, &body);
         self.note_losses(choices, out);
         // What vendors add stands in the first chunk and in the last ones; those between are not searched.
         if first || usage.is_some() || choices.iter().any(|choice| wire::text(choice.finish_reason).is_some()) {
@@ -140,10 +152,30 @@ impl Decoder {
         out.extend(self.losses.iter().map(|name| StreamEvent::Dropped(name.clone().into())));
     }
 
+    /// Remembers a chunk that says a piece of the first choice's text or thoughts, and nothing else.
+    fn learn(&mut self, data: &str, body: &Body<'_>) {
+        self.template_voice = None;
+        let Some([choice]) = body.choices.as_deref() else { return };
+        let is_more = body.has_usage() || body.usage().is_some() || wire::text(choice.finish_reason).is_some();
+        if is_more || !choice.is_first() || wire::says_something(choice.logprobs) {
+            return;
+        }
+        if let Some((text, is_thought)) = choice.delta.as_ref().and_then(Message::only_text) {
+            self.template.learn(data, text, body.filler);
+            self.template_voice = Some(if is_thought { Voice::Reasoning } else { Voice::Text });
+        }
+    }
+
+    fn say(&mut self, voice: Voice, text: Cow<'_, str>, out: &mut Vec<StreamEvent>) {
+        let text = text.into_owned();
+        let delta = if voice == Voice::Reasoning { Delta::Reasoning(text) } else { Delta::Text(text) };
+        self.blocks.say(voice, delta, out);
+    }
+
     fn read(&mut self, delta: &Message<'_>, out: &mut Vec<StreamEvent>) {
         let (thoughts, signature) = delta.thoughts();
         if let Some(thoughts) = thoughts {
-            self.blocks.say(Voice::Reasoning, Delta::Reasoning(thoughts.into_owned()), out);
+            self.say(Voice::Reasoning, thoughts, out);
         }
         if let Some(signature) = signature {
             self.blocks.say(Voice::Reasoning, Delta::Signature(signature), out);
@@ -151,13 +183,13 @@ impl Decoder {
         if delta.content.is_some() {
             for said in wire::content(delta.content) {
                 match said {
-                    Said::Text(text) => self.blocks.say(Voice::Text, Delta::Text(text.into_owned()), out),
-                    Said::Thought(text) => self.blocks.say(Voice::Reasoning, Delta::Reasoning(text), out),
+                    Said::Text(text) => self.say(Voice::Text, text, out),
+                    Said::Thought(text) => self.say(Voice::Reasoning, text.into(), out),
                 }
             }
         }
         if let Some(refusal) = wire::text(delta.refusal) {
-            self.blocks.say(Voice::Refusal, Delta::Text(refusal.into_owned()), out);
+            self.say(Voice::Refusal, refusal, out);
         }
         if wire::says_something(delta.annotations) {
             for annotation in wire::value(delta.annotations).as_array().into_iter().flatten() {
@@ -470,6 +502,8 @@ pub(crate) struct Encoder {
     id: String,
     model: String,
     created: u64,
+    /// How every chunk begins, up to its choices.
+    head: Vec<u8>,
     started: bool,
     calls: usize,
     open: Open,
@@ -503,77 +537,82 @@ impl Open {
     }
 }
 
+/// What all chunks of a stream have in common.
 #[derive(Serialize)]
-struct Chunk<'a> {
+struct Head<'a> {
     id: &'a str,
     object: &'static str,
     created: u64,
     model: &'a str,
-    choices: &'a [ChoiceOut<'a>],
-    /// `null` on every chunk but the last, if usage was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<UsageOut>>,
 }
 
-#[derive(Serialize)]
-struct ChoiceOut<'a> {
-    index: u32,
-    delta: DeltaOut<'a>,
-    logprobs: Option<()>,
-    finish_reason: Option<&'static str>,
-}
-
-#[derive(Default, Serialize)]
-struct DeltaOut<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_content: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<[Value; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_calls: Option<[CallOut<'a>; 1]>,
-}
+/// The delta of the chunk that comes first.
+const OPENING: &[u8] = br#"{"role":"assistant","content":""}"#;
 
 impl Encoder {
     pub(crate) fn new(answer: Answer) -> Self {
         let (id, model, created) = (id_of("", &answer), answer.model.to_string(), answer.created);
-        Encoder {
+        let mut encoder = Encoder {
             answer,
             id,
             model,
             created,
+            head: Vec::new(),
             started: false,
             calls: 0,
             open: Open::Hidden,
             losses: Losses::new(&super::response::WORDS),
             ended: false,
             usage: None,
-        }
+        };
+        encoder.write_head();
+        encoder
     }
 
-    fn delta(&mut self, delta: DeltaOut<'_>, out: &mut Vec<u8>) {
-        if !self.started {
-            self.started = true;
-            let opening = DeltaOut { role: Some("assistant"), content: Some(""), ..DeltaOut::default() };
-            self.choice(opening, None, out);
+    fn write_head(&mut self) {
+        let (id, model, created) = (&self.id, &self.model, self.created);
+        self.head = to_vec(&Head { id, object: "chat.completion.chunk", created, model });
+        self.head.pop();
+        self.head.extend_from_slice(br#","choices":["#);
+    }
+
+    /// A chunk of which the delta has one member.
+    fn delta(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.started, true) {
+            self.choice(|out| out.extend_from_slice(OPENING), None, out);
         }
+        let delta = |out: &mut Vec<u8>| {
+            [b"{\"", name.as_bytes(), b"\":"].into_iter().for_each(|piece| out.extend_from_slice(piece));
+            value(out);
+            out.push(b'}');
+        };
         self.choice(delta, None, out);
     }
 
-    fn choice(&self, delta: DeltaOut<'_>, finish_reason: Option<&'static str>, out: &mut Vec<u8>) {
-        let choices = [ChoiceOut { index: 0, delta, logprobs: None, finish_reason }];
-        self.chunk(&choices, self.answer.include_usage.then_some(None), out);
+    fn text(&mut self, name: &str, text: &str, out: &mut Vec<u8>) {
+        self.delta(name, |out| write_string(out, text), out);
     }
 
-    fn chunk(&self, choices: &[ChoiceOut<'_>], usage: Option<Option<UsageOut>>, out: &mut Vec<u8>) {
-        let (id, model, created) = (&self.id, &self.model, self.created);
-        let chunk = Chunk { id, object: "chat.completion.chunk", created, model, choices, usage };
-        write_json_event(out, None, &chunk);
+    fn choice(&self, delta: impl FnOnce(&mut Vec<u8>), finish_reason: Option<&str>, out: &mut Vec<u8>) {
+        write_event_with(out, None, |out| {
+            out.extend_from_slice(&self.head);
+            out.extend_from_slice(br#"{"index":0,"delta":"#);
+            delta(out);
+            out.extend_from_slice(br#","logprobs":null,"finish_reason":"#);
+            write_json(out, &finish_reason);
+            // `null` on every chunk but the last, if usage was asked for.
+            let usage: &[u8] = if self.answer.include_usage { br#","usage":null"# } else { b"" };
+            [b"}]", usage, b"}"].into_iter().for_each(|piece| out.extend_from_slice(piece));
+        });
+    }
+
+    fn last_chunk(&self, usage: Usage, out: &mut Vec<u8>) {
+        write_event_with(out, None, |out| {
+            out.extend_from_slice(&self.head);
+            out.extend_from_slice(br#"],"usage":"#);
+            write_json(out, &UsageOut::from(usage));
+            out.push(b'}');
+        });
     }
 
     fn open(&mut self, block: &Block, out: &mut Vec<u8>) {
@@ -582,7 +621,7 @@ impl Encoder {
             let function = FunctionOut { name: Some(name), arguments: "" };
             let index = Some(self.calls);
             let call = CallOut { index, id: Some(id), kind: Some("function"), function, extra_content: None };
-            self.delta(DeltaOut { tool_calls: Some([call]), ..DeltaOut::default() }, out);
+            self.delta("tool_calls", |out| write_json(out, &[call]), out);
             self.calls += 1;
         }
     }
@@ -590,16 +629,15 @@ impl Encoder {
     fn arguments(&mut self, arguments: &str, extra_content: Option<&Value>, out: &mut Vec<u8>) {
         let function = FunctionOut { name: None, arguments };
         let call = CallOut { index: self.calls.checked_sub(1), id: None, kind: None, function, extra_content };
-        self.delta(DeltaOut { tool_calls: Some([call]), ..DeltaOut::default() }, out);
+        self.delta("tool_calls", |out| write_json(out, &[call]), out);
     }
 
     fn write(&mut self, delta: Delta, out: &mut Vec<u8>) {
-        let nothing = DeltaOut::default();
         match (self.open, delta) {
-            (Open::Text, Delta::Text(text)) => self.delta(DeltaOut { content: Some(&text), ..nothing }, out),
-            (Open::Refusal, Delta::Text(text)) => self.delta(DeltaOut { refusal: Some(&text), ..nothing }, out),
+            (Open::Text, Delta::Text(text)) => self.text("content", &text, out),
+            (Open::Refusal, Delta::Text(text)) => self.text("refusal", &text, out),
             (Open::Reasoning, Delta::Reasoning(text)) if !text.is_empty() => {
-                self.delta(DeltaOut { reasoning_content: Some(&text), ..nothing }, out);
+                self.text("reasoning_content", &text, out);
             }
             (Open::Call { .. }, Delta::Arguments(text)) if !text.is_empty() => {
                 self.open = Open::Call { has_arguments: true };
@@ -607,7 +645,7 @@ impl Encoder {
             }
             (Open::Call { .. }, Delta::CallRemark(remark)) => self.arguments("", Some(&remark), out),
             (Open::Text, Delta::Citation(value)) if is_annotation(&value) => {
-                self.delta(DeltaOut { annotations: Some([value]), ..nothing }, out);
+                self.delta("annotations", |out| write_json(out, &[value]), out);
             }
             _ => {}
         }
@@ -627,10 +665,10 @@ impl StreamEncoder for Encoder {
                     self.model = model;
                 }
                 self.created = created.unwrap_or(self.created);
+                self.write_head();
                 self.usage = usage.or(self.usage);
                 self.started = true;
-                let opening = DeltaOut { role: Some("assistant"), content: Some(""), ..DeltaOut::default() };
-                self.choice(opening, None, out);
+                self.choice(|out| out.extend_from_slice(OPENING), None, out);
             }
             StreamEvent::BlockStart(block) => self.open(&block, out),
             StreamEvent::Delta(delta) => self.write(delta, out),
@@ -642,7 +680,9 @@ impl StreamEncoder for Encoder {
                 self.open = Open::Hidden;
             }
             StreamEvent::Usage(usage) | StreamEvent::EstimatedUsage(usage) => self.usage = Some(usage),
-            StreamEvent::Finish(reason) => self.choice(DeltaOut::default(), Some(finish_word(&reason)), out),
+            StreamEvent::Finish(reason) => {
+                self.choice(|out| out.extend_from_slice(b"{}"), Some(finish_word(&reason)), out)
+            }
             // The relay writes the error; what follows it would only look like a success.
             StreamEvent::Error(_) => self.ended = true,
             StreamEvent::Ping | StreamEvent::Dropped(_) => {}
@@ -654,7 +694,7 @@ impl StreamEncoder for Encoder {
             return;
         }
         if let (true, Some(usage)) = (self.answer.include_usage, self.usage) {
-            self.chunk(&[], Some(Some(UsageOut::from(usage))), out);
+            self.last_chunk(usage, out);
         }
         self.losses.write(out);
         write_event(out, None, b"[DONE]");

@@ -10,20 +10,10 @@ use gateway_core::error::GatewayError;
 use gateway_core::usage::Usage;
 use serde_json::Value;
 
-use crate::json::Shape;
+use crate::json::{Json, Shape};
 use crate::scan::{Checked, Reader, read_answer};
 
 pub(super) type Raw<'a> = Option<Json<'a>>;
-
-/// The text of a value.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Json<'a>(&'a str);
-
-impl<'a> Json<'a> {
-    pub(super) fn get(self) -> &'a str {
-        self.0
-    }
-}
 
 /// What is read of an answer, or is no part of it: filler (`obfuscation`, and Mistral's `p`), the name of the provider's build.
 pub(super) const BODY: Shape = Shape {
@@ -75,6 +65,8 @@ pub(super) struct Body<'a, M = Message<'a>> {
     pub(super) error: Raw<'a>,
     /// Groq's place for the usage of a stream.
     x_groq: Told,
+    /// A string that hides how long the text of a chunk is.
+    pub(super) filler: Raw<'a>,
 }
 
 #[derive(Debug, Default)]
@@ -131,15 +123,7 @@ pub(super) struct Custom<'a> {
 
 /// The text of a JSON string; `None` for everything else and for the empty string, which says nothing.
 pub(super) fn text(raw: Raw<'_>) -> Option<Cow<'_, str>> {
-    let json = raw?.get();
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.is_empty() {
-        return None;
-    }
-    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(inner));
-    }
-    serde_json::from_str(json).ok().map(Cow::Owned)
+    raw?.string().filter(|text| !text.is_empty())
 }
 
 /// Arguments as JSON text: a string's content, or the JSON itself where a vendor sends an object.
@@ -210,6 +194,7 @@ impl<'a, M: Members<'a>> Members<'a> for Body<'a, M> {
             b"usage" => self.usage = told(json)?,
             b"error" => self.error = raw(json)?,
             b"x_groq" => self.x_groq = groq(json)?,
+            b"obfuscation" | b"p" => self.filler = raw(json)?,
             _ => json.skip()?,
         }
         Ok(())
@@ -397,6 +382,20 @@ impl<'a> Message<'a> {
             }
         }
         (plain.or_else(|| (!detailed.is_empty()).then_some(Cow::Owned(detailed))), signature)
+    }
+
+    /// The only text that it says, and whether that is a thought; `None` if it says anything else.
+    pub(super) fn only_text(&self) -> Option<(Json<'a>, bool)> {
+        let others = [self.refusal, self.reasoning_details, self.annotations, self.audio];
+        if others.into_iter().any(says_something) || self.tool_calls.is_some() || self.function_call.is_some() {
+            return None;
+        }
+        let texts = [(self.content, false), (self.reasoning_content, true), (self.reasoning, true)];
+        let mut said = texts.into_iter().filter(|(raw, _)| says_something(*raw));
+        match (said.next()?, said.next()) {
+            ((Some(json), is_thought), None) if json.get().starts_with('"') => Some((json, is_thought)),
+            _ => None,
+        }
     }
 
     pub(super) fn says_something(&self) -> bool {
