@@ -67,7 +67,7 @@ fn text(mut n: usize) -> String {
 }
 
 fn question(body: &[u8], text: Option<&str>) -> Question {
-    let mut hasher = Hasher::new("1", Hash::of("key", b"key-1"));
+    let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", b"key-1"));
     hasher.field("operation", b"chat").field("model", b"gpt-5-mini").field("temperature", b"0").field("body", body);
     match text {
         Some(text) => hasher.question(text.as_bytes(), Text::new(text)),

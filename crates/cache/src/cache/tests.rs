@@ -16,7 +16,7 @@ const ON: &str = "How do I turn on dark mode?";
 const OFF: &str = "How do I turn off dark mode?";
 
 fn question(tenant: &str, text: &str) -> Question {
-    let mut hasher = Hasher::new("1", Hash::of("key", tenant.as_bytes()));
+    let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", tenant.as_bytes()));
     hasher.field("model", b"m");
     hasher.question(text.as_bytes(), Text::new(text))
 }
@@ -96,7 +96,7 @@ fn an_answer_that_has_come_meanwhile_is_found_by_looking_again() {
 fn a_question_that_may_only_be_found_as_it_was_said_is() {
     let world = World::new(Mode::Strict);
     let plain = |tenant: &str| {
-        let mut hasher = Hasher::new("1", Hash::of("key", tenant.as_bytes()));
+        let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", tenant.as_bytes()));
         hasher.field("model", b"m");
         hasher.question(RESET.as_bytes(), None)
     };

@@ -109,7 +109,7 @@ impl<A: Answer> Memory<A> {
                 stored.replaced += u64::from(self.take_out(&mut ledger, &before));
                 gone.push(before);
             }
-            for old in ledger.walk(LOOKED_AT_FOR_AGE).into_iter().filter(|old| !old.is_fresh(settings.ttl, now)) {
+            for old in ledger.aged(LOOKED_AT_FOR_AGE, settings.ttl, now) {
                 stored.expired += u64::from(self.take_out(&mut ledger, &old));
                 gone.push(old);
             }
@@ -139,8 +139,8 @@ impl<A: Answer> Memory<A> {
 
     /// Removes what is too old among the next so many.
     pub(crate) fn expire(&self, most: u32, settings: &Settings, now: Instant) -> u64 {
-        let seen = self.lock().walk(most);
-        seen.iter().filter(|entry| !entry.is_fresh(settings.ttl, now) && self.remove(entry)).count() as u64
+        let aged = self.lock().aged(most, settings.ttl, now);
+        aged.iter().filter(|entry| self.remove(entry)).count() as u64
     }
 
     /// So many slots from this one on, and where to go on; `None`: that was all. What is stored meanwhile may be missed.

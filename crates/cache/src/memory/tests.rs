@@ -31,7 +31,7 @@ fn settings(max_bytes: u64, max_entries: usize, tenant_share: f32) -> Settings {
 }
 
 fn question(tenant: u8, name: u64) -> Question {
-    let mut hasher = Hasher::new("1", Hash::of("key", &[tenant]));
+    let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", &[tenant]));
     // Questions of one tenant share a few partitions.
     hasher.field("system", &[(name % 3) as u8]);
     hasher.question(&name.to_le_bytes(), None)
