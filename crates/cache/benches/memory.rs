@@ -55,7 +55,7 @@ fn measure((entries, partitions, in_other_words): (u64, u64, bool)) {
     let store = |n: u64, text: Option<Text>, last: &str| {
         let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", b"key-1"));
         hasher.field("system", &u64::to_le_bytes(n % partitions));
-        let facts = Facts { model: Arc::clone(&model) };
+        let facts = Facts { model: Arc::clone(&model), asked: Instant::now() };
         cache.store(&hasher.question(last.as_bytes(), text), Arc::new(Nothing), facts, now).expect("room");
     };
     store(0, Some(warm), "warm");

@@ -46,6 +46,8 @@ impl FromStr for EntryId {
 pub struct Facts {
     /// Who gave it, as answers are cleared by: one name is shared by all entries that have it.
     pub model: Arc<str>,
+    /// When it was asked for: what was cleared since then does not come back with it.
+    pub asked: Instant,
 }
 
 /// A question and the answer that it was given; enough to say later that this was wrong. Small, plain data: it may be kept with
@@ -71,7 +73,8 @@ impl Pair {
         Pair { tenant: entry.tenant, entry: EntryId(entry.exact), questions: entry.exact }
     }
 
-    pub(crate) fn is_same(&self) -> bool {
+    /// The answer was wrong for its own question: there is nothing to keep apart.
+    pub fn is_same(&self) -> bool {
         self.questions == self.entry.0
     }
 }
@@ -142,14 +145,14 @@ impl<A> Entry<A> {
     }
 }
 
-impl<A> Worded for Entry<A> {
-    fn words(&self) -> Option<u64> {
-        self.prepared.as_ref()?.bag()
 /// What was stored then is young enough to be served.
 pub(crate) fn is_fresh(stored: Instant, ttl: Duration, now: Instant) -> bool {
     now.saturating_duration_since(stored) < ttl
 }
 
+impl<A> Worded for Entry<A> {
+    fn words(&self) -> Option<u64> {
+        self.prepared.as_ref()?.bag()
     }
 }
 

@@ -93,8 +93,14 @@ impl<A: Answer> Memory<A> {
         self.lock().tenants()
     }
 
-    pub(crate) fn put(&self, entry: Entry<A>, vector: Option<&Vector>, settings: &Settings, now: Instant) -> Stored {
-        let (entry, mut stored) = (Arc::new(entry), Stored::default());
+    pub(crate) fn put(
+        &self,
+        entry: &Arc<Entry<A>>,
+        vector: Option<&Vector>,
+        settings: &Settings,
+        now: Instant,
+    ) -> Stored {
+        let mut stored = Stored::default();
         if entry.bytes > settings.max_bytes / ANSWER_PART {
             return Stored { outcome: Outcome::TooLarge, ..stored };
         }
@@ -123,7 +129,7 @@ impl<A: Answer> Memory<A> {
                 gone.push(victim.entry);
             }
             if ledger.has_room(entry.bytes) {
-                self.put_in(&mut ledger, &entry, vector);
+                self.put_in(&mut ledger, entry, vector);
                 stored.outcome = Outcome::Stored;
                 return stored;
             }

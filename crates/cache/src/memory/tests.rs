@@ -55,11 +55,11 @@ impl World {
     }
 
     fn put(&self, tenant: u8, name: u64, bytes: usize, says: u64) -> Stored {
-        let facts = Facts { model: "m".into() };
+        let facts = Facts { model: "m".into(), asked: self.now };
         let entry = Entry::new(&question(tenant, name), true, Arc::new(Sized { bytes, says }), facts, self.now);
         // Every other one can be found in other words.
         let vector = name.is_multiple_of(2).then(|| vector(name));
-        self.memory.put(entry, vector.as_ref(), &self.settings, self.now)
+        self.memory.put(&Arc::new(entry), vector.as_ref(), &self.settings, self.now)
     }
 
     /// What the answer says, through its name.

@@ -65,6 +65,8 @@ pub struct Answers {
     pub tapes: Tapes,
     /// What other gateways have.
     shared: OnceLock<Shared>,
+    /// Who clears looks at everything: one at a time.
+    clearing: tokio::sync::Mutex<()>,
 }
 
 impl Caching {
@@ -120,6 +122,7 @@ impl Answers {
             flights: Flights::default(),
             tapes: Tapes::default(),
             shared: OnceLock::new(),
+            clearing: tokio::sync::Mutex::default(),
         });
         if let Some(shared) = redis.and_then(|redis| Shared::start(redis.clone(), Arc::downgrade(&answers))) {
             answers.shared.get_or_init(|| shared);
@@ -133,12 +136,14 @@ impl Answers {
         self.cache.stats()
     }
 
-    /// Here, and wherever else they may be.
-    pub fn clear(&self, filter: &Filter, dry_run: bool) -> Cleared {
+    /// Here, and wherever else they may be. On a thread of its own: a worker has others to serve. `None`: there is no such thread
+    /// any more.
+    pub async fn clear(self: &Arc<Self>, filter: Filter, dry_run: bool) -> Option<Cleared> {
         if let Some(shared) = self.shared.get().filter(|_| !dry_run) {
-            shared.clear(filter);
+            shared.clear(&filter);
         }
-        self.cache.clear(filter, Instant::now(), dry_run)
+        let (_turn, answers, now) = (self.clearing.lock().await, self.clone(), Instant::now());
+        tokio::task::spawn_blocking(move || answers.cache.clear(&filter, now, dry_run)).await.ok()
     }
 
     /// Removes an answer that was wrong. `true`: it was still there.
@@ -212,6 +217,7 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
                     answers: answers.clone(),
                     time_to_live: caching.time_to_live,
                     question,
+                    asked: call.started,
                     store: true,
                     lead: None,
                     labels,
@@ -236,6 +242,7 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
             answers: answers.clone(),
             time_to_live: caching.time_to_live,
             question,
+            asked: call.started,
             store,
             lead,
             labels,
