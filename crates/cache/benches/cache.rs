@@ -67,7 +67,7 @@ fn text(mut n: usize) -> String {
 }
 
 fn question(body: &[u8], text: Option<&str>) -> Question {
-    let mut hasher = Hasher::new("1", Hash::of("key", b"key-1"));
+    let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", b"key-1"));
     hasher.field("operation", b"chat").field("model", b"gpt-5-mini").field("temperature", b"0").field("body", body);
     match text {
         Some(text) => hasher.question(text.as_bytes(), Text::new(text)),
@@ -80,7 +80,7 @@ fn filled(entries: usize) -> (Cache<Nothing>, Instant) {
     let settings = Settings { max_bytes: u64::MAX, max_entries: usize::MAX, ..Settings::default() };
     let (cache, now, model) = (Cache::new(settings), Instant::now(), Arc::from("gpt-5-mini"));
     for n in 0..entries {
-        let facts = Facts { model: Arc::clone(&model) };
+        let facts = Facts { model: Arc::clone(&model), asked: now };
         cache.store(&question(b"", Some(&text(n))), Arc::new(Nothing), facts, now).expect("room");
     }
     (cache, now)
@@ -90,7 +90,7 @@ fn filled(entries: usize) -> (Cache<Nothing>, Instant) {
 fn exact_hit(bencher: Bencher<'_, '_>, body_bytes: usize) {
     let (cache, now) = filled(10_000);
     let body = vec![b'x'; body_bytes];
-    cache.store(&question(&body, None), Arc::new(Nothing), Facts { model: "m".into() }, now).expect("room");
+    cache.store(&question(&body, None), Arc::new(Nothing), Facts { model: "m".into(), asked: now }, now).expect("room");
     bencher.bench_local(|| {
         let hit = cache.look_up(&question(&body, None), now).hit;
         assert!(hit.is_some());
@@ -146,6 +146,6 @@ fn store(bencher: Bencher<'_, '_>) {
         question
     };
     bencher.with_inputs(prepared).bench_local_values(|question| {
-        cache.store(&question, Arc::new(Nothing), Facts { model: Arc::clone(&model) }, now)
+        cache.store(&question, Arc::new(Nothing), Facts { model: Arc::clone(&model), asked: now }, now)
     });
 }

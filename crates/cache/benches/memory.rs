@@ -53,9 +53,9 @@ fn measure((entries, partitions, in_other_words): (u64, u64, bool)) {
     let warm = Text::new("How do I best repair the wooden window of an old house before the winter?").expect("a text");
     let (cache, now, model) = (Cache::new(settings), Instant::now(), Arc::from("m"));
     let store = |n: u64, text: Option<Text>, last: &str| {
-        let mut hasher = Hasher::new("1", Hash::of("key", b"key-1"));
+        let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", b"key-1"));
         hasher.field("system", &u64::to_le_bytes(n % partitions));
-        let facts = Facts { model: Arc::clone(&model) };
+        let facts = Facts { model: Arc::clone(&model), asked: Instant::now() };
         cache.store(&hasher.question(last.as_bytes(), text), Arc::new(Nothing), facts, now).expect("room");
     };
     store(0, Some(warm), "warm");

@@ -1,5 +1,6 @@
 //! The cache as others see it.
 
+mod clearings;
 mod search;
 mod stats;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use crate::key::{Hash, Question};
 use crate::memory::{Memory, Outcome};
 use crate::reported::Reported;
 use crate::semantic::verifier::{Reason, Rule};
+use clearings::Clearings;
 use stats::Counters;
 pub use stats::Stats;
 
@@ -153,11 +155,12 @@ pub struct Cache<A> {
     settings: ArcSwap<Settings>,
     memory: Memory<A>,
     reported: Reported,
+    clearings: Clearings,
     counters: Counters,
 }
 
 /// Entries that are looked at before other writers have their turn.
-const PAGE: u32 = 1024;
+const PAGE: u32 = 128;
 
 impl<A: Answer> Cache<A> {
     pub fn new(settings: Settings) -> Cache<A> {
@@ -165,6 +168,7 @@ impl<A: Answer> Cache<A> {
             memory: Memory::new(&settings),
             settings: ArcSwap::from_pointee(settings),
             reported: Reported::default(),
+            clearings: Clearings::default(),
             counters: Counters::default(),
         }
     }
@@ -194,7 +198,8 @@ impl<A: Answer> Cache<A> {
         Some(hit)
     }
 
-    /// An answer to exactly this question is replaced. `None`: it is too large, or an answer that was stored meanwhile is younger.
+    /// An answer to exactly this question is replaced. `None`: it is too large, it was cleared since it was asked for, or an answer
+    /// that was stored meanwhile is younger.
     pub fn store(&self, question: &Question, answer: Arc<A>, facts: Facts, now: Instant) -> Option<EntryId> {
         self.load(question, answer, facts, Duration::ZERO, now)
     }
@@ -211,15 +216,28 @@ impl<A: Answer> Cache<A> {
         let settings = self.settings.load();
         let stored = now.checked_sub(age).filter(|_| age < settings.ttl)?;
         let direction = question.direction(settings.mode);
-        let entry = Entry::new(question, direction.is_some(), answer, facts, stored);
-        let stored = self.memory.put(entry, direction, &settings, now);
+        let asked = facts.asked;
+        let entry = Arc::new(Entry::new(question, direction.is_some(), answer, facts, stored));
+        if self.clearings.mean(&entry, asked) {
+            return None;
+        }
+        let stored = self.memory.put(&entry, direction, &settings, now);
         self.counters.stored(&stored);
+        // Whoever cleared meanwhile may have passed by before it was there.
+        if self.clearings.mean(&entry, asked) {
+            self.memory.remove(&entry);
+            return None;
+        }
         (stored.outcome == Outcome::Stored).then_some(EntryId(question.exact))
     }
 
-    /// Removes what fits the filter, or counts it if `dry_run`. An answer that is on its way while this runs may be stored after.
+    /// Removes what fits the filter, or counts it if `dry_run`. Looks at all entries: not for a thread that somebody waits for. An
+    /// answer that is on its way while this runs is not stored after.
     pub fn clear(&self, filter: &Filter, now: Instant, dry_run: bool) -> Cleared {
         let mut cleared = Cleared::default();
+        if !dry_run {
+            self.clearings.note(filter, now);
+        }
         let mut clear = |entry: &Arc<Entry<A>>| {
             if filter.fits(entry, now) && (dry_run || self.memory.remove(entry)) {
                 cleared.entries += 1;
@@ -247,10 +265,15 @@ impl<A: Answer> Cache<A> {
     /// asked. `true`: the answer was still there.
     pub fn report_wrong(&self, pair: &Pair) -> bool {
         if !pair.is_same() {
-            self.reported.add(pair);
+            self.reported.add(pair.tenant, pair.questions);
         }
         self.counters.reported_wrong();
         self.memory.get(&pair.entry.0).is_some_and(|entry| self.memory.remove(&entry))
+    }
+
+    /// The same for a pair that was reported elsewhere, of which no more is known ([`Pair::questions`]).
+    pub fn block(&self, tenant: Hash, questions: Hash) {
+        self.reported.add(tenant, questions);
     }
 
     /// Looks at so many entries and removes those that are too old; the next call goes on where this one ended. Storing does

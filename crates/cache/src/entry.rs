@@ -46,6 +46,8 @@ impl FromStr for EntryId {
 pub struct Facts {
     /// Who gave it, as answers are cleared by: one name is shared by all entries that have it.
     pub model: Arc<str>,
+    /// When it was asked for: what was cleared since then does not come back with it.
+    pub asked: Instant,
 }
 
 /// A question and the answer that it was given; enough to say later that this was wrong. Small, plain data: it may be kept with
@@ -71,7 +73,8 @@ impl Pair {
         Pair { tenant: entry.tenant, entry: EntryId(entry.exact), questions: entry.exact }
     }
 
-    pub(crate) fn is_same(&self) -> bool {
+    /// The answer was wrong for its own question: there is nothing to keep apart.
+    pub fn is_same(&self) -> bool {
         self.questions == self.entry.0
     }
 }
@@ -100,7 +103,7 @@ pub(crate) struct Entry<A> {
 impl<A: Answer> Entry<A> {
     /// Of memory, for each besides its answer: itself, its slot, its name in a map that is half empty. Measured by
     /// `cargo bench --bench memory`, as the next one.
-    const BASE_BYTES: usize = 384;
+    const BASE_BYTES: usize = 400;
     /// And where it is found in other words: its row, its share of a partition of a few rows, a second name, and what the
     /// allocator adds to the small blocks of a prepared text.
     const ROW_BYTES: usize = 640;
@@ -138,8 +141,13 @@ impl<A> Entry<A> {
 
     /// Young enough to be served.
     pub(crate) fn is_fresh(&self, ttl: Duration, now: Instant) -> bool {
-        self.age(now) < ttl
+        is_fresh(self.stored, ttl, now)
     }
+}
+
+/// What was stored then is young enough to be served.
+pub(crate) fn is_fresh(stored: Instant, ttl: Duration, now: Instant) -> bool {
+    now.saturating_duration_since(stored) < ttl
 }
 
 impl<A> Worded for Entry<A> {

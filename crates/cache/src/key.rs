@@ -15,7 +15,7 @@ use crate::semantic::embedder::{self, Vector};
 use crate::semantic::verifier::{Coverage, Prepared};
 
 /// The hash and its rules; another number where either changes.
-const SCHEME: &str = "llm-gateway cache 1";
+const SCHEME: &str = "llm-gateway cache 2";
 
 /// BLAKE3, 256 bits. Written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,11 +24,9 @@ pub struct Hash([u8; 32]);
 impl Hash {
     /// Of one thing of a kind: `Hash::of("key", id)`. Things of different kinds are different.
     pub fn of(kind: &str, thing: &[u8]) -> Hash {
-        let mut state = blake3::Hasher::new();
-        put(&mut state, SCHEME.as_bytes());
-        put(&mut state, kind.as_bytes());
-        put(&mut state, thing);
-        Hash(*state.finalize().as_bytes())
+        let mut bytes = Vec::with_capacity(SCHEME.len() + kind.len() + thing.len() + 16);
+        [SCHEME.as_bytes(), kind.as_bytes(), thing].iter().for_each(|part| put(&mut bytes, part));
+        Hash(*blake3::hash(&bytes).as_bytes())
     }
 
     /// Of two hashes in this order, apart from every other use of them.
@@ -50,7 +48,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
 
@@ -82,9 +80,14 @@ impl std::error::Error for NotAHash {}
 
 /// Takes all of a request that must be equal, field by field. The same fields in another order are another request: who calls
 /// this has an order of its own (a table, or sorted names).
+///
+/// Short values are written one after the other and hashed at once: most requests are all short, and to hash each by itself
+/// takes as long again.
 #[derive(Debug)]
 pub struct Hasher {
-    state: blake3::Hasher,
+    bytes: Vec<u8>,
+    /// What came before `bytes`, where a value was long.
+    before: Option<Box<blake3::Hasher>>,
     tenant: Hash,
 }
 
@@ -93,47 +96,79 @@ const ONE: u8 = 1;
 const LIST: u8 = 2;
 const QUESTION: u8 = 3;
 
+/// A longer value is hashed where it lies.
+const SHORT_BYTES: usize = 4096;
+/// As much as the short values of most requests take.
+const USUAL_BYTES: usize = 2048;
+
 impl Hasher {
     /// `version`: of the configuration and of whatever else decides about answers; `tenant`: those who share answers.
-    pub fn new(version: &str, tenant: Hash) -> Hasher {
-        let mut state = blake3::Hasher::new();
-        put(&mut state, SCHEME.as_bytes());
-        put(&mut state, b"request");
-        put(&mut state, version.as_bytes());
-        state.update(&tenant.0);
-        Hasher { state, tenant }
+    pub fn new(version: Hash, tenant: Hash) -> Hasher {
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        bytes.extend_from_slice(&version.0);
+        bytes.extend_from_slice(&tenant.0);
+        Hasher { bytes, before: None, tenant }
     }
 
     /// A field that was set. One that was not is left out, and so is different from one that is empty.
-    pub fn field(&mut self, name: &str, value: &[u8]) -> &mut Hasher {
-        put(&mut self.state, name.as_bytes());
-        self.state.update(&[ONE]);
-        put(&mut self.state, value);
+    pub fn field(&mut self, name: impl AsRef<[u8]>, value: &[u8]) -> &mut Hasher {
+        put(&mut self.bytes, name.as_ref());
+        self.bytes.push(ONE);
+        self.value(value);
         self
     }
 
     /// A field of several values: messages, tools, names.
     pub fn list<'a>(&mut self, name: &str, values: impl ExactSizeIterator<Item = &'a [u8]>) -> &mut Hasher {
-        put(&mut self.state, name.as_bytes());
-        self.state.update(&[LIST]);
-        self.state.update(&(values.len() as u64).to_le_bytes());
-        values.for_each(|value| put(&mut self.state, value));
+        put(&mut self.bytes, name.as_bytes());
+        self.bytes.push(LIST);
+        put_length(&mut self.bytes, values.len());
+        values.for_each(|value| self.value(value));
         self
     }
 
     /// The last message, as it was sent, and its text where it is plain text alone and may be found in other words.
     pub fn question(mut self, last: &[u8], text: Option<Text>) -> Question {
-        let partition = Hash(*self.state.finalize().as_bytes());
-        self.state.update(&[QUESTION]);
-        put(&mut self.state, last);
-        let exact = Hash(*self.state.finalize().as_bytes());
+        let partition = self.hash();
+        self.bytes.extend_from_slice(&partition.0);
+        self.bytes.push(QUESTION);
+        self.value(last);
+        let exact = self.hash();
         Question { tenant: self.tenant, partition, exact, text }
+    }
+
+    fn value(&mut self, value: &[u8]) {
+        if value.len() <= SHORT_BYTES {
+            return put(&mut self.bytes, value);
+        }
+        put_length(&mut self.bytes, value.len());
+        self.before.get_or_insert_default().update(&self.bytes).update(value);
+        self.bytes.clear();
+    }
+
+    /// Of all that was told; what is told from now on is another thing.
+    fn hash(&mut self) -> Hash {
+        let hash = match self.before.take() {
+            None => blake3::hash(&self.bytes),
+            Some(mut before) => before.update(&self.bytes).finalize(),
+        };
+        self.bytes.clear();
+        Hash(*hash.as_bytes())
     }
 }
 
-fn put(state: &mut blake3::Hasher, bytes: &[u8]) {
-    state.update(&(bytes.len() as u64).to_le_bytes());
-    state.update(bytes);
+fn put(to: &mut Vec<u8>, bytes: &[u8]) {
+    put_length(to, bytes.len());
+    to.extend_from_slice(bytes);
+}
+
+/// Seven bits a byte, the lowest first; the last byte is the one below 128.
+fn put_length(to: &mut Vec<u8>, mut length: usize) {
+    while length >= 0x80 {
+        to.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    to.push(length as u8);
 }
 
 /// What is asked of the cache. Kept by the caller from the look-up until the answer is stored, so that its text is prepared once.
@@ -204,5 +239,41 @@ impl Text {
 
     pub(crate) fn vector(&self) -> Option<&Vector> {
         self.vector.get_or_init(|| embedder::embed(&self.text).map(Box::new)).as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(values: &[&[u8]], last: &[u8]) -> [Hash; 2] {
+        let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", b"k"));
+        values.iter().for_each(|value| _ = hasher.field("f", value));
+        let question = hasher.question(last, None);
+        [question.partition, question.exact]
+    }
+
+    #[test]
+    fn no_two_requests_run_into_each_other_however_long_their_values_are() {
+        let bytes = vec![b'x'; 3 * SHORT_BYTES];
+        let lengths = [0, 1, 0x7f, 0x80, SHORT_BYTES - 1, SHORT_BYTES, SHORT_BYTES + 1, 2 * SHORT_BYTES];
+        let mut hashes = std::collections::HashSet::new();
+        for first in lengths {
+            for second in lengths {
+                let [partition, exact] = asked(&[&bytes[..first], &bytes[..second]], b"last");
+                assert!(hashes.insert(partition) && hashes.insert(exact), "{first} and {second}");
+                let last = asked(&[&bytes[..first]], &bytes[..second]);
+                assert!(hashes.insert(last[1]), "{first}, and last {second}");
+            }
+        }
+        assert_eq!(asked(&[&bytes], &bytes), asked(&[&bytes], &bytes));
+    }
+
+    #[test]
+    fn a_hash_is_read_as_it_is_written() {
+        let hash = Hash::of("a", b"b");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        assert_eq!(hash.to_string().len(), 64);
+        assert!("0".repeat(63).parse::<Hash>().is_err());
     }
 }

@@ -30,15 +30,15 @@ impl Reported {
         self.pairs.read().unwrap_or_else(PoisonError::into_inner).questions.len()
     }
 
-    pub(crate) fn add(&self, pair: &Pair) {
+    pub(crate) fn add(&self, tenant: Hash, pair: Hash) {
         let Pairs { questions, order } = &mut *self.pairs.write().unwrap_or_else(PoisonError::into_inner);
-        if !questions.insert(pair.questions) {
+        if !questions.insert(pair) {
             return;
         }
-        order.push_back((pair.tenant, pair.questions));
-        let own = order.iter().filter(|(tenant, _)| *tenant == pair.tenant).count();
+        order.push_back((tenant, pair));
+        let own = order.iter().filter(|(owner, _)| *owner == tenant).count();
         let oldest = match (own > CACHE_BLOCKED_PAIRS_PER_TENANT, order.len() > CACHE_BLOCKED_PAIRS) {
-            (true, _) => order.iter().position(|(tenant, _)| *tenant == pair.tenant),
+            (true, _) => order.iter().position(|(owner, _)| *owner == tenant),
             (false, true) => Some(0),
             (false, false) => None,
         };
@@ -58,18 +58,22 @@ mod tests {
         Pair { tenant, entry: EntryId(tenant), questions: Hash::both("pair", tenant, Hash::of("n", &n.to_le_bytes())) }
     }
 
+    fn add(reported: &Reported, pair: &Pair) {
+        reported.add(pair.tenant, pair.questions);
+    }
+
     #[test]
     fn who_reports_many_forgets_its_own_and_no_more_than_so_many_are_kept() {
         let reported = Reported::default();
-        reported.add(&pair(0, 0));
+        add(&reported, &pair(0, 0));
         for n in 0..=CACHE_BLOCKED_PAIRS_PER_TENANT {
-            reported.add(&pair(1, n));
+            add(&reported, &pair(1, n));
         }
         assert!(reported.has(&pair(0, 0)));
         assert!(!reported.has(&pair(1, 0)));
         assert!((1..=CACHE_BLOCKED_PAIRS_PER_TENANT).all(|n| reported.has(&pair(1, n))));
         for tenant in 2..=(CACHE_BLOCKED_PAIRS / CACHE_BLOCKED_PAIRS_PER_TENANT) as u8 + 1 {
-            (0..CACHE_BLOCKED_PAIRS_PER_TENANT).for_each(|n| reported.add(&pair(tenant, n)));
+            (0..CACHE_BLOCKED_PAIRS_PER_TENANT).for_each(|n| add(&reported, &pair(tenant, n)));
         }
         assert_eq!(reported.len(), CACHE_BLOCKED_PAIRS);
         assert!(!reported.has(&pair(0, 0)));

@@ -55,7 +55,7 @@ impl Request {
 
     fn question(&self, text: Option<&str>) -> Question {
         let version = String::from_utf8_lossy(&self.version);
-        let mut hasher = Hasher::new(&version, Hash::of("key", &self.tenant));
+        let mut hasher = Hasher::new(Hash::of("version", version.as_bytes()), Hash::of("key", &self.tenant));
         if let Some(system) = &self.system {
             hasher.field("system", system);
         }
@@ -148,7 +148,7 @@ fn try_pairs(pairs: usize, mut random: Rng) {
         let one = Request::any(&mut random);
         let text = (request % WITH_A_TEXT == 0).then_some("How can I bake bread without yeast?");
         let stored = one.question(text);
-        cache.store(&stored, Arc::new(Nothing), Facts { model: "m".into() }, now);
+        cache.store(&stored, Arc::new(Nothing), Facts { model: "m".into(), asked: now }, now);
         assert!(cache.look_up(&stored, now).hit.is_some());
         for _ in 0..OTHERS {
             let (other, part) = one.other(&mut random);
@@ -172,8 +172,8 @@ fn equal_requests_are_equal_and_a_field_that_is_not_set_is_not_an_empty_one() {
         let (first, second) = (one.question(None), one.clone().question(None));
         assert_eq!((first.tenant, first.partition, first.exact), (second.tenant, second.partition, second.exact));
     }
-    let without = Hasher::new("1", Hash::of("key", b"k")).question(b"", None);
-    let mut hasher = Hasher::new("1", Hash::of("key", b"k"));
+    let without = Hasher::new(Hash::of("version", b"1"), Hash::of("key", b"k")).question(b"", None);
+    let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", b"k"));
     hasher.field("", b"");
     assert_ne!(without.partition, hasher.question(b"", None).partition);
 }
@@ -182,7 +182,7 @@ fn equal_requests_are_equal_and_a_field_that_is_not_set_is_not_an_empty_one() {
 #[test]
 fn a_list_is_not_a_shorter_one_and_a_field_that_reads_like_the_rest() {
     let partition = |tell: fn(&mut Hasher)| {
-        let mut hasher = Hasher::new("1", Hash::of("key", b"k"));
+        let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", b"k"));
         tell(&mut hasher);
         hasher.question(b"", None).partition
     };

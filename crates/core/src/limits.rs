@@ -146,6 +146,8 @@ pub const CACHE_TEXT_BYTES: usize = 8 * 1024;
 /// Pairs of a question and an answer that were reported as wrong and are kept apart.
 pub const CACHE_BLOCKED_PAIRS: usize = 10_000;
 pub const CACHE_BLOCKED_PAIRS_PER_TENANT: usize = 1000;
+/// Clearings that an answer on its way is compared with; of more, what was asked for before them is not stored.
+pub const CACHE_CLEARINGS: usize = 256;
 pub const CACHE_ENTRIES: usize = 1_000_000;
 /// A longer answer is not kept.
 pub const CACHE_ENTRY_BYTES: usize = 1024 * 1024;

@@ -16,13 +16,13 @@ const ON: &str = "How do I turn on dark mode?";
 const OFF: &str = "How do I turn off dark mode?";
 
 fn question(tenant: &str, text: &str) -> Question {
-    let mut hasher = Hasher::new("1", Hash::of("key", tenant.as_bytes()));
+    let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", tenant.as_bytes()));
     hasher.field("model", b"m");
     hasher.question(text.as_bytes(), Text::new(text))
 }
 
 fn facts(model: &str) -> Facts {
-    Facts { model: model.into() }
+    Facts { model: model.into(), asked: Instant::now() }
 }
 
 struct World {
@@ -96,7 +96,7 @@ fn an_answer_that_has_come_meanwhile_is_found_by_looking_again() {
 fn a_question_that_may_only_be_found_as_it_was_said_is() {
     let world = World::new(Mode::Strict);
     let plain = |tenant: &str| {
-        let mut hasher = Hasher::new("1", Hash::of("key", tenant.as_bytes()));
+        let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", tenant.as_bytes()));
         hasher.field("model", b"m");
         hasher.question(RESET.as_bytes(), None)
     };
@@ -262,4 +262,31 @@ fn what_is_too_old_leaves_by_and_by_also_where_nothing_is_stored() {
     let stats = world.cache.stats();
     assert_eq!((stats.entries, stats.expired), (1, 100));
     assert!((90..100).contains(&expired), "{expired}");
+}
+
+#[test]
+fn an_answer_that_was_asked_for_before_a_clearing_that_means_it_is_not_stored_after_it() {
+    let world = World::new(Mode::Strict);
+    let second = |n: u64| world.now + Duration::from_secs(n);
+    let store = |tenant: &str, asked: Instant, now: Instant| {
+        let facts = Facts { model: "m".into(), asked };
+        world.cache.store(&question(tenant, RESET), Arc::new("late".to_owned()), facts, now).is_some()
+    };
+    let clear = |tenant: &str, now: Instant, dry_run: bool| {
+        let filter = Filter { tenant: Some(question(tenant, "").tenant), ..Filter::default() };
+        world.cache.clear(&filter, now, dry_run)
+    };
+    clear("a", second(2), false);
+    clear("b", second(2), true);
+    assert!(!store("a", second(1), second(3)));
+    assert!(store("b", second(1), second(3)), "it was only counted, and another's");
+    assert!(store("a", second(3), second(4)), "asked for after it");
+    let old = Filter { older_than: Some(Duration::from_secs(60)), ..Filter::default() };
+    world.cache.clear(&old, second(5), false);
+    assert!(store("a", second(4), second(6)), "it is young");
+    for n in 0..gateway_core::limits::CACHE_CLEARINGS as u64 {
+        clear("c", second(10 + n), false);
+    }
+    assert!(!store("a", second(4), second(1000)), "what was cleared then is not known any more");
+    assert!(store("a", second(1000), second(1001)));
 }

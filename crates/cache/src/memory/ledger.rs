@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::lanes::{Chain, Ghosts, Lane, Links, NONE, Which};
 use crate::cache::Settings;
-use crate::entry::Entry;
+use crate::entry::{Entry, is_fresh};
 use crate::key::Hash;
 
 /// What was asked for again is passed over, but not so often that a writer keeps the others waiting.
@@ -64,6 +65,8 @@ struct Slot<A> {
     account: u32,
     in_main: bool,
     links: [Links; 2],
+    /// As in the entry, which is elsewhere in memory.
+    stored: Instant,
 }
 
 /// A slab that grows by pieces, so that nothing is moved when it grows.
@@ -158,7 +161,7 @@ impl<A> Ledger<A> {
         let account = self.account(entry.tenant);
         let in_main = self.ghosts.recall(&entry.exact, self.all.entries() as usize);
         let (bytes, links) = (entry.bytes, [Links::ALONE; 2]);
-        let slot = self.slots.put(Slot { entry: Some(entry.clone()), account, in_main, links });
+        let slot = self.slots.put(Slot { entry: Some(entry.clone()), account, in_main, links, stored: entry.stored });
         entry.slot.store(slot, Ordering::Relaxed);
         self.all.queue(in_main).push(&mut self.slots, Which::All, slot, bytes);
         self.accounts[account as usize].lane.queue(in_main).push(&mut self.slots, Which::Tenant, slot, bytes);
@@ -216,11 +219,13 @@ impl<A> Ledger<A> {
         Some(Victim { entry, over_share: over.is_some() })
     }
 
-    /// The next entries, around and around.
-    pub(super) fn walk(&mut self, most: u32) -> Vec<Arc<Entry<A>>> {
-        let (entries, next) = self.page(self.hand, most);
-        self.hand = next.unwrap_or(0);
-        entries
+    /// Those that are too old among the next so many, around and around.
+    pub(super) fn aged(&mut self, most: u32, ttl: Duration, now: Instant) -> Vec<Arc<Entry<A>>> {
+        let (from, all) = (self.hand, self.slots.len());
+        let to = from.saturating_add(most).min(all);
+        self.hand = if to < all { to } else { 0 };
+        let slots = (from..to).map(|slot| self.slots.get(slot));
+        slots.filter(|slot| !is_fresh(slot.stored, ttl, now)).filter_map(|slot| slot.entry.clone()).collect()
     }
 
     /// Entries from this slot on, in no order that matters, and where to go on; `None`: that was all.

@@ -93,8 +93,14 @@ impl<A: Answer> Memory<A> {
         self.lock().tenants()
     }
 
-    pub(crate) fn put(&self, entry: Entry<A>, vector: Option<&Vector>, settings: &Settings, now: Instant) -> Stored {
-        let (entry, mut stored) = (Arc::new(entry), Stored::default());
+    pub(crate) fn put(
+        &self,
+        entry: &Arc<Entry<A>>,
+        vector: Option<&Vector>,
+        settings: &Settings,
+        now: Instant,
+    ) -> Stored {
+        let mut stored = Stored::default();
         if entry.bytes > settings.max_bytes / ANSWER_PART {
             return Stored { outcome: Outcome::TooLarge, ..stored };
         }
@@ -109,7 +115,7 @@ impl<A: Answer> Memory<A> {
                 stored.replaced += u64::from(self.take_out(&mut ledger, &before));
                 gone.push(before);
             }
-            for old in ledger.walk(LOOKED_AT_FOR_AGE).into_iter().filter(|old| !old.is_fresh(settings.ttl, now)) {
+            for old in ledger.aged(LOOKED_AT_FOR_AGE, settings.ttl, now) {
                 stored.expired += u64::from(self.take_out(&mut ledger, &old));
                 gone.push(old);
             }
@@ -123,7 +129,7 @@ impl<A: Answer> Memory<A> {
                 gone.push(victim.entry);
             }
             if ledger.has_room(entry.bytes) {
-                self.put_in(&mut ledger, &entry, vector);
+                self.put_in(&mut ledger, entry, vector);
                 stored.outcome = Outcome::Stored;
                 return stored;
             }
@@ -139,8 +145,8 @@ impl<A: Answer> Memory<A> {
 
     /// Removes what is too old among the next so many.
     pub(crate) fn expire(&self, most: u32, settings: &Settings, now: Instant) -> u64 {
-        let seen = self.lock().walk(most);
-        seen.iter().filter(|entry| !entry.is_fresh(settings.ttl, now) && self.remove(entry)).count() as u64
+        let aged = self.lock().aged(most, settings.ttl, now);
+        aged.iter().filter(|entry| self.remove(entry)).count() as u64
     }
 
     /// So many slots from this one on, and where to go on; `None`: that was all. What is stored meanwhile may be missed.

@@ -4,14 +4,15 @@
 //! a reader waiting for some microseconds at most: a thousand maps hold a million names.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use foldhash::fast::RandomState;
 
 use crate::key::Hash;
 
 const SHARDS: usize = 1024;
 
-type Shard<T> = HashMap<Hash, Arc<T>>;
+type Shard<T> = HashMap<Hash, Arc<T>, RandomState>;
 
 #[derive(Debug)]
 pub(crate) struct Names<T> {
@@ -21,7 +22,7 @@ pub(crate) struct Names<T> {
 impl<T> Names<T> {
     pub(crate) fn new() -> Names<T> {
         // One state for all: the maps are one table in parts, and where something is in it is nobody's to foresee.
-        let state = RandomState::new();
+        let state = RandomState::default();
         Names { shards: (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(state.clone()))).collect() }
     }
 

@@ -31,7 +31,7 @@ fn settings(max_bytes: u64, max_entries: usize, tenant_share: f32) -> Settings {
 }
 
 fn question(tenant: u8, name: u64) -> Question {
-    let mut hasher = Hasher::new("1", Hash::of("key", &[tenant]));
+    let mut hasher = Hasher::new(Hash::of("version", b"1"), Hash::of("key", &[tenant]));
     // Questions of one tenant share a few partitions.
     hasher.field("system", &[(name % 3) as u8]);
     hasher.question(&name.to_le_bytes(), None)
@@ -55,11 +55,11 @@ impl World {
     }
 
     fn put(&self, tenant: u8, name: u64, bytes: usize, says: u64) -> Stored {
-        let facts = Facts { model: "m".into() };
+        let facts = Facts { model: "m".into(), asked: self.now };
         let entry = Entry::new(&question(tenant, name), true, Arc::new(Sized { bytes, says }), facts, self.now);
         // Every other one can be found in other words.
         let vector = name.is_multiple_of(2).then(|| vector(name));
-        self.memory.put(entry, vector.as_ref(), &self.settings, self.now)
+        self.memory.put(&Arc::new(entry), vector.as_ref(), &self.settings, self.now)
     }
 
     /// What the answer says, through its name.

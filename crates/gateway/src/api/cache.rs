@@ -104,7 +104,7 @@ pub const PARAMETERS: [(&str, &str); 4] = [
 ];
 
 /// Removes those of the caller, or of all callers for the operator.
-pub fn clear(gateway: &Gateway, query: &str, caller: &Caller) -> Result<Reply, GatewayError> {
+pub async fn clear(gateway: &Gateway, query: &str, caller: &Caller) -> Result<Reply, GatewayError> {
     let [id, model, older_than, dry_run] = ingress::parameters(query, PARAMETERS.map(|(name, _)| name))?;
     let id = id.map(|id| entry(&id)).transpose()?;
     let older_than = older_than.map(|text| seconds(&text)).transpose()?;
@@ -119,7 +119,8 @@ pub fn clear(gateway: &Gateway, query: &str, caller: &Caller) -> Result<Reply, G
     let answers = &caching.answers;
     let tenant = (*caller != Caller::Admin).then(|| caching.tenant(caller));
     let filter = Filter { id, tenant, model: model.map(Into::into), older_than };
-    let cleared = answers.clear(&filter, dry_run);
+    let cleared = answers.clear(filter, dry_run).await;
+    let cleared = cleared.ok_or_else(|| GatewayError::new(ErrorKind::Overloaded, "the gateway is shutting down"))?;
     Ok(Reply::json(&CacheCleared { enabled: true, removed: cleared.entries, bytes: cleared.bytes, dry_run }))
 }
 

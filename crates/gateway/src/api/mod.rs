@@ -134,7 +134,9 @@ async fn dispatch(
         Action::ListProviders => Ok(about::providers(gateway, scope)),
         Action::ProviderHealth => about::provider_health(gateway, parameter, scope),
         Action::CacheStats => Ok(cache::stats(gateway)),
-        Action::CacheClear => cache::clear(gateway, head.uri.query().unwrap_or_default(), &arrival.caller),
+        Action::CacheClear => {
+            Box::pin(cache::clear(gateway, head.uri.query().unwrap_or_default(), &arrival.caller)).await
+        }
         Action::CacheFeedback => Box::pin(cache::feedback(gateway, arrival, &head, body)).await,
         Action::Health => Ok(about::health(gateway, details)),
         Action::Live => Ok(about::live()),

@@ -32,6 +32,8 @@ pub struct Keep {
     pub answers: Arc<Answers>,
     pub time_to_live: Duration,
     pub question: Question,
+    /// When the request came.
+    pub asked: Instant,
     /// False: the answer is for those alone who wait for it now.
     pub store: bool,
     /// Others ask the same and wait for this answer.
@@ -57,16 +59,16 @@ impl Keep {
             self.question.text = None;
         }
         self.labels.compare(kept.clone(), process.clone());
-        self.answers.store(self.question, kept, self.time_to_live);
+        self.answers.store(self.question, kept, self.asked, self.time_to_live);
     }
 }
 
 impl Answers {
-    fn store(&self, question: Question, kept: Arc<Kept>, time_to_live: Duration) {
+    fn store(&self, question: Question, kept: Arc<Kept>, asked: Instant, time_to_live: Duration) {
         if kept.bytes_of_answer().len() > CACHE_ENTRY_BYTES {
             return;
         }
-        let facts = Facts { model: kept.model.clone() };
+        let facts = Facts { model: kept.model.clone(), asked };
         let stored = self.cache.store(&question, kept.clone(), facts, Instant::now());
         if let Some(shared) = self.shared.get()
             && stored.is_some()

@@ -61,8 +61,11 @@ impl Labels {
 
     /// `real`: what the provider said.
     pub fn compare(self, real: Arc<Kept>, process: Arc<Process>) {
+        if self.0.is_empty() {
+            return;
+        }
         let Ok(worker) = tokio::runtime::Handle::try_current() else { return };
-        let Some(place) = Place::take().filter(|_| !self.0.is_empty()) else { return };
+        let Some(place) = Place::take() else { return };
         worker.spawn(async move {
             let _place = place;
             // Behind everything that is ready.

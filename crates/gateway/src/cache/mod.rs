@@ -19,7 +19,7 @@ mod wish;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use gateway_cache::{Cache, Cleared, Filter, Hash, Hit, Mode, Pair, Question, Settings, Stats};
+use gateway_cache::{Cache, Cleared, EntryId, Filter, Hash, Hit, Mode, Pair, Question, Settings, Stats};
 use gateway_core::limits::CACHE_ENTRIES;
 use gateway_core::target::Target;
 use gateway_core::usage::Cost;
@@ -54,7 +54,7 @@ pub struct Caching {
     scope: CacheScope,
     time_to_live: Duration,
     /// Of what the configuration says of providers and models: under another one the same request may mean something else.
-    version: String,
+    version: Hash,
 }
 
 /// What is kept. It outlives configurations.
@@ -65,6 +65,8 @@ pub struct Answers {
     pub tapes: Tapes,
     /// What other gateways have.
     shared: OnceLock<Shared>,
+    /// Who clears looks at everything: one at a time.
+    clearing: tokio::sync::Mutex<()>,
 }
 
 impl Caching {
@@ -83,13 +85,13 @@ impl Caching {
             None => Answers::start(settings, redis),
         };
         let sections = ["aliases", "providers", "routing"].map(|name| config.said.digest_of(name));
-        let version = format!("{} {sections:x?}", crate::gateway::VERSION);
+        let version = Hash::of("version", format!("{} {sections:x?}", crate::gateway::VERSION).as_bytes());
         let time_to_live = settings.ttl;
         Some(Caching { answers, scope: config.cache.scope, time_to_live, version })
     }
 
     fn question(&self, call: &Call) -> Option<Question> {
-        question::of(&self.version, self.scope, call)
+        question::of(self.version, self.scope, call)
     }
 
     /// Those with whom this caller shares answers.
@@ -120,6 +122,7 @@ impl Answers {
             flights: Flights::default(),
             tapes: Tapes::default(),
             shared: OnceLock::new(),
+            clearing: tokio::sync::Mutex::default(),
         });
         if let Some(shared) = redis.and_then(|redis| Shared::start(redis.clone(), Arc::downgrade(&answers))) {
             answers.shared.get_or_init(|| shared);
@@ -133,12 +136,14 @@ impl Answers {
         self.cache.stats()
     }
 
-    /// Here, and wherever else they may be.
-    pub fn clear(&self, filter: &Filter, dry_run: bool) -> Cleared {
+    /// Here, and wherever else they may be. On a thread of its own: a worker has others to serve. `None`: there is no such thread
+    /// any more.
+    pub async fn clear(self: &Arc<Self>, filter: Filter, dry_run: bool) -> Option<Cleared> {
         if let Some(shared) = self.shared.get().filter(|_| !dry_run) {
-            shared.clear(filter);
+            shared.clear(&filter);
         }
-        self.cache.clear(filter, Instant::now(), dry_run)
+        let (_turn, answers, now) = (self.clearing.lock().await, self.clone(), Instant::now());
+        tokio::task::spawn_blocking(move || answers.cache.clear(&filter, now, dry_run)).await.ok()
     }
 
     /// Removes an answer that was wrong. `true`: it was still there.
@@ -212,6 +217,7 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
                     answers: answers.clone(),
                     time_to_live: caching.time_to_live,
                     question,
+                    asked: call.started,
                     store: true,
                     lead: None,
                     labels,
@@ -236,6 +242,7 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
             answers: answers.clone(),
             time_to_live: caching.time_to_live,
             question,
+            asked: call.started,
             store,
             lead,
             labels,
@@ -271,7 +278,7 @@ fn is_shared(call: &Call) -> bool {
 /// The answer that was found, as this client is given it; `None`: it is none for it.
 fn serve(gateway: &Gateway, call: &mut Call, hit: &Hit<Kept>, settle: &mut Settle) -> Option<Served> {
     let kept = &hit.answer;
-    let (replay, losses) = again(gateway, call, kept, Some(hit.id.to_string()))?;
+    let (replay, losses) = again(gateway, call, kept, Some(hit.id))?;
     let note = Note { hit: Some(Found::from(hit)), ..Note::saving(Answered::Hit, kept) };
     call.cache = Some(Answered::Hit);
     call.is_answered = true;
@@ -287,7 +294,7 @@ pub fn serve_shared(gateway: &Gateway, call: &Call, kept: Arc<Kept>, settle: &mu
     Some(Served { kept, replay, losses })
 }
 
-fn again(gateway: &Gateway, call: &Call, kept: &Kept, cache_key: Option<String>) -> Option<(Replay, Vec<String>)> {
+fn again(gateway: &Gateway, call: &Call, kept: &Kept, entry: Option<EntryId>) -> Option<(Replay, Vec<String>)> {
     // Whoever shares answers with others may not use all that they may.
     if !call.caller.scope().allows_target(call.model(), &kept.provider, &kept.model) {
         return None;
@@ -298,7 +305,7 @@ fn again(gateway: &Gateway, call: &Call, kept: &Kept, cache_key: Option<String>)
         // It costs nothing to say it again.
         answer.price = Arc::new(|_| Some(Cost::default()));
         answer.created = kept.created;
-        answer.cache_key = cache_key;
+        answer.cache_key = entry.map(|entry| entry.to_string());
         answer
     })
 }

@@ -11,6 +11,7 @@
 //! The last message is the question; it may be asked in other words if it is plain text of the user and nothing else.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use gateway_cache::{Hash, Hasher, Question, Text};
 use gateway_core::limits::CACHE_TEXT_BYTES;
@@ -35,14 +36,17 @@ pub fn tenant(scope: CacheScope, caller: &Caller) -> Hash {
     match (scope, caller) {
         (CacheScope::All, _) => Hash::of("all", b""),
         (_, Caller::Admin) => Hash::of("admin", b""),
-        (_, Caller::Address(address)) => Hash::of("address", address.to_canonical().to_string().as_bytes()),
+        (_, Caller::Address(address)) => match address.to_canonical() {
+            IpAddr::V4(address) => Hash::of("address", &address.octets()),
+            IpAddr::V6(address) => Hash::of("address", &address.octets()),
+        },
         (CacheScope::Team, Caller::Key(key)) if let Some(team) = &key.team => Hash::of("team", team.id.as_bytes()),
         (_, Caller::Key(key)) => Hash::of("key", key.id.as_bytes()),
     }
 }
 
 /// `version`: of the configuration. `None`: what the request asks is not known well enough, and it is not looked for.
-pub fn of(version: &str, scope: CacheScope, call: &Call) -> Option<Question> {
+pub fn of(version: Hash, scope: CacheScope, call: &Call) -> Option<Question> {
     let (body, envelope) = (&call.body[..], &call.envelope);
     let last = envelope.last_message.clone()?;
     let mut members: Vec<(&[u8], &Member)> =
@@ -57,7 +61,6 @@ pub fn of(version: &str, scope: CacheScope, call: &Call) -> Option<Question> {
     hints(&mut hasher, call);
     headers(&mut hasher, call);
     for (name, member) in members {
-        let name = std::str::from_utf8(name).ok()?;
         let mut value = member.value(body);
         if (member.value.start as usize..member.value.end as usize).contains(&last.start) {
             value = body.get(member.value.start as usize..last.start)?;

@@ -96,7 +96,7 @@ impl Asked {
             looked: Default::default(),
         };
         let call = Call::open(inbound, self.dialect, false).unwrap();
-        of(self.version, self.scope, &call)
+        of(Hash::of("version", self.version.as_bytes()), self.scope, &call)
     }
 }
 

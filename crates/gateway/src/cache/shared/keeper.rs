@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use gateway_cache::{Facts, Filter, Hash, Pair};
+use gateway_core::limits::CACHE_BLOCKED_PAIRS_PER_TENANT;
 use redis::aio::{MultiplexedConnection, PubSubStream};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::super::Answers;
 use super::wire::{self, Cleared, Clearing};
-use super::{State, Value, Work};
+use super::{Loaded, State, Value, Work};
 use crate::store::redis::Redis;
 
 const CHANNEL: &str = "llm-gateway:cache";
@@ -23,6 +24,7 @@ const CHANNEL: &str = "llm-gateway:cache";
 const CLEARINGS: &str = "llm-gateway:cache:clearings";
 const PUT: &str = include_str!("put.lua");
 const CLEAR: &str = include_str!("clear.lua");
+const WRONG: &str = include_str!("wrong.lua");
 
 /// For one answer of Redis. Longer than that it is not to be relied on.
 const ANSWER_TIME: Duration = Duration::from_millis(250);
@@ -50,6 +52,8 @@ pub(super) struct Keeper {
     cleared: Vec<Cleared>,
     /// What is to go, and nobody knows yet.
     untold: Vec<Clearing>,
+    /// Pairs of which nobody knows yet that they were wrong.
+    unreported: Vec<Pair>,
 }
 
 /// What was found of a partition.
@@ -58,8 +62,10 @@ struct Found {
     partition: Hash,
     now: u64,
     values: Vec<(Hash, Vec<u8>)>,
+    /// Pairs of its tenant that were wrong.
+    wrong: Vec<Hash>,
     /// Somebody waits for it.
-    loaded: Option<oneshot::Sender<()>>,
+    loaded: Option<Loaded>,
 }
 
 type Step = Pin<Box<dyn Future<Output = Result<Option<Found>, Broken>>>>;
@@ -77,7 +83,7 @@ impl From<RedisError> for Broken {
 impl Keeper {
     pub(super) fn new(redis: Redis, answers: Weak<Answers>, state: Arc<State>, todo: mpsc::Receiver<Work>) -> Self {
         let node = format!("{:016x}", fastrand::u64(..));
-        Keeper { redis, answers, state, todo, node, cleared: Vec::new(), untold: Vec::new() }
+        Keeper { redis, answers, state, todo, node, cleared: Vec::new(), untold: Vec::new(), unreported: Vec::new() }
     }
 
     pub(super) async fn run(mut self) {
@@ -95,7 +101,7 @@ impl Keeper {
                     Some(Work::Put { .. }) => _ = self.state.lost.fetch_add(1, Ordering::Relaxed),
                     Some(Work::Load { .. }) => {}
                     Some(Work::Clear(clearing)) => self.is_to_go(clearing),
-                    Some(Work::Report(pair)) => self.is_to_go(of_pair(&pair)),
+                    Some(Work::Report(pair)) => self.is_wrong(pair),
                     None => return,
                 }
             }
@@ -145,11 +151,8 @@ impl Keeper {
                         self.tell(&mut connection).await?;
                     }
                     Some(Work::Report(pair)) => {
-                        self.is_to_go(of_pair(&pair));
+                        self.is_wrong(pair);
                         self.tell(&mut connection).await?;
-                        let Pair { tenant, entry, questions } = pair;
-                        let word = format!("wrong {} {tenant} {entry} {questions}", self.node);
-                        ask::<i64>(&mut connection, redis::cmd("PUBLISH").arg(CHANNEL).arg(word)).await?;
                     }
                 },
                 _ = ping.tick() => {
@@ -171,7 +174,23 @@ impl Keeper {
         }
     }
 
+    /// The answer goes, and is not given to that question again. Of too many, the latest are told.
+    fn is_wrong(&mut self, pair: Pair) {
+        self.is_to_go(of_pair(&pair));
+        if pair.is_same() {
+            return;
+        }
+        if self.unreported.len() >= CLEARINGS_NOTED {
+            self.unreported.remove(0);
+        }
+        self.unreported.push(pair);
+    }
+
     async fn tell(&mut self, connection: &mut MultiplexedConnection) -> Result<(), Broken> {
+        while let Some(pair) = self.unreported.first() {
+            report(connection, &self.node, pair).await?;
+            self.unreported.remove(0);
+        }
         while let Some(clearing) = self.untold.first() {
             clear(connection, clearing).await?;
             self.untold.remove(0);
@@ -236,17 +255,19 @@ impl Keeper {
     /// Puts into memory what was found.
     fn take(&self, found: Found) {
         let Some(answers) = self.answers.upgrade() else { return };
+        found.wrong.iter().for_each(|questions| answers.cache.block(found.tenant, *questions));
         for (exact, value) in found.values {
             let Some(read) = wire::read(found.tenant, found.partition, exact, &value) else { continue };
             if self.cleared.iter().any(|cleared| cleared.means(exact, &read)) {
                 continue;
             }
             let age = Duration::from_millis(found.now.saturating_sub(read.at));
-            let facts = Facts { model: read.kept.model.clone() };
-            answers.cache.load(&read.question, Arc::new(read.kept), facts, age, Instant::now());
+            let now = Instant::now();
+            let facts = Facts { model: read.kept.model.clone(), asked: now.checked_sub(age).unwrap_or(now) };
+            answers.cache.load(&read.question, Arc::new(read.kept), facts, age, now);
         }
-        if let Some(loaded) = found.loaded {
-            let _ = loaded.send(());
+        if found.loaded.is_some() {
+            self.state.loaded(&found.partition);
         }
     }
 }
@@ -269,6 +290,11 @@ impl Names {
     fn all(&self) -> String {
         format!("llm-gateway:cache:{{{}}}:partition:{}", self.tenant, self.partition)
     }
+}
+
+/// Where the pairs of a tenant lie that were wrong.
+fn wrong(tenant: Hash) -> String {
+    format!("llm-gateway:cache:{{{tenant}}}:wrong")
 }
 
 async fn ask<T: FromRedisValue>(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<T, Broken> {
@@ -313,17 +339,28 @@ async fn clear(connection: &mut MultiplexedConnection, clearing: &Clearing) -> R
     ask::<i64>(connection, &command).await.map(drop)
 }
 
-/// The latest answers of a partition.
+async fn report(connection: &mut MultiplexedConnection, node: &str, pair: &Pair) -> Result<(), Broken> {
+    let Pair { tenant, entry, questions } = pair;
+    let mut command = redis::cmd("EVAL");
+    command.arg(WRONG).arg(1).arg(wrong(*tenant)).arg(questions.to_string()).arg(CLEARINGS_LIVE.as_millis() as u64);
+    command.arg(CACHE_BLOCKED_PAIRS_PER_TENANT).arg(CHANNEL);
+    command.arg(format!("wrong {node} {tenant} {entry} {questions}"));
+    ask::<i64>(connection, &command).await.map(drop)
+}
+
+/// The latest answers of a partition, and what was wrong for its tenant.
 async fn load(
     mut connection: MultiplexedConnection,
     tenant: Hash,
     partition: Hash,
-    loaded: oneshot::Sender<()>,
+    loaded: Loaded,
 ) -> Result<Option<Found>, Broken> {
     let names = Names { tenant, partition };
     let latest = redis::cmd("ZREVRANGE").arg(names.all()).arg(0).arg(LOADED - 1).clone();
     let exacts: Vec<String> = ask(&mut connection, &latest).await?;
     let exacts: Vec<Hash> = exacts.iter().filter_map(|exact| exact.parse().ok()).collect();
+    let known: Vec<String> = ask(&mut connection, redis::cmd("ZRANGE").arg(wrong(tenant)).arg(0).arg(-1)).await?;
+    let wrong = known.iter().filter_map(|questions| questions.parse().ok()).collect();
     let (mut values, mut bytes, mut now) = (Vec::new(), 0, 0);
     for some in exacts.chunks(LOADED_AT_ONCE) {
         let (at, found) = get(&mut connection, &names, some).await?;
@@ -334,7 +371,7 @@ async fn load(
             break;
         }
     }
-    Ok(Some(Found { tenant, partition, now, values, loaded: Some(loaded) }))
+    Ok(Some(Found { tenant, partition, now, values, wrong, loaded: Some(loaded) }))
 }
 
 /// One answer that another gateway has put there.
@@ -345,7 +382,7 @@ async fn find(
     exact: Hash,
 ) -> Result<Option<Found>, Broken> {
     let (now, values) = get(&mut connection, &Names { tenant, partition }, &[exact]).await?;
-    Ok(Some(Found { tenant, partition, now, values, loaded: None }))
+    Ok(Some(Found { tenant, partition, now, values, wrong: Vec::new(), loaded: None }))
 }
 
 /// What is there of these answers, and the clock of Redis.

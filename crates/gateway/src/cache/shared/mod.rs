@@ -2,7 +2,7 @@
 //!
 //! Each gateway has its own memory and its own index. An answer is put into Redis as a plain value that ends by itself, beside
 //! the names of all answers of its partition; everything of a tenant lies in one hash slot. A partition is loaded when it is first used,
-//! which may keep that one request waiting for [`FIRST_USE`], and from then on its new answers are heard of. What is to go is noted
+//! which may keep its requests waiting for [`FIRST_USE`], and from then on its new answers are heard of. What is to go is noted
 //! for as long as it could still be found, so that a gateway which was away does not bring it back.
 //!
 //! Redis may be slow, full or gone: then nothing is found there and nothing put, and that is all. It is asked by a thread of its own, over
@@ -11,14 +11,14 @@
 mod keeper;
 mod wire;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_cache::{Answer, Filter, Hash, Pair, Question};
 use gateway_core::limits::{CACHE_SHARED_ENTRY_BYTES, CACHE_SHARED_QUEUE, CACHE_SHARED_QUEUE_BYTES};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 
 use super::Answers;
 use super::kept::Kept;
@@ -26,7 +26,7 @@ use crate::store::redis::Redis;
 use keeper::Keeper;
 use wire::Clearing;
 
-/// What the first request of a partition waits for it at most.
+/// What the first requests of a partition wait for it at most, from the first of them on.
 const FIRST_USE: Duration = Duration::from_millis(20);
 /// Partitions that are known to be loaded, in each shard; when there are more, all of them may be loaded again.
 const KNOWN: usize = 8192;
@@ -35,7 +35,7 @@ const SHARDS: usize = 16;
 /// What is to be done at Redis.
 enum Work {
     Put { tenant: Hash, partition: Hash, exact: Hash, value: Value, time_to_live: Duration },
-    Load { tenant: Hash, partition: Hash, loaded: oneshot::Sender<()> },
+    Load { tenant: Hash, partition: Hash, loaded: Loaded },
     Clear(Clearing),
     Report(Pair),
 }
@@ -72,27 +72,54 @@ struct State {
     waiting: AtomicUsize,
     /// Answers that other gateways will not see.
     lost: AtomicU64,
-    /// Partitions that are loaded and followed.
-    known: [Mutex<HashSet<Hash>>; SHARDS],
+    /// Partitions that are followed, and are loaded or are being loaded.
+    known: [Mutex<HashMap<Hash, Option<Loading>>>; SHARDS],
 }
 
+/// Until when requests wait for a partition, and what they wait for. It is over, too, when whoever loads has given up.
+#[derive(Debug, Clone)]
+struct Loading {
+    until: Instant,
+    loaded: watch::Receiver<()>,
+}
+
+/// Dropped when the partition is loaded.
+type Loaded = watch::Sender<()>;
+
 impl State {
-    fn shard(&self, partition: &Hash) -> MutexGuard<'_, HashSet<Hash>> {
+    fn shard(&self, partition: &Hash) -> MutexGuard<'_, HashMap<Hash, Option<Loading>>> {
         let shard = usize::from(partition.as_bytes()[0]) % SHARDS;
         self.known[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True for the first who says so.
-    fn learn(&self, partition: Hash) -> bool {
+    /// What to wait for, and for the first who asks the duty to have it loaded. `None`: it is there.
+    fn learn(&self, partition: Hash) -> Option<(Loading, Option<Loaded>)> {
         let mut known = self.shard(&partition);
+        if let Some(there) = known.get(&partition) {
+            return Some((there.clone()?, None));
+        }
         if known.len() >= KNOWN {
             known.clear();
         }
-        known.insert(partition)
+        let (duty, loaded) = watch::channel(());
+        let loading = Loading { until: Instant::now() + FIRST_USE, loaded };
+        known.insert(partition, Some(loading.clone()));
+        Some((loading, Some(duty)))
     }
 
     fn knows(&self, partition: &Hash) -> bool {
-        self.shard(partition).contains(partition)
+        self.shard(partition).contains_key(partition)
+    }
+
+    /// Nobody need wait for it any more.
+    fn is_there(&self, partition: &Hash) -> bool {
+        self.shard(partition).get(partition).is_some_and(Option::is_none)
+    }
+
+    fn loaded(&self, partition: &Hash) {
+        if let Some(there) = self.shard(partition).get_mut(partition) {
+            *there = None;
+        }
     }
 
     fn forget(&self, partition: &Hash) {
@@ -120,22 +147,22 @@ impl Shared {
         Some(Shared { work, state })
     }
 
-    /// Has the question's partition loaded where this is its first use, if that does not take long.
+    /// Whether the question's partition is still to be loaded.
     pub fn needs(&self, question: &Question) -> bool {
-        self.state.is_up() && !self.state.knows(&question.partition)
+        self.state.is_up() && !self.state.is_there(&question.partition)
     }
 
+    /// Has the question's partition loaded where this is its first use, and waits for it, if that does not take long.
     pub async fn load(&self, question: &Question) {
-        if !self.state.learn(question.partition) {
-            return;
-        }
-        let (loaded, done) = oneshot::channel();
-        let work = Work::Load { tenant: question.tenant, partition: question.partition, loaded };
-        if self.work.try_send(work).is_err() {
-            return self.state.forget(&question.partition);
+        let Some((mut loading, duty)) = self.state.learn(question.partition) else { return };
+        if let Some(loaded) = duty {
+            let work = Work::Load { tenant: question.tenant, partition: question.partition, loaded };
+            if self.work.try_send(work).is_err() {
+                return self.state.forget(&question.partition);
+            }
         }
         // What comes later is there for the next request.
-        let _ = tokio::time::timeout(FIRST_USE, done).await;
+        let _ = tokio::time::timeout_at(loading.until.into(), loading.loaded.changed()).await;
     }
 
     /// Never waits.
@@ -165,5 +192,45 @@ impl Shared {
 
     pub fn lost(&self) -> u64 {
         self.state.lost.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition() -> Hash {
+        Hash::of("test", b"partition")
+    }
+
+    #[test]
+    fn the_first_has_a_partition_loaded_and_all_wait_for_it_equally_long() {
+        let state = State::default();
+        let Some((first, Some(duty))) = state.learn(partition()) else { panic!("nobody was there") };
+        let Some((second, None)) = state.learn(partition()) else { panic!("it is being loaded") };
+        assert_eq!(first.until, second.until);
+        assert!(!state.is_there(&partition()) && state.knows(&partition()));
+        state.loaded(&partition());
+        drop(duty);
+        assert!(first.loaded.has_changed().is_err() && second.loaded.has_changed().is_err(), "both know");
+        assert!(state.is_there(&partition()) && state.learn(partition()).is_none());
+    }
+
+    #[tokio::test]
+    async fn who_comes_second_waits_too_and_not_for_ever() {
+        let (work, mut todo) = mpsc::channel(1);
+        let shared = Shared { work, state: Arc::default() };
+        shared.state.up.store(true, Ordering::Relaxed);
+        let (tenant, exact) = (Hash::of("test", b"tenant"), Hash::of("test", b"exact"));
+        let question = Question { tenant, partition: partition(), exact, text: None };
+        let began = Instant::now();
+        tokio::join!(shared.load(&question), shared.load(&question));
+        assert!(began.elapsed() >= FIRST_USE);
+        let Some(Work::Load { loaded, .. }) = todo.recv().await else { panic!("nothing to load") };
+        assert!(todo.try_recv().is_err(), "it is loaded once");
+        assert!(shared.needs(&question));
+        shared.state.loaded(&partition());
+        drop(loaded);
+        assert!(!shared.needs(&question));
     }
 }

@@ -1,11 +1,13 @@
 //! Who has what from the cache, what clients may wish, and the routes of the cache.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{ON, cached};
 use crate::harness::client::ask;
-use crate::harness::{Answer, Client, World, get, post};
+use crate::harness::{Answer, Client, World, eventually, get, post};
 
 fn bearer(key: &str) -> String {
     format!("authorization: Bearer {key}\r\n")
@@ -217,6 +219,25 @@ async fn callers_clear_their_own_part_and_the_operator_all() {
     ] {
         let (status, said) = clear(first, query).await;
         assert_eq!((status, &said["details"]["field"]), (400, &json!(field)), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_cleared_while_an_answer_is_on_its_way_is_not_kept_when_it_comes() {
+    let world = World::new(ON).await;
+    for stream in [false, true] {
+        let mark = format!("late-{stream}");
+        let prompt = format!("Reply with exactly: {mark}");
+        let asked = || world.ask_with(Client::OpenAi, "openai/fault:slow_first=300", &prompt, stream, "");
+        let clear = async {
+            let arrived = || (!world.asked(&mark).is_empty()).then_some(());
+            eventually("a request upstream", Duration::from_secs(5), arrived).await;
+            ask(world.gateway.addr, "DELETE", "/v1/cache", "", b"").await
+        };
+        let (answer, cleared) = tokio::join!(asked(), clear);
+        assert_eq!((answer.status, cleared.status), (200, 200));
+        assert_eq!(cached(&asked().await), "miss", "stream: {stream}");
+        assert_eq!(cached(&asked().await), "hit", "what was asked for later is kept");
     }
 }
 

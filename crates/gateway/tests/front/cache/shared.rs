@@ -19,6 +19,13 @@ struct Fleet {
     redis: Redis,
     gateways: Vec<Gateway>,
     simulator: Simulator,
+    file: String,
+}
+
+async fn gateway(redis: &Redis, file: &str) -> Gateway {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("gateway.yaml"), file).unwrap();
+    Gateway::start_in(folder, &[("REDIS_URL", &redis.url())]).await
 }
 
 impl Fleet {
@@ -26,13 +33,8 @@ impl Fleet {
         let redis = Redis::start().await.unwrap()?;
         let simulator = Simulator::start(simulator::Config::default(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let file = format!("{}{ON}{more}", providers(&simulator));
-        let gateways = join_all((0..count).map(async |_| {
-            let folder = TempDir::new().unwrap();
-            std::fs::write(folder.path().join("gateway.yaml"), &file).unwrap();
-            Gateway::start_in(folder, &[("REDIS_URL", &redis.url())]).await
-        }));
-        let gateways = gateways.await;
-        let fleet = Fleet { redis, gateways, simulator };
+        let gateways = join_all((0..count).map(async |_| gateway(&redis, &file).await)).await;
+        let fleet = Fleet { redis, gateways, simulator, file };
         fleet.is_shared().await;
         Some(fleet)
     }
@@ -153,6 +155,24 @@ async fn what_is_removed_or_wrong_is_so_everywhere() {
         fleet.until(0, "gone", prompt, false, patience).await;
         fleet.until(1, "gone", prompt, false, patience).await;
     }
+}
+
+#[tokio::test]
+async fn a_pair_that_was_wrong_is_known_to_a_gateway_that_came_later() {
+    let Some(mut fleet) = Fleet::start(1, "").await else { return };
+    let patience = Duration::from_secs(5);
+    let [one, other] = ["What is the capital of Portugal?", "What's Portugal's capital?"];
+    fleet.ask(0, "wrong", one).await;
+    let hit = fleet.ask(0, "wrong", other).await;
+    assert_eq!(cached(&hit), "hit");
+    let report = json!({"request_id": hit.request_id()}).to_string();
+    assert_eq!(post(fleet.gateways[0].addr, "/v1/cache/feedback", "", report.as_bytes()).await.status, 200);
+    // The answer comes again, and a gateway finds it that never heard of the report.
+    assert_eq!(cached(&fleet.ask(0, "wrong", one).await), "miss");
+    fleet.gateways.push(gateway(&fleet.redis, &fleet.file).await);
+    fleet.is_shared().await;
+    fleet.until(1, "wrong", one, true, patience).await;
+    assert_eq!(cached(&fleet.ask(1, "wrong", other).await), "miss");
 }
 
 #[tokio::test]
