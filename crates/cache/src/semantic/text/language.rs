@@ -61,6 +61,10 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
         if !titled && token.case == Case::Capital && !token.first && token.len > 1 {
             continue;
         }
+        let next = tokens.tokens.get(at + 1).map(|next| tokens.str(next));
+        if let Some(language) = own_letters(tokens.str(token), token.first, next) {
+            points[language as usize] += OWN_LETTERS;
+        }
         let small = tables.languages.get(&token.hash).or_else(|| {
             // "l'eau", "dell'arte": what is before the apostrophe is a small word.
             tables.languages.get(&word_hash(tokens.str(token).split_once('\'')?.0))
@@ -95,7 +99,7 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
     }
     // Without small words, as in a row of keywords, or with those that several languages share, the other words decide.
     if most <= other || other * 10 > most * 9 {
-        return if most + 1 >= other { by_vocabulary(tokens, best, most) } else { None };
+        return if most + 1 >= other { by_vocabulary(tokens, &points, most) } else { None };
     }
     let (known, asked) = known(tokens, best, false);
     // A text in two languages has many words that its own does not know.
@@ -114,6 +118,35 @@ pub(crate) fn asks(text: &str, tokens: &Tokens) -> bool {
     tokens.tokens.iter().any(|token| words.contains_key(&token.hash)) || inside.iter().any(|word| text.contains(word))
 }
 
+/// Points of a word that is written as in one language alone.
+const OWN_LETTERS: u32 = 3;
+
+/// The judged language that alone has such letters; and "o que", which asks in Portuguese, and in Spanish begins nothing.
+fn own_letters(word: &str, first: bool, next: Option<&str>) -> Option<Language> {
+    if word.contains(['ñ']) {
+        return Some(Language::Spanish);
+    }
+    if word.contains(['ã', 'õ']) || (first && word == "o" && next == Some("que")) {
+        return Some(Language::Portuguese);
+    }
+    if word.contains(['è', 'œ', 'û', 'î']) {
+        return Some(Language::French);
+    }
+    None
+}
+
+/// Whether a German word that no list has is made of two that it has: they are made at will.
+fn compound(word: &str) -> bool {
+    const SHORTEST: usize = 4;
+    let words = words::of(Language::German);
+    let noun = |part: &str| part.len() >= SHORTEST && words.analyses(part).next().is_some();
+    word.char_indices().any(|(at, _)| {
+        let (one, other) = word.split_at(at);
+        noun(other)
+            && (noun(one) || ["s", "n", "en", "es"].iter().any(|joint| one.strip_suffix(joint).is_some_and(noun)))
+    })
+}
+
 /// How many of the words that are no names the language knows, and how many there are.
 /// `own`: words that its dictionary has borrowed without a meaning do not count.
 fn known(tokens: &Tokens, language: Language, own: bool) -> (u32, u32) {
@@ -130,7 +163,7 @@ fn known(tokens: &Tokens, language: Language, own: bool) -> (u32, u32) {
         // A small word of other languages is none here, whatever a dictionary has.
         known += u32::from(match TABLES.languages.get(&token.hash) {
             Some(bits) => bits & (1 << language as u32) != 0,
-            None if own => words.analyses(word).next().is_some(),
+            None if own => words.analyses(word).next().is_some() || (language == Language::German && compound(word)),
             None => words.known(word) || word.contains('\''),
         });
     }
@@ -138,20 +171,31 @@ fn known(tokens: &Tokens, language: Language, own: bool) -> (u32, u32) {
 }
 
 /// By the words that are not small: one language must know most of them, and clearly more than any other does.
-fn by_vocabulary(tokens: &Tokens, best: Language, points: u32) -> Option<Language> {
-    let mut counts: Vec<(Language, u32, u32)> = JUDGED
+fn by_vocabulary(tokens: &Tokens, points: &[u32], most: u32) -> Option<Language> {
+    let mut counts: Vec<(Language, u32, u32, u32)> = JUDGED
         .iter()
         .map(|(_, language)| {
             let (known, asked) = known(tokens, *language, true);
-            (*language, known, asked)
+            (*language, known, asked, frequent(tokens, *language))
         })
         .collect();
-    // The largest share of known words, and then the most of them.
-    counts
-        .sort_by(|(_, known, asked), (_, other, others)| (other * asked).cmp(&(known * others)).then(other.cmp(known)));
-    let (language, known, asked) = counts[0];
-    let (_, second, of) = counts[1];
-    let ahead = known * of > second * asked || known > second;
-    let clear = known >= 2 && ahead && (asked - known) * 5 <= asked * 2;
-    (clear && (points == 0 || language == best)).then_some(language)
+    // The largest share of known words, the most of them, and then the most frequent ones.
+    counts.sort_by(|(_, known, asked, often), (_, other, others, frequent)| {
+        (other * asked).cmp(&(known * others)).then(other.cmp(known)).then(frequent.cmp(often))
+    });
+    let (language, known, asked, often) = counts[0];
+    let (_, second, of, less) = counts[1];
+    let ahead = known * of > second * asked || known > second || often > less;
+    let strange = asked - known;
+    // A row of two or three keywords may have one that no list has.
+    let enough = known >= 2 && strange * 2 <= asked || known == 1 && strange <= 1 && second == 0;
+    // The small words must not speak for another one; where they speak for several, it is one of these.
+    (enough && ahead && points[language as usize] == most).then_some(language)
+}
+
+/// How many of the words are frequent in a language.
+fn frequent(tokens: &Tokens, language: Language) -> u32 {
+    let words = words::of(language);
+    let often = |word: &str| words.lemma(word).is_some_and(|lemma| words.rank_below(lemma).is_some());
+    tokens.tokens.iter().filter(|token| token.kind == Kind::Word && often(tokens.str(token))).count() as u32
 }

@@ -2,7 +2,7 @@
 
 use gateway_cache_data::words::{self, Inflection, Language, Part};
 
-use super::align::{J, JE, SE};
+use super::align::{J, JE};
 use super::grammar::{Class, Grammar};
 use super::order::TURNED;
 use super::rule::Rule;
@@ -29,6 +29,10 @@ mod sure {
     pub(super) const PLURAL: f32 = 0.98;
     pub(super) const TURNED: f32 = 0.975;
     pub(super) const GERUND: f32 = 0.97;
+    /// The verb of who asks how, and of nobody in particular.
+    pub(super) const ANYBODY: f32 = 0.985;
+    /// The same word in another case, where nothing else can be meant.
+    pub(super) const CASE: f32 = 0.99;
     pub(super) const SYNONYM: f32 = 0.97;
     pub(super) const WEAK_SYNONYM: f32 = 0.955;
     pub(super) const ACCENTS: f32 = 0.99;
@@ -36,6 +40,8 @@ mod sure {
     pub(super) const TERM: f32 = 0.985;
 }
 
+/// Letters of a word that few others differ from in an accent alone.
+const LONG: usize = 9;
 /// A synonym: of all uses of each of the words, this share has the meaning in common.
 const FREQUENT: f32 = 0.65;
 const WEAK: f32 = 0.48;
@@ -62,9 +68,42 @@ impl Place<'_> {
             (Class::Content, class) | (class, Class::Content) => {
                 self.accents(a, b).or_else(|| self.typo(a, b)).ok_or(class.rule())
             }
+            (Class::Article, Class::Article) | (Class::Possessive, Class::Possessive) => {
+                self.declined(word, other).ok_or(a.class.rule())
+            }
             (class, other) if class == other => Err(class.rule()),
             (Class::Article, class) | (class, _) => Err(class.rule()),
         }
+    }
+
+    /// "Un" and "unos", "le" and "les" for who asks how; in German "ein" and "einen", "mein" and "meine", where a question
+    /// has lost its subject ("wie lösche ich mein Konto"), so that no case says who it is.
+    fn declined(&self, word: &str, other: &str) -> Option<f32> {
+        const KINDS: [&[&str]; 8] = [
+            &["un", "unos"],
+            &["una", "unas"],
+            &["un", "des"],
+            &["une", "des"],
+            &["um", "uns"],
+            &["uma", "umas"],
+            &["ein", "einen"],
+            &["der", "den"],
+        ];
+        let how = |units: &[Unit]| units[0].hash == word_hash("@how");
+        if !how(self.ours.0) || !how(self.theirs.0) {
+            return None;
+        }
+        if self.language != Language::German {
+            let kinds = KINDS.iter().take(6);
+            return kinds.into_iter().any(|kind| kind.contains(&word) && kind.contains(&other)).then_some(sure::PLURAL);
+        }
+        let turned = |units: &[Unit]| units.get(1).is_some_and(|verb| verb.form == TURNED);
+        if !turned(self.ours.0) || !turned(self.theirs.0) {
+            return None;
+        }
+        let stem = |word: &str| ["mein", "dein", "unser"].into_iter().find(|stem| word.starts_with(stem));
+        let article = KINDS.iter().skip(6).any(|kind| kind.contains(&word) && kind.contains(&other));
+        (article || stem(word).is_some() && stem(word) == stem(other)).then_some(sure::CASE)
     }
 
     /// The one word of which it is asked what it means, with quotation marks or without.
@@ -84,6 +123,10 @@ impl Place<'_> {
         }
         if a.form == b.form {
             return Ok(1.0);
+        }
+        // "Wie ruft man Anna an", "wie ruft Anna an": in one of them nobody in particular does it.
+        if self.language == Language::German && (a.form == TURNED) != (b.form == TURNED) {
+            return Err(Rule::Person);
         }
         Ok(f32::from(a.weight.min(b.weight)) / 100.0)
     }
@@ -193,7 +236,7 @@ impl Place<'_> {
     fn first_person(&self, at: usize, word: &str, units: &[Unit]) -> bool {
         let before = at.checked_sub(1).map_or(0, |before| units[before].hash);
         match self.language {
-            Language::Spanish | Language::Portuguese => word.ends_with('o') || before == SE,
+            Language::Spanish | Language::Portuguese => word.ends_with('o'),
             Language::French => before == JE || before == J,
             Language::English | Language::German => false,
         }
@@ -246,17 +289,27 @@ impl Place<'_> {
             Part::Verb => {
                 // "Wie ändere ich", "wie kann ich ändern": the verb was put where the other one has it.
                 if one.form == TURNED && other.form == TURNED && i == 1 && j == 1 {
-                    return Ok(sure::GERUND);
+                    return Ok(sure::ANYBODY);
                 }
                 let begins = |unit: &Unit| matches!(unit.class, Class::Frame | Class::Question);
                 let asked = |units: &[Unit], at: usize| {
                     begins(&units[0])
                         && (at == 1 || (at == 2 && matches!(units[1].class, Class::Pronoun | Class::Frame)))
                 };
+                // "Cómo se limpian", "cómo limpiar", "cómo limpio": of a verb that says what somebody does.
+                let anybody = |unit: &Unit, twin: &Unit, word: &str, at: usize, units: &[Unit]| {
+                    unit.form == TURNED && (infinitive(word) || twin.form == 0 && self.first_person(at, word, units))
+                };
+                if i == 1
+                    && j == 1
+                    && (anybody(one, other, twin, j, self.theirs.0) || anybody(other, one, word, i, self.ours.0))
+                {
+                    return Ok(sure::ANYBODY);
+                }
                 let told = self.first_person(i, word, self.ours.0) && infinitive(twin)
                     || self.first_person(j, twin, self.theirs.0) && infinitive(word);
                 if asked(self.ours.0, i) && asked(self.theirs.0, j) && told {
-                    Ok(sure::GERUND)
+                    Ok(sure::ANYBODY)
                 } else {
                     Err(Rule::Tense)
                 }
@@ -283,8 +336,25 @@ impl Place<'_> {
         let other = if marks(word) < marks(twin) { self.theirs.1 } else { self.ours.1 };
         let careless = ascii && marks(other) > 1;
         let last = full.chars().last().is_some_and(|char| !char.is_ascii());
+        // What the lists have without an accent, and can say nothing of, is a careless spelling; so is a long word that is rare
+        // in a text that has no accent at all.
+        let rare = |reading: &Reading| {
+            reading.part != Part::Verb && words::of(self.language).rank_below(reading.lemma).is_none()
+        };
+        let known = typed.readings().any(|reading| !(careless && bare.len() >= LONG && rare(reading)));
+        // "Pate" is "pâte" as well as "pâté".
+        if last && self.without_last_accent(full) {
+            return None;
+        }
         let long = bare.len() >= if careless { 3 } else { 4 };
-        (long && ((!typed.known && !last) || (careless && (!typed.known || !last)))).then_some(sure::ACCENTS)
+        (long && ((!known && !last) || (careless && (!known || !last)))).then_some(sure::ACCENTS)
+    }
+
+    /// Whether the word is another one with a bare last letter.
+    fn without_last_accent(&self, word: &str) -> bool {
+        let Some((at, _)) = word.char_indices().next_back() else { return false };
+        let bare = accents::plain(&word[at..], self.language).map(|last| [&word[..at], &last].concat());
+        bare.is_some_and(|bare| words::of(self.language).known(&bare))
     }
 
     /// Whether the word says that this one is meant, or these: "the president", "my sons". Who asks how means any.
@@ -329,6 +399,9 @@ impl Place<'_> {
                     .rank_below(reading.lemma)
                     .is_some_and(|rank| rank <= if self.language == Language::English { 25_000 } else { 12_000 })
             });
+        // Long lists of words that lack one, and a long word that is all but the same, leave little room for another.
+        let frequent = frequent
+            || (!matches!(self.language, Language::English | Language::German) && right_word.chars().count() >= 8);
         if !frequent {
             return None;
         }

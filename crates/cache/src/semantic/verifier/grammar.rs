@@ -112,6 +112,8 @@ pub(crate) struct Grammar {
     pairs: ByWord<()>,
     /// Verbs by which an assistant is told to do something.
     tasks: ByWord<()>,
+    /// Verbs of what somebody does to a thing, and that never just happens to it: "se instala" is "one installs it".
+    done: ByWord<()>,
     /// Whether a small word melts into the next one at an apostrophe.
     pub(crate) elides: bool,
     /// Whether a passive is made as in English.
@@ -181,6 +183,12 @@ impl Grammar {
         self.tasks.contains_key(&hash)
     }
 
+    /// Whether the word is a form of a verb of what somebody does to a thing.
+    pub(crate) fn done(&self, word: &str) -> bool {
+        let verbs = words::of(self.language).analyses(word).filter(|reading| reading.part == Part::Verb);
+        verbs.into_iter().any(|reading| self.done.contains_key(&as_part(Part::Verb, reading.lemma)))
+    }
+
     /// The one spelling of a unit of measure.
     pub(crate) fn unit(&self, hash: u64) -> Option<&str> {
         self.units.get(&hash).map(|word| &**word)
@@ -214,6 +222,7 @@ impl Grammar {
             light: ByWord::default(),
             tasks: ByWord::default(),
             pairs: ByWord::default(),
+            done: ByWord::default(),
             elides: language == Language::French,
             passive: language == Language::English,
             reasons: Rewriter::default(),
@@ -274,6 +283,10 @@ impl Grammar {
             "light" => self.light.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "pairs" => self.pairs.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "tasks" => self.tasks.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "done" => self.done.extend(line.split_whitespace().filter_map(|word| {
+                let mut readings = words::of(self.language).analyses(word);
+                Some((as_part(Part::Verb, readings.find(|reading| reading.part == Part::Verb)?.lemma), ()))
+            })),
             "cased" => self.cased.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "joints" => self.joints.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "numerals" => {

@@ -5,7 +5,7 @@ use gateway_cache_data::words::Language;
 
 use super::grammar::{Class, Grammar};
 use super::item::Item;
-use super::order::{active, case_behind, conjuncts, front_to_end, owner_behind, told_twice, verb_forward};
+use super::order::{active, case_behind, conjuncts, front_to_end, nobody, owner_behind, told_twice, verb_forward};
 use crate::semantic::text::hash::word_hash;
 use crate::semantic::text::numerals;
 use crate::semantic::text::tokens::{Kind, Tokens};
@@ -65,8 +65,12 @@ impl<'t> Normal<'t> {
         conjuncts(grammar, &mut items);
         match grammar.language {
             Language::German => verb_forward(grammar, &mut items),
-            Language::French => told_twice(grammar, &mut items),
-            _ => {}
+            Language::French => {
+                told_twice(grammar, &mut items);
+                nobody(grammar, &mut items);
+            }
+            Language::Spanish | Language::Portuguese => nobody(grammar, &mut items),
+            Language::English => {}
         }
         for _ in 0..2 {
             if !grammar.phrase.apply(&mut items, &fixed) {
@@ -115,7 +119,9 @@ fn measures(grammar: &'static Grammar, items: &mut [Item<'_>]) {
     let last = items.len().saturating_sub(1);
     for at in 1..items.len() {
         let before = items[at - 1];
-        let measured = before.kind == Kind::Number || (at == last && grammar.class(&before) == Class::Preposition);
+        let counted = matches!(grammar.class(&before), Class::Question | Class::Quantifier) && at < last;
+        let measured =
+            before.kind == Kind::Number || counted || (at == last && grammar.class(&before) == Class::Preposition);
         if measured
             && items[at].kind == Kind::Word
             && let Some(word) = grammar.unit(items[at].hash)

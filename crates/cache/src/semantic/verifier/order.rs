@@ -1,7 +1,7 @@
 //! Words put where the same question has them in its plainest order: parts that stand in front of it, passives whose agent is
 //! named, owners before what they own, verbs at the end.
 
-use gateway_cache_data::words::{self, Inflection, Part};
+use gateway_cache_data::words::{self, Inflection, Language, Part};
 
 use super::grammar::{Class, Grammar};
 use super::item::Item;
@@ -125,8 +125,8 @@ pub(super) fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     let Some(first) = items.first() else { return };
     let class = grammar.class(first);
     // "When X, what": the case in which it is asked, and not the question.
-    let case =
-        first.is("when") && items.get(1).is_some_and(|item| !item.comma && grammar.class(item) != Class::Auxiliary);
+    let case = ["when", "cuándo", "quand", "quando"].iter().any(|when| first.is(when))
+        && items.get(1).is_some_and(|item| !item.comma && grammar.class(item) != Class::Auxiliary);
     if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" && !case {
         return;
     }
@@ -138,6 +138,7 @@ pub(super) fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     // Without a comma, the first word of a question begins it, if no verb of tense came before.
     let cut = comma.or_else(|| {
         if class != Class::Preposition {
+            // Without one, "when" may be the question itself.
             return None;
         }
         (1..limit).find(|at| items.get(at + 1).is_some_and(asks)).filter(|at| {
@@ -149,6 +150,9 @@ pub(super) fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     let Some(cut) = cut.filter(|cut| !(class == Class::Preposition && items[..=*cut].iter().any(asks))) else { return };
     if items.iter().take(items.len().saturating_sub(1)).any(|item| item.end) {
         return;
+    }
+    if items[0].is("cuándo") {
+        items[0] = Item::made("cuando");
     }
     items[cut].comma = false;
     items.rotate_left(cut + 1);
@@ -213,7 +217,11 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     if items.len() < 3 || !items[0].is("@how") || items.iter().rev().skip(1).any(|item| item.end || item.comma) {
         return;
     }
-    if verb(&items[1]) && (items[2].is("ich") || items[2].is("man")) {
+    let agent = |item: &Item<'_>| matches!(grammar.class(item), Class::Pronoun | Class::Question) || item.is("von");
+    if (items[1].is("wird") || items[1].is("werden")) && items.len() > 3 && !items[2..].iter().any(agent) {
+        // "Wie wird Käse hergestellt", "wie stellt man Käse her".
+        passive(&verb, items);
+    } else if verb(&items[1]) && (items[2].is("ich") || items[2].is("man")) {
         items.remove(2);
         items[1] = turned(items[1]);
     } else if items[0].form != word_hash("wie")
@@ -225,10 +233,60 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     }
 }
 
+/// What a verb parts from, at the head of its infinitive.
+const PARTS: [&str; 14] =
+    ["zurück", "zusammen", "ein", "aus", "auf", "an", "ab", "her", "vor", "hin", "los", "weg", "um", "mit"];
+
+/// The participle at the end goes where the active has its verb: "hergestellt" is "stellt ... her".
+fn passive<'t>(verb: &dyn Fn(&Item<'t>) -> bool, items: &mut Vec<Item<'t>>) {
+    let Some(whole) = items.last().copied() else { return };
+    let participle = whole.word.ends_with('t') || whole.word.ends_with("en");
+    let cut = PARTS
+        .iter()
+        .find_map(|part| Some((whole.word.get(..part.len())?, whole.word.strip_prefix(part)?.strip_prefix("ge")?)));
+    match cut {
+        Some((part, rest)) => {
+            let stem = Item { word: rest, hash: word_hash(rest), ..whole };
+            if !participle || !verb(&stem) {
+                return;
+            }
+            items.pop();
+            items[1] = turned(stem);
+            items.push(Item { word: part, hash: word_hash(part), first: false, ..whole });
+        }
+        None if participle && verb(&whole) => {
+            items.pop();
+            items[1] = turned(whole);
+        }
+        None => {}
+    }
+}
+
+/// "Cómo se limpia X", "comment nettoie-t-on X": how to do it, whoever does. What "se" says of a verb is only clear of one that says
+/// what somebody does to a thing: a cold is not caught by who asks how it is.
+pub(super) fn nobody(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    if items.len() < 4 || !items[0].is("@how") {
+        return;
+    }
+    let verb = |item: &Item<'_>| {
+        item.kind == Kind::Word
+            && grammar.class(item) == Class::Content
+            && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
+    };
+    let reflexive = (items[1].is("se") || items[1].is("s'")) && verb(&items[2]) && grammar.done(items[2].word);
+    let anybody = grammar.language == Language::French && items[1].is("on") && verb(&items[2]);
+    if reflexive || anybody {
+        items.remove(1);
+    } else if grammar.language == Language::French && verb(&items[1]) && items[2].is("on") && items[2].joined {
+        items.remove(2);
+    } else {
+        return;
+    }
+    items[1] = turned(items[1]);
+}
+
 /// "Einfrieren" as "friere ... ein" has it: what a verb parts from goes to the end.
 fn separate<'t>(verb: &dyn Fn(&Item<'t>) -> bool, items: &mut Vec<Item<'t>>) {
-    const PARTS: [&str; 14] =
-        ["zurück", "zusammen", "ein", "aus", "auf", "an", "ab", "her", "vor", "hin", "los", "weg", "um", "mit"];
     let whole = items[1];
     let cut = PARTS.iter().find_map(|part| Some((whole.word.get(..part.len())?, whole.word.strip_prefix(part)?)));
     let Some((part, rest)) = cut else { return };

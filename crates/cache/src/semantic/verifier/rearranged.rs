@@ -123,11 +123,16 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
             .zip(question.units.first())
             .is_some_and(|(one, other)| one.class == Class::Frame && one.hash == other.hash && one.hash != HOW),
     );
-    let bare = (2..=8).contains(&row.units.len()) && row.units.iter().skip(marked).all(|unit| exact(unit.class));
+    let grammar = Grammar::of(language);
+    let between = |unit: &Unit| unit.class == Class::Preposition && grammar.light(unit.hash);
+    let bare = (2..=8).contains(&row.units.len())
+        && row.units.iter().skip(marked).all(|unit| exact(unit.class) || between(unit))
+        && row.units.iter().filter(|unit| exact(unit.class)).count() > 1;
     if !bare || question.units.len() < row.units.len() {
         return None;
     }
-    let grammar = Grammar::of(language);
+    // The prepositions that the row has are its own: "tickets to Rome" is not "tickets for Rome".
+    let mut own = row.units.iter().filter(|unit| between(unit)).peekable();
     let mut sure = sure::KEYWORDS;
     let mut content = Vec::with_capacity(question.units.len());
     let mut turn = None;
@@ -147,6 +152,10 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
             }
             Class::Pronoun if at == 1 && question.how && unit.hash == I => {}
             Class::Possessive if question.how && unit.hash == MY => {}
+            Class::Preposition if own.peek().is_some_and(|next| next.hash == unit.hash) => {
+                content.push(*unit);
+                own.next();
+            }
             Class::Preposition if grammar.light(unit.hash) => {
                 if unit.hash == OF && turn.is_none() {
                     turn = Some(content.len());
