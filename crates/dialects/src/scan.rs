@@ -377,7 +377,7 @@ impl<'a> Reader<'a> {
         // Names and other short strings end before a block would pay.
         for _ in 0..3 {
             let Some(bytes) = self.body.get(self.at..).and_then(<[u8]>::first_chunk) else { break };
-            let stops = stops(u8x16::new(*bytes));
+            let stops = stops(*bytes);
             if stops == 0 {
                 self.at += 16;
                 continue;
@@ -536,25 +536,41 @@ impl Marks {
 /// Most blocks of a long text have no marks at all, which a third of the work tells.
 fn is_plain(block: &[u8; BLOCK]) -> bool {
     let (vectors, _) = block.as_chunks::<16>();
-    vectors.iter().fold(u8x16::splat(0), |any, vector| any | ends(u8x16::new(*vector))).to_bitmask() == 0
+    let (mut least, mut backslashes) = (u8x16::splat(u8::MAX), u8x16::splat(0));
+    for vector in vectors {
+        let turned = turned(*vector);
+        least = least.min(turned);
+        backslashes |= is_backslash(turned);
+    }
+    (ends(least) | backslashes).to_bitmask() == 0
 }
 
-/// All ones where a byte ends plain text: quotes, backslashes and control characters.
-fn ends(bytes: u8x16) -> u8x16 {
-    let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
-    is(b'"') | is(b'\\') | bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes)
+/// Bytes of which one bit is turned, so that a quote stands next to the control characters, and space and `!` do not.
+fn turned(bytes: [u8; 16]) -> u8x16 {
+    u8x16::new(bytes) ^ u8x16::splat(TURNED)
+}
+const TURNED: u8 = b'"' ^ b' ';
+
+fn is_backslash(turned: u8x16) -> u8x16 {
+    turned.simd_eq(u8x16::splat(b'\\' ^ TURNED))
+}
+
+/// All ones where a byte ends plain text but for backslashes: quotes and control characters.
+fn ends(turned: u8x16) -> u8x16 {
+    turned.min(u8x16::splat(b'"' ^ TURNED)).simd_eq(turned)
 }
 
 /// One bit for each byte that ends plain text, the first byte in the lowest.
-fn stops(bytes: u8x16) -> u32 {
-    ends(bytes).to_bitmask()
+fn stops(bytes: [u8; 16]) -> u32 {
+    let turned = turned(bytes);
+    (ends(turned) | is_backslash(turned)).to_bitmask()
 }
 
 /// How many bytes go by before a string's end, an escape or a control character.
 pub(crate) fn plain_length(text: &[u8]) -> usize {
     let (vectors, rest) = text.as_chunks::<16>();
     for (index, vector) in vectors.iter().enumerate() {
-        let stops = stops(u8x16::new(*vector));
+        let stops = stops(*vector);
         if stops != 0 {
             return 16 * index + stops.trailing_zeros() as usize;
         }

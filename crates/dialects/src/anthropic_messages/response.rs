@@ -52,17 +52,16 @@ pub(super) fn glance(body: &[u8]) -> Result<Glance, UpstreamError> {
                     _ => json.skip()?,
                 }
             }
-            b"usage" => usage = Some(json.json()?),
+            b"usage" if json.peek() == Some(b'n') => {
+                usage = None;
+                json.skip()?;
+            }
+            b"usage" => usage.insert(WireUsage::default()).read(json)?,
             _ => json.skip()?,
         }
         Ok(())
     });
-    if read.is_ok()
-        && kind.as_deref() != Some("error")
-        && !failed
-        && said
-        && let Ok(usage) = usage.map_or(Ok(None), serde_json::from_str::<Option<WireUsage>>)
-    {
+    if read.is_ok() && kind.as_deref() != Some("error") && !failed && said {
         let finish = stop_reason.map(|reason| wire::finish_reason(&reason, stop_sequence.map(Cow::into_owned)));
         return Ok(Glance { finish, usage: usage.map(|usage| usage.usage()), contents });
     }

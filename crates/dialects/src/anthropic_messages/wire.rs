@@ -4,10 +4,13 @@ use gateway_core::Extra;
 use gateway_core::chat::{FinishReason, Item, Media, Part, PartBody, Place, ToolCall};
 use gateway_core::error::GatewayError;
 use gateway_core::usage::Usage;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::json::{Fields, Json, Shape, wrong};
+use crate::scan::{Checked, Reader, read_value};
 
 pub(super) fn finish_reason(stop_reason: &str, stop_sequence: Option<String>) -> FinishReason {
     match stop_reason {
@@ -74,50 +77,69 @@ const USAGE: Shape = Shape {
 pub(super) const TOOL_USE: Shape =
     Shape { known: &["type", "id", "name", "input"], deeper: &[("caller", &Shape { known: &["type"], deeper: &[] })] };
 
-/// A count as a provider wrote it. What is no whole number, or negative, counts nothing.
-#[derive(Debug, Clone, Copy)]
-struct Count(u64);
+/// Usage as it travels: `input_tokens` does not include what was read from or written to the cache.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct WireUsage {
+    input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    thinking_tokens: Option<u64>,
+}
 
-impl<'de> Deserialize<'de> for Count {
+impl<'de> Deserialize<'de> for WireUsage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Value::deserialize(deserializer).map(|value| Count(value.as_u64().unwrap_or(0)))
+        let mut usage = WireUsage::default();
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        read_value(raw.get(), |json| usage.read(json)).map_err(|error| D::Error::custom(error.message))?;
+        Ok(usage)
     }
 }
 
-/// Usage as it travels: `input_tokens` does not include what was read from or written to the cache.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-pub(super) struct WireUsage {
-    input_tokens: Option<Count>,
-    cache_read_input_tokens: Option<Count>,
-    cache_creation_input_tokens: Option<Count>,
-    output_tokens: Option<Count>,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-struct OutputDetails {
-    thinking_tokens: Option<Count>,
-}
-
 impl WireUsage {
+    /// Passes an object. What is no whole number in it, or negative, counts nothing.
+    pub(super) fn read(&mut self, json: &mut Reader<'_>) -> Checked<()> {
+        let count = |json: &mut Reader<'_>| -> Checked<Option<u64>> {
+            let text = json.json()?;
+            Ok((text != "null").then(|| text.parse().unwrap_or(0)))
+        };
+        json.members(|json, name| {
+            match &*name {
+                b"input_tokens" => self.input_tokens = count(json)?,
+                b"cache_read_input_tokens" => self.cache_read_input_tokens = count(json)?,
+                b"cache_creation_input_tokens" => self.cache_creation_input_tokens = count(json)?,
+                b"output_tokens" => self.output_tokens = count(json)?,
+                b"output_tokens_details" if json.peek() == Some(b'{') => json.members(|json, name| {
+                    match &*name {
+                        b"thinking_tokens" => self.thinking_tokens = count(json)?,
+                        _ => json.skip()?,
+                    }
+                    Ok(())
+                })?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })
+    }
+
     /// Counts are cumulative: a later one replaces the earlier, one that is absent leaves it.
     pub(super) fn replace(&mut self, later: WireUsage) {
         self.input_tokens = later.input_tokens.or(self.input_tokens);
         self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
         self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
         self.output_tokens = later.output_tokens.or(self.output_tokens);
-        self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
+        self.thinking_tokens = later.thinking_tokens.or(self.thinking_tokens);
     }
 
     pub(super) fn usage(&self) -> Usage {
-        let count = |count: Option<Count>| count.map_or(0, |Count(tokens)| tokens);
-        let (read, written) = (count(self.cache_read_input_tokens), count(self.cache_creation_input_tokens));
+        let (read, written) = (self.cache_read_input_tokens, self.cache_creation_input_tokens);
+        let (read, written) = (read.unwrap_or(0), written.unwrap_or(0));
         Usage {
-            input: count(self.input_tokens).saturating_add(read).saturating_add(written),
+            input: self.input_tokens.unwrap_or(0).saturating_add(read).saturating_add(written),
             cache_read: read,
             cache_write: written,
-            output: count(self.output_tokens),
-            reasoning: count(self.output_tokens_details.and_then(|details| details.thinking_tokens)),
+            output: self.output_tokens.unwrap_or(0),
+            reasoning: self.thinking_tokens.unwrap_or(0),
         }
     }
 }
