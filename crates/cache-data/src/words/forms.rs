@@ -21,10 +21,20 @@ pub struct Lemma(pub(super) u32);
 impl Lemma {
     /// FNV-1a, and a last stir; the same in `scripts/cache_data/lexicon.py`.
     fn of(parts: [&[u8]; 2]) -> Self {
-        let hash = parts
-            .into_iter()
-            .flatten()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+        let mut hash = 0x811c_9dc5_u32;
+        let mut take = |byte: u8| hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        for part in parts {
+            let mut bytes = part.iter().copied().peekable();
+            while let Some(byte) = bytes.next() {
+                // "ß", or as the Swiss write it.
+                if byte == 0xc3 && bytes.next_if_eq(&0x9f).is_some() {
+                    take(b's');
+                    take(b's');
+                } else {
+                    take(byte);
+                }
+            }
+        }
         Self((hash ^ hash >> 15).wrapping_mul(0x2c1b_3c6d))
     }
 
@@ -143,8 +153,13 @@ impl Forms {
     }
 
     pub(super) fn analyses<'w>(&self, word: &'w str) -> Analyses<'w> {
-        let rule = self.map.as_ref().and_then(|map| map.get(word)).and_then(|rule| self.rule(rule));
-        Analyses { word, rule: rule.unwrap_or_default() }
+        let rule = |word: &str| self.map.as_ref().and_then(|map| map.get(word)).and_then(|rule| self.rule(rule));
+        // "Strasse" for "Straße": both take as many bytes, so that the rule of one fits the other.
+        let sharp = || {
+            word.match_indices("ss")
+                .find_map(|(at, double)| rule(&[&word[..at], "ß", &word[at + double.len()..]].concat()))
+        };
+        Analyses { word, rule: rule(word).or_else(sharp).unwrap_or_default() }
     }
 
     fn rule(&self, number: u64) -> Option<&'static [u8]> {

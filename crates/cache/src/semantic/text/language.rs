@@ -62,8 +62,8 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
             continue;
         }
         let next = tokens.tokens.get(at + 1).map(|next| tokens.str(next));
-        if let Some(language) = own_letters(tokens.str(token), token.first, next) {
-            points[language as usize] += OWN_LETTERS;
+        for language in own_letters(tokens.str(token), token.first, next) {
+            points[*language as usize] += OWN_LETTERS;
         }
         let small = tables.languages.get(&token.hash).or_else(|| {
             // "l'eau", "dell'arte": what is before the apostrophe is a small word.
@@ -98,6 +98,18 @@ pub(crate) fn language(tokens: &Tokens) -> Option<Language> {
         return None;
     }
     // Without small words, as in a row of keywords, or with those that several languages share, the other words decide.
+    // Spanish and Portuguese share so many that a few more of one say little.
+    let neighbours = matches!(
+        (best, judged[1].0),
+        (Language::Spanish, Language::Portuguese) | (Language::Portuguese, Language::Spanish)
+    );
+    if neighbours
+        && other * 10 > most * 6
+        && judged[1].1 == other
+        && let Some(language) = by_vocabulary(tokens, &points, most)
+    {
+        return Some(language);
+    }
     if most <= other || other * 10 > most * 9 {
         return if most + 1 >= other { by_vocabulary(tokens, &points, most) } else { None };
     }
@@ -118,21 +130,23 @@ pub(crate) fn asks(text: &str, tokens: &Tokens) -> bool {
     tokens.tokens.iter().any(|token| words.contains_key(&token.hash)) || inside.iter().any(|word| text.contains(word))
 }
 
-/// Points of a word that is written as in one language alone.
+/// Points of a word that is written as in these languages alone.
 const OWN_LETTERS: u32 = 3;
 
-/// The judged language that alone has such letters; and "o que", which asks in Portuguese, and in Spanish begins nothing.
-fn own_letters(word: &str, first: bool, next: Option<&str>) -> Option<Language> {
-    if word.contains(['ñ']) {
-        return Some(Language::Spanish);
+/// The judged languages that have such letters; and "o que", which asks in Portuguese, and in Spanish begins nothing.
+fn own_letters(word: &str, first: bool, next: Option<&str>) -> &'static [Language] {
+    use Language::{French, Portuguese, Spanish};
+    if word.contains('ñ') {
+        &[Spanish]
+    } else if word.contains(['ã', 'õ']) || (first && word == "o" && next == Some("que")) {
+        &[Portuguese]
+    } else if word.contains(['è', 'œ', 'û', 'î']) {
+        &[French]
+    } else if word.contains(['ê', 'ô', 'â', 'ç']) {
+        &[French, Portuguese]
+    } else {
+        &[]
     }
-    if word.contains(['ã', 'õ']) || (first && word == "o" && next == Some("que")) {
-        return Some(Language::Portuguese);
-    }
-    if word.contains(['è', 'œ', 'û', 'î']) {
-        return Some(Language::French);
-    }
-    None
 }
 
 /// Whether a German word that no list has is made of two that it has: they are made at will.
@@ -190,12 +204,16 @@ fn by_vocabulary(tokens: &Tokens, points: &[u32], most: u32) -> Option<Language>
     // A row of two or three keywords may have one that no list has.
     let enough = known >= 2 && strange * 2 <= asked || known == 1 && strange <= 1 && second == 0;
     // The small words must not speak for another one; where they speak for several, it is one of these.
-    (enough && ahead && points[language as usize] == most).then_some(language)
+    (enough && ahead && points[language as usize] + OWN_LETTERS >= most).then_some(language)
 }
 
-/// How many of the words are frequent in a language.
+/// How many of the words are frequent in a language; small words have had their say, but for "o", which is mostly the article of
+/// Portuguese where nothing else decides.
 fn frequent(tokens: &Tokens, language: Language) -> u32 {
     let words = words::of(language);
-    let often = |word: &str| words.lemma(word).is_some_and(|lemma| words.rank_below(lemma).is_some());
+    let often = |word: &str| match word {
+        "o" => language == Language::Portuguese,
+        _ => words.lemma(word).is_some_and(|lemma| words.rank_below(lemma).is_some()),
+    };
     tokens.tokens.iter().filter(|token| token.kind == Kind::Word && often(tokens.str(token))).count() as u32
 }

@@ -125,7 +125,7 @@ impl Place<'_> {
             return Ok(1.0);
         }
         // "Wie ruft man Anna an", "wie ruft Anna an": in one of them nobody in particular does it.
-        if self.language == Language::German && (a.form == TURNED) != (b.form == TURNED) {
+        if self.language != Language::English && (a.form == TURNED) != (b.form == TURNED) {
             return Err(Rule::Person);
         }
         Ok(f32::from(a.weight.min(b.weight)) / 100.0)
@@ -247,9 +247,36 @@ impl Place<'_> {
         if self.language == Language::English {
             return self.inflection(a, b, i, j);
         }
+        if a.part == Part::Verb
+            && let Some(sure) = self.asker(i, j)
+        {
+            return Ok(sure);
+        }
         let end = |unit: &Unit, text: &str| unit.word(text).chars().last();
         let agree = end(&self.ours.0[i], self.ours.1) == end(&self.theirs.0[j], self.theirs.1);
         if a.inflection == b.inflection && (a.part != Part::Verb || agree) { Ok(1.0) } else { Err(Rule::Unexplained) }
+    }
+
+    /// How sure it is that two forms of a verb behind the beginning of a question only differ in that one of them says who
+    /// asks, or nobody in particular, and the other one nothing of who does it.
+    fn asker(&self, i: usize, j: usize) -> Option<f32> {
+        let (one, other) = (&self.ours.0[i], &self.theirs.0[j]);
+        let (word, twin) = (one.word(self.ours.1), other.word(self.theirs.1));
+        let begins = |unit: &Unit| matches!(unit.class, Class::Frame | Class::Question);
+        let asked = |units: &[Unit], at: usize| {
+            begins(&units[0]) && (at == 1 || (at == 2 && matches!(units[1].class, Class::Pronoun | Class::Frame)))
+        };
+        if !asked(self.ours.0, i) || !asked(self.theirs.0, j) {
+            return None;
+        }
+        // "Wie ändere ich", "wie kann ich ändern", "cómo se limpian", "comment fait-on": the verb was put where the other one has
+        // it.
+        let turned = |unit: &Unit, at: usize| unit.form == TURNED && at == 1;
+        let told =
+            |unit: &Unit, at: usize, word: &str, units: &[Unit]| turned(unit, at) || self.first_person(at, word, units);
+        let (ours, theirs) = (told(one, i, word, self.ours.0), told(other, j, twin, self.theirs.0));
+        let both = ours && theirs && (turned(one, i) || turned(other, j));
+        (both || ours && infinitive(twin) || theirs && infinitive(word)).then_some(sure::ANYBODY)
     }
 
     /// Whether two endings of a word say the same, in the languages whose endings say who and when: only the plural of a noun,
@@ -286,34 +313,7 @@ impl Place<'_> {
                     Ok(sure::AGREEMENT)
                 }
             }
-            Part::Verb => {
-                // "Wie ändere ich", "wie kann ich ändern": the verb was put where the other one has it.
-                if one.form == TURNED && other.form == TURNED && i == 1 && j == 1 {
-                    return Ok(sure::ANYBODY);
-                }
-                let begins = |unit: &Unit| matches!(unit.class, Class::Frame | Class::Question);
-                let asked = |units: &[Unit], at: usize| {
-                    begins(&units[0])
-                        && (at == 1 || (at == 2 && matches!(units[1].class, Class::Pronoun | Class::Frame)))
-                };
-                // "Cómo se limpian", "cómo limpiar", "cómo limpio": of a verb that says what somebody does.
-                let anybody = |unit: &Unit, twin: &Unit, word: &str, at: usize, units: &[Unit]| {
-                    unit.form == TURNED && (infinitive(word) || twin.form == 0 && self.first_person(at, word, units))
-                };
-                if i == 1
-                    && j == 1
-                    && (anybody(one, other, twin, j, self.theirs.0) || anybody(other, one, word, i, self.ours.0))
-                {
-                    return Ok(sure::ANYBODY);
-                }
-                let told = self.first_person(i, word, self.ours.0) && infinitive(twin)
-                    || self.first_person(j, twin, self.theirs.0) && infinitive(word);
-                if asked(self.ours.0, i) && asked(self.theirs.0, j) && told {
-                    Ok(sure::ANYBODY)
-                } else {
-                    Err(Rule::Tense)
-                }
-            }
+            Part::Verb => self.asker(i, j).ok_or(Rule::Tense),
             _ => Err(Rule::Unexplained),
         }
     }

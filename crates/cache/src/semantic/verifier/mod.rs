@@ -135,6 +135,7 @@ impl Prepared {
             && verbal
             && !begins(&plain)
             && !begins(&items)
+            && !items.first().is_some_and(|item| item.form != 0 && grammar.task(item.hash))
             && !inverted(grammar, &plain);
         let canonical = canonical(language.code(), &plain, asks, |hash| grammar.cased(hash));
         let (text, units) = unit::units(grammar, &items);

@@ -5,7 +5,10 @@ use gateway_cache_data::words::Language;
 
 use super::grammar::{Class, Grammar};
 use super::item::Item;
-use super::order::{active, case_behind, conjuncts, front_to_end, nobody, owner_behind, told_twice, verb_forward};
+use super::order::{
+    active, case_behind, clitic_apart, clitic_behind, conjuncts, front_to_end, nobody, owner_behind, told_twice,
+    verb_forward,
+};
 use crate::semantic::text::hash::word_hash;
 use crate::semantic::text::numerals;
 use crate::semantic::text::tokens::{Kind, Tokens};
@@ -57,6 +60,9 @@ impl<'t> Normal<'t> {
             case_behind(&mut items);
         }
         owner_behind(grammar, &mut items);
+        if grammar.language == Language::Spanish {
+            clitic_behind(grammar, &mut items);
+        }
         for _ in 0..PASSES {
             if !grammar.frame.apply(&mut items, &fixed) {
                 break;
@@ -76,6 +82,9 @@ impl<'t> Normal<'t> {
             if !grammar.phrase.apply(&mut items, &fixed) {
                 break;
             }
+        }
+        if grammar.language == Language::Spanish {
+            clitic_apart(&mut items);
         }
         Normal { plain, items }
     }

@@ -130,8 +130,13 @@ pub(super) fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" && !case {
         return;
     }
+    // "Que altura tem": the question itself.
+    if first.is("que") || first.is("qu'") || first.is("como") {
+        return;
+    }
     let asks = |item: &Item<'_>| {
         matches!(grammar.class(item), Class::Question | Class::Auxiliary | Class::Modal | Class::Frame)
+            || grammar.language == Language::Portuguese && item.is("como")
     };
     let limit = items.len().min(LONGEST_FRONT);
     let comma = (1..limit).find(|at| items[*at].comma && items.get(at + 1).is_some_and(asks));
@@ -205,6 +210,10 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         items[1..].rotate_right(1);
         return;
     }
+    let marked = ["@can", "@may", "@must"].iter().any(|mark| items[0].is(mark));
+    if marked && items.len() > 2 {
+        part_from(&verb, items);
+    }
     if let [first, .., zu, last] = &items[..]
         && ["@can", "@may", "@must"].iter().any(|mark| first.is(mark))
         && zu.is("zu")
@@ -224,6 +233,12 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     } else if verb(&items[1]) && (items[2].is("ich") || items[2].is("man")) {
         items.remove(2);
         items[1] = turned(items[1]);
+    } else if (items[1].is("ich") || items[1].is("man")) && items.last().is_some_and(verb) {
+        // "Wie man Brot einfriert", as it is said behind "I wonder".
+        items.remove(1);
+        items[1..].rotate_right(1);
+        items[1] = turned(items[1]);
+        separate(&verb, items);
     } else if items[0].form != word_hash("wie")
         && items.last().is_some_and(|last| last.word.ends_with('n') && verb(last))
     {
@@ -236,6 +251,19 @@ pub(super) fn verb_forward(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
 /// What a verb parts from, at the head of its infinitive.
 const PARTS: [&str; 14] =
     ["zurück", "zusammen", "ein", "aus", "auf", "an", "ab", "her", "vor", "hin", "los", "weg", "um", "mit"];
+
+/// "Zurückzugeben" and "zurückgeben" at the end: the verb, and what it parts from.
+fn part_from<'t>(verb: &dyn Fn(&Item<'t>) -> bool, items: &mut Vec<Item<'t>>) {
+    let Some(whole) = items.last().copied() else { return };
+    let cut = PARTS.iter().find_map(|part| Some((whole.word.get(..part.len())?, whole.word.strip_prefix(part)?)));
+    let Some((part, rest)) = cut else { return };
+    let rest = rest.strip_prefix("zu").filter(|rest| rest.len() > 3).unwrap_or(rest);
+    let stem = Item { word: rest, hash: word_hash(rest), ..whole };
+    if rest.ends_with('n') && verb(&stem) {
+        items.pop();
+        items.extend([Item { word: part, hash: word_hash(part), first: false, ..whole }, stem]);
+    }
+}
 
 /// The participle at the end goes where the active has its verb: "hergestellt" is "stellt ... her".
 fn passive<'t>(verb: &dyn Fn(&Item<'t>) -> bool, items: &mut Vec<Item<'t>>) {
@@ -262,6 +290,43 @@ fn passive<'t>(verb: &dyn Fn(&Item<'t>) -> bool, items: &mut Vec<Item<'t>>) {
     }
 }
 
+/// What stands for a thing or a person at a verb; "se" may say another thing in front of it.
+const CLITICS: [&str; 10] = ["lo", "la", "los", "las", "le", "les", "me", "te", "nos", "os"];
+
+fn spanish_infinitive(word: &str) -> bool {
+    ["ar", "er", "ir"].iter().any(|ending| word.ends_with(ending))
+        && words::of(Language::Spanish).analyses(word).any(|reading| reading.part == Part::Verb)
+}
+
+/// "Lo puedo arreglar" is "puedo arreglarlo".
+pub(super) fn clitic_behind(grammar: &Grammar, items: &mut [Item<'_>]) {
+    for at in 0..items.len().saturating_sub(2) {
+        let clitic = CLITICS.iter().any(|word| items[at].is(word));
+        if clitic && grammar.class(&items[at + 1]) == Class::Modal && spanish_infinitive(items[at + 2].word) {
+            items[at + 1].first |= items[at].first;
+            items[at..at + 3].rotate_left(1);
+        }
+    }
+}
+
+/// "Arreglarlo" is two words.
+pub(super) fn clitic_apart(items: &mut Vec<Item<'_>>) {
+    let mut at = 0;
+    while at < items.len() {
+        let whole = items[at];
+        let cut = CLITICS.iter().chain(&["se"]).find_map(|clitic| {
+            let verb = whole.word.strip_suffix(clitic)?;
+            (verb.len() > 3 && spanish_infinitive(verb)).then_some((verb, whole.word.get(verb.len()..)?))
+        });
+        if let Some((verb, clitic)) = cut.filter(|_| whole.kind == Kind::Word) {
+            items[at] = Item { word: verb, hash: word_hash(verb), comma: false, end: false, ..whole };
+            items.insert(at + 1, Item { word: clitic, hash: word_hash(clitic), first: false, joined: true, ..whole });
+            at += 1;
+        }
+        at += 1;
+    }
+}
+
 /// "Cómo se limpia X", "comment nettoie-t-on X": how to do it, whoever does. What "se" says of a verb is only clear of one that says
 /// what somebody does to a thing: a cold is not caught by who asks how it is.
 pub(super) fn nobody(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
@@ -277,8 +342,13 @@ pub(super) fn nobody(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     let anybody = grammar.language == Language::French && items[1].is("on") && verb(&items[2]);
     if reflexive || anybody {
         items.remove(1);
-    } else if grammar.language == Language::French && verb(&items[1]) && items[2].is("on") && items[2].joined {
-        items.remove(2);
+    } else if grammar.language == Language::French && verb(&items[1]) && items[2].joined {
+        // "Fait-on", "calcule-t-on".
+        let on = if items[2].is("t") { 3 } else { 2 };
+        if !items[on].is("on") || items.len() == on + 1 {
+            return;
+        }
+        items.drain(2..=on);
     } else {
         return;
     }
@@ -314,7 +384,7 @@ pub(super) fn told_twice(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         }
     }
     // Who says the subject twice and has no other word to ask with asks whether.
-    let asked = items.iter().any(|item| matches!(grammar.class(item), Class::Question | Class::Frame | Class::Modal));
+    let asked = items.iter().any(|item| matches!(grammar.class(item), Class::Question | Class::Frame));
     let Some(first) = items.first() else { return };
     let subject = matches!(grammar.class(first), Class::Article | Class::Possessive | Class::Content);
     if items.len() < before && subject && !asked {
