@@ -21,7 +21,7 @@ const MOST_MORE: usize = 6;
 mod sure {
     pub(super) const ARTICLE: f32 = 0.995;
     pub(super) const ASKER: f32 = 0.995;
-    pub(super) const ANYBODY: f32 = 0.965;
+    pub(super) const ANYBODY: f32 = 0.98;
     pub(super) const FILLER: f32 = 0.975;
     pub(super) const OWN: f32 = 0.98;
     pub(super) const UNASKED: f32 = 0.98;
@@ -30,16 +30,21 @@ mod sure {
 
 pub(super) const HOW: u64 = word_hash("@how");
 const MANNER: u64 = word_hash("@manner");
+const PROCESS: u64 = word_hash("@process");
+const PURPOSE: u64 = word_hash("@purpose");
 pub(super) const WHAT_IS: u64 = word_hash("@what");
 pub(super) const I: u64 = word_hash("i");
 const YOU: u64 = word_hash("you");
 pub(super) const OF: u64 = word_hash("of");
 const THEY: u64 = word_hash("they");
+const SOMEONE: u64 = word_hash("someone");
 const CAN: u64 = word_hash("@can");
 pub(super) const JE: u64 = word_hash("je");
 pub(super) const J: u64 = word_hash("j'");
 pub(super) const SE: u64 = word_hash("se");
 pub(super) const FOR: u64 = word_hash("for");
+pub(super) const IN: u64 = word_hash("in");
+const THE: u64 = word_hash("the");
 pub(super) const MY: u64 = word_hash("my");
 
 /// How sure it is that two texts of a language ask the same, or what is different.
@@ -130,7 +135,10 @@ impl<'p> Side<'p> {
     /// How far the part of the text reaches in which one and several are different questions: what is asked for.
     pub(super) fn counted(&self) -> usize {
         let Some(first) = self.units.first() else { return 0 };
-        if self.how || first.hash == MANNER || matches!(first.class, Class::Auxiliary | Class::Modal) {
+        if self.how
+            || [MANNER, PROCESS, PURPOSE].contains(&first.hash)
+            || matches!(first.class, Class::Auxiliary | Class::Modal)
+        {
             // "Is this the best place": a superlative chooses, wherever it is.
             return self.superlative().unwrap_or(0);
         }
@@ -160,7 +168,12 @@ impl<'p> Side<'p> {
                 // "A few" is not "few". Where articles have a gender or a case, another one is another word.
                 let mut twins = other.units.windows(2).filter(|pair| pair[1].hash == next.hash);
                 let swapped = twins.any(|pair| pair[0].class == Class::Article && pair[0].hash != unit.hash);
-                (next.class != Class::Quantifier && (self.plain_articles || !swapped)).then_some(sure::ARTICLE)
+                // "Is the lawyer expensive" asks of one, "is a lawyer" of any; "are the lions" of some that are known.
+                let behind = at.checked_sub(1).is_some_and(|before| self.units[before].class == Class::Auxiliary);
+                let many = unit.hash == THE && next.can_be(Part::Noun, Inflection::Plural) && !next.name;
+                let meant = self.plain_articles && behind && (swapped || many);
+                (next.class != Class::Quantifier && !meant && (self.plain_articles || !swapped))
+                    .then_some(sure::ARTICLE)
             }
             // "Where do I find" and "where can I find", in the languages that say it in one word.
             Class::Frame if at == 1 && unit.hash == CAN && self.units[0].class == Class::Question => {
@@ -169,7 +182,7 @@ impl<'p> Side<'p> {
             Class::Pronoun if at == 1 && self.how && other.how => match unit.hash {
                 I | JE | J => Some(sure::ASKER),
                 SE => Some(sure::ANYBODY),
-                YOU | THEY => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
+                YOU | THEY | SOMEONE => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
                 _ => None,
             },
             Class::Filler => {
@@ -340,6 +353,7 @@ fn leftover(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
     {
         return rule;
     }
+    let opposite = one.iter().any(|i| other.iter().any(|j| place.explain(*i, *j) == Err(Rule::Opposite)));
     let named = |unit: &Unit| match (unit.kind, unit.class) {
         (Kind::Number, _) => Rule::Number,
         (Kind::Opaque, _) => Rule::Symbol,
@@ -349,6 +363,7 @@ fn leftover(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
     };
     let mut rules: Vec<Rule> = one.iter().map(|at| named(&ours.units[*at])).collect();
     rules.extend(other.iter().map(|at| named(&theirs.units[*at])));
+    rules.extend(opposite.then_some(Rule::Opposite));
     if rules.is_empty() {
         let same = ours.units.len() == theirs.units.len();
         let case = same && (0..ours.units.len()).any(|at| place.explain(at, at) == Err(Rule::Case));

@@ -1,6 +1,6 @@
 //! Two words that stand in each other's place: what makes them say the same, and how sure that is.
 
-use gateway_cache_data::words::{self, Inflection, Language, Part};
+use gateway_cache_data::words::{self, Inflection, Language, Lemma, Part};
 
 use super::align::{J, JE};
 use super::grammar::{Class, Grammar};
@@ -26,13 +26,13 @@ pub(crate) struct Place<'p> {
 /// How sure each kind of difference is to change nothing.
 mod sure {
     pub(super) const AGREEMENT: f32 = 0.995;
-    pub(super) const PLURAL: f32 = 0.98;
+    pub(super) const PLURAL: f32 = 0.985;
     pub(super) const TURNED: f32 = 0.975;
-    pub(super) const GERUND: f32 = 0.97;
     /// The verb of who asks how, and of nobody in particular.
     pub(super) const ANYBODY: f32 = 0.985;
     /// The same word in another case, where nothing else can be meant.
     pub(super) const CASE: f32 = 0.99;
+    pub(super) const GERUND: f32 = 0.985;
     pub(super) const SYNONYM: f32 = 0.97;
     pub(super) const WEAK_SYNONYM: f32 = 0.955;
     pub(super) const ACCENTS: f32 = 0.99;
@@ -62,6 +62,9 @@ impl Place<'_> {
         }
         if let Some(rule) = of_kind(a.kind) {
             return Err(rule);
+        }
+        if self.agreement(i, j) {
+            return Ok(sure::AGREEMENT);
         }
         match (a.class, b.class) {
             (Class::Content, Class::Content) => self.content(i, j),
@@ -116,6 +119,43 @@ impl Place<'_> {
         (asked && same && quoted(&ours[i]) && quoted(&theirs[j])).then_some(sure::TERM)
     }
 
+    /// "Is a spider", "are spiders": the verb and the pronoun go with a subject that means any of its kind on both sides.
+    fn agreement(&self, i: usize, j: usize) -> bool {
+        const PAIRS: [[&str; 2]; 5] =
+            [["is", "are"], ["its", "their"], ["itself", "themselves"], ["it", "they"], ["it", "them"]];
+        let (word, other) = (self.ours.0[i].word(self.ours.1), self.theirs.0[j].word(self.theirs.1));
+        if self.language != Language::English {
+            return false;
+        }
+        if word.trim_end_matches('s') == "need" && other.trim_end_matches('s') == "need" {
+            return true;
+        }
+        let is = |one: &str, many: &str| PAIRS.contains(&[one, many]);
+        is(word, other) && self.generic(self.ours, i, self.theirs, j)
+            || is(other, word) && self.generic(self.theirs, j, self.ours, i)
+    }
+
+    /// Whether one text speaks of "a spider" where the other speaks of "spiders": of any, on both sides, and near these words.
+    fn generic(&self, one: (&[Unit], &str), i: usize, many: (&[Unit], &str), j: usize) -> bool {
+        let nouns = |units: &[Unit], at: usize, inflection| -> Vec<Lemma> {
+            let run = units.iter().skip(at).take(3).take_while(|unit| unit.class == Class::Content);
+            let readings = run.flat_map(|unit| unit.readings().copied().collect::<Vec<_>>());
+            let nouns = readings.filter(|reading| reading.part == Part::Noun && reading.inflection == inflection);
+            nouns.map(|reading| reading.lemma).collect()
+        };
+        let articles = one.0.iter().enumerate().take(i + 2).filter(|(_, unit)| matches!(unit.word(one.1), "a" | "an"));
+        let single: Vec<Lemma> = articles.flat_map(|(at, _)| nouns(one.0, at + 1, Inflection::Base)).collect();
+        (0..(j + 2).min(many.0.len())).any(|at| {
+            // Not the spiders, nor two of them.
+            let free = at == 0
+                || matches!(
+                    many.0[at - 1].class,
+                    Class::Auxiliary | Class::Question | Class::Frame | Class::Conjunction
+                );
+            free && nouns(many.0, at, Inflection::Plural).iter().any(|noun| single.contains(noun))
+        })
+    }
+
     fn same(&self, a: &Unit, b: &Unit) -> Result<f32, Rule> {
         let capital = |unit: &Unit| unit.case != Case::Lower && !unit.first;
         if a.form == 0 && b.form == 0 && capital(a) != capital(b) && Grammar::of(self.language).cased(a.hash) {
@@ -138,14 +178,20 @@ impl Place<'_> {
             return Ok(sure);
         }
         let mut refused = None;
+        // A noun that can be a verb as well: "the best plan", "the best plans".
+        let nouns = [a, b].iter().any(|unit| unit.readings[0].is_some_and(|first| first.part == Part::Noun));
+        let mut agreed = None;
         for one in a.readings() {
             for other in b.readings().filter(|other| other.part == one.part && other.lemma == one.lemma) {
                 match self.inflection(one, other, i, j) {
-                    Ok(sure) if !a.name && !b.name => return Ok(sure),
+                    Ok(sure) if !a.name && !b.name => agreed = agreed.or(Some(sure)),
                     Ok(_) => refused = Some(Rule::Entity),
                     Err(rule) => refused = refused.or(Some(rule)),
                 }
             }
+        }
+        if let Some(sure) = agreed.filter(|_| refused != Some(Rule::Plural) || !nouns) {
+            return Ok(sure);
         }
         if let Some(rule) = refused {
             return Err(rule);
@@ -363,7 +409,9 @@ impl Place<'_> {
         let how = units[0].class == Class::Frame && units[0].hash != word_hash("@what");
         // In "the refunds process" it is the process that is meant.
         let before_another =
-            units.get(at + 2).and_then(|next| next.readings().next()).is_some_and(|reading| reading.part == Part::Noun);
+            units.get(at + 2).filter(|next| next.class == Class::Content && next.kind == Kind::Word).is_some_and(
+                |next| next.readings().next().is_none_or(|reading| matches!(reading.part, Part::Noun | Part::Name)),
+            );
         !how && !before_another && (word.class == Class::Possessive || word.hash == word_hash("the"))
     }
 

@@ -114,6 +114,10 @@ pub(crate) struct Grammar {
     tasks: ByWord<()>,
     /// Verbs of what somebody does to a thing, and that never just happens to it: "se instala" is "one installs it".
     done: ByWord<()>,
+    /// Words behind which politeness is what is spoken of: "how do you say thank you".
+    saying: ByWord<()>,
+    /// What anybody may do to a thing, as participles: a passive of these that names nobody means who asks.
+    anybody: ByWord<()>,
     /// Whether a small word melts into the next one at an apostrophe.
     pub(crate) elides: bool,
     /// Whether a passive is made as in English.
@@ -189,6 +193,21 @@ impl Grammar {
         verbs.into_iter().any(|reading| self.done.contains_key(&as_part(Part::Verb, reading.lemma)))
     }
 
+    pub(crate) fn anybody(&self, hash: u64) -> bool {
+        self.anybody.contains_key(&hash)
+    }
+
+    /// Whether the words at `range` are what is said, spelled or meant, and no politeness.
+    pub(crate) fn spoken_of(&self, items: &[Item<'_>], range: std::ops::Range<usize>) -> bool {
+        const NEAR: usize = 3;
+        let said = |item: &Item<'_>| self.saying.contains_key(&item.hash);
+        let mut before = items.iter().take(range.start).rev().take(NEAR).take_while(|item| !item.comma && !item.end);
+        let behind = items.get(range.end).filter(|_| !items[range.end - 1].comma);
+        // The first word of meaning before it is the verb, or the verb has an object already.
+        before.find(|item| said(item) || self.class(item) == Class::Content).is_some_and(said)
+            || (range.start > 0 && self.class(&items[range.start - 1]) == Class::Auxiliary && behind.is_some_and(said))
+    }
+
     /// The one spelling of a unit of measure.
     pub(crate) fn unit(&self, hash: u64) -> Option<&str> {
         self.units.get(&hash).map(|word| &**word)
@@ -221,6 +240,8 @@ impl Grammar {
             cased: ByWord::default(),
             light: ByWord::default(),
             tasks: ByWord::default(),
+            anybody: ByWord::default(),
+            saying: ByWord::default(),
             pairs: ByWord::default(),
             done: ByWord::default(),
             elides: language == Language::French,
@@ -287,6 +308,8 @@ impl Grammar {
                 let mut readings = words::of(self.language).analyses(word);
                 Some((as_part(Part::Verb, readings.find(|reading| reading.part == Part::Verb)?.lemma), ()))
             })),
+            "saying" => self.saying.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "anybody" => self.anybody.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "cased" => self.cased.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "joints" => self.joints.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "numerals" => {

@@ -8,6 +8,7 @@
 
 mod align;
 mod coverage;
+mod english;
 mod explain;
 mod grammar;
 mod item;

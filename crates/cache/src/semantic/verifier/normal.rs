@@ -3,6 +3,7 @@
 
 use gateway_cache_data::words::Language;
 
+use super::english;
 use super::grammar::{Class, Grammar};
 use super::item::Item;
 use super::order::{
@@ -27,6 +28,10 @@ impl<'t> Normal<'t> {
     /// `digits` keeps the spelling of numbers, and must outlive the result.
     pub(crate) fn of(grammar: &'static Grammar, tokens: &'t Tokens, digits: &'t Digits) -> Normal<'t> {
         let mut items: Vec<Item<'t>> = tokens.tokens.iter().map(|token| Item::of(token, tokens.str(token))).collect();
+        // The mark that ends the text parts nothing.
+        if let Some(last) = items.last_mut() {
+            last.end = false;
+        }
         let fixed = |item: &Item<'t>| -> bool {
             matches!(
                 grammar.class(item),
@@ -40,7 +45,7 @@ impl<'t> Normal<'t> {
         }
         grammar.expand.apply(&mut items, &fixed);
         for _ in 0..PASSES {
-            if !grammar.wrap.apply(&mut items, &fixed) {
+            if !grammar.wrap.apply_but(&mut items, &fixed, &|items, range| grammar.spoken_of(items, range)) {
                 break;
             }
         }
@@ -58,6 +63,7 @@ impl<'t> Normal<'t> {
         front_to_end(grammar, &mut items);
         if grammar.language == Language::English {
             case_behind(&mut items);
+            english::rearrange(grammar, &mut items);
         }
         owner_behind(grammar, &mut items);
         if grammar.language == Language::Spanish {
@@ -145,6 +151,16 @@ fn once(items: &mut Vec<Item<'_>>) {
     let half = items.len() / 2;
     if items.len() == half * 2 && half > 1 && (0..half).all(|at| items[at].hash == items[at + half].hash) {
         items.truncate(half);
+    }
+    // "How long does it take to learn? How long?"
+    let Some(end) = items.iter().position(|item| item.end) else { return };
+    let again = &items[end + 1..];
+    if again.len() > 1
+        && again.len() <= end
+        && again.iter().zip(items.iter()).all(|(one, other)| one.hash == other.hash)
+    {
+        items.truncate(end + 1);
+        items[end].end = false;
     }
 }
 

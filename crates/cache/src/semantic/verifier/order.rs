@@ -12,12 +12,61 @@ use crate::semantic::text::tokens::Kind;
 const LONGEST_FRONT: usize = 10;
 
 /// What is done to a thing by whoever wants it to be.
-const MADE: [&str; 8] = ["made", "built", "produced", "prepared", "cooked", "manufactured", "calculated", "measured"];
+pub(super) const MADE: [&str; 8] =
+    ["made", "built", "produced", "prepared", "cooked", "manufactured", "calculated", "measured"];
+
+/// To whom things happen that nobody who asks is going to do.
+const PEOPLE: [&str; 40] = [
+    "president",
+    "king",
+    "queen",
+    "minister",
+    "boss",
+    "manager",
+    "employee",
+    "worker",
+    "teacher",
+    "student",
+    "tenant",
+    "landlord",
+    "neighbor",
+    "neighbour",
+    "friend",
+    "husband",
+    "wife",
+    "son",
+    "daughter",
+    "brother",
+    "sister",
+    "mother",
+    "father",
+    "parent",
+    "parents",
+    "child",
+    "children",
+    "baby",
+    "man",
+    "woman",
+    "men",
+    "women",
+    "boy",
+    "girl",
+    "person",
+    "people",
+    "minor",
+    "judge",
+    "director",
+    "officer",
+];
+
+pub(super) fn person(item: &Item<'_>) -> bool {
+    PEOPLE.iter().any(|word| item.is(word))
+}
 
 /// The form of a participle that has come to stand where the active has its verb.
 pub(crate) const TURNED: u32 = 1;
 
-fn turned(verb: Item<'_>) -> Item<'_> {
+pub(super) fn turned(verb: Item<'_>) -> Item<'_> {
     Item { form: u64::from(TURNED), ..verb }
 }
 
@@ -36,9 +85,12 @@ pub(super) fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     };
     let be = items.iter().position(|item| item.is("be"));
     if let Some(be) = be.filter(|be| *be > 2 && items[0].is("how") && (items[1].is("can") || items[1].is("could")))
-        && items.get(be + 1).is_some_and(participle)
+        && items.get(be + 1).is_some_and(|verb| {
+            participle(verb) && (grammar.anybody(verb.hash) || MADE.iter().any(|made| verb.is(made)))
+        })
+        && !items[2..be].iter().any(person)
     {
-        // How can X be made: how to make X.
+        // How can X be made: how to make X. How dogs can be infected is not how to infect them.
         let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[be + 1])];
         active.extend_from_slice(&items[2..be]);
         active.extend_from_slice(&items[be + 2..]);
@@ -185,7 +237,9 @@ pub(super) fn case_behind(items: &mut Vec<Item<'_>>) {
     items.rotate_left(at);
     items.insert(ASKED, Item::made("if"));
     items[0].first = true;
-    items[1] = Item::made("should");
+    if items[1].is("do") {
+        items[1] = Item::made("should");
+    }
 }
 
 /// "Wie ändere ich X" and "wie kann ich X ändern" (of which the beginning is a mark by now): the verb comes first, and who
@@ -404,7 +458,16 @@ pub(super) fn owner_behind(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
             continue;
         }
         let mut start = at;
-        while start > 0 && at - start < 3 && noun(&items[start - 1]) && !items[start - 1].comma {
+        // "Buy Peru's oil": the owner does not begin with a verb.
+        let does_it = |item: &Item<'_>| {
+            words::of(grammar.language).analyses(item.word).next().is_some_and(|reading| reading.part == Part::Verb)
+        };
+        while start > 0
+            && at - start < 3
+            && noun(&items[start - 1])
+            && !items[start - 1].comma
+            && !(start < at && does_it(&items[start - 1]))
+        {
             start -= 1;
         }
         if start > 0 && matches!(grammar.class(&items[start - 1]), Class::Article | Class::Possessive) {
@@ -447,6 +510,23 @@ pub(super) fn conjuncts(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
         item.kind == Kind::Word
             && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
     };
+    // Where one counts before the other, their order is what is asked.
+    const COUNTED: [&str; 11] = [
+        "subtract",
+        "divide",
+        "divided",
+        "ratio",
+        "proportion",
+        "odds",
+        "respectively",
+        "then",
+        "order",
+        "minus",
+        "first",
+    ];
+    if items.iter().any(|item| COUNTED.iter().any(|word| item.is(word))) {
+        return;
+    }
     for at in 1..items.len().saturating_sub(1) {
         if !grammar.pairs(items[at].hash) || items.iter().filter(|item| grammar.pairs(item.hash)).count() > 1 {
             continue;
@@ -481,7 +561,9 @@ pub(super) fn conjuncts(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
             continue;
         }
         let key = |items: &[Item<'_>]| -> Vec<u64> {
-            items.iter().filter(|item| !article(item)).map(|item| item.hash).collect()
+            let words = words::of(grammar.language);
+            let lemma = |item: &Item<'_>| words.lemma(item.word).map_or(item.hash, |lemma| u64::from(lemma.number()));
+            items.iter().filter(|item| !article(item)).map(lemma).collect()
         };
         if key(&items[start..at]) > key(&items[at + 1..end]) {
             let mut turned = items[at + 1..end].to_vec();

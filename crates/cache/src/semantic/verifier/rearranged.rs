@@ -3,10 +3,12 @@
 
 use gateway_cache_data::words::{Inflection, Language, Part};
 
-use super::align::{FOR, HOW, I, MY, OF, Side, WHAT_IS, run};
+use super::align::{FOR, HOW, I, IN, MY, OF, Side, WHAT_IS, run};
 use super::explain::Place;
 use super::grammar::{Class, Grammar};
 use super::unit::Unit;
+use crate::semantic::text::hash::word_hash;
+use crate::semantic::text::tokens::Kind;
 
 mod sure {
     pub(super) const COMPOUND: f32 = 0.975;
@@ -14,6 +16,50 @@ mod sure {
     pub(super) const SHORT_TASK: f32 = 0.96;
     pub(super) const MOVED: f32 = 0.975;
 }
+
+/// What holds or measures something: a wine bottle may be empty.
+const HOLDERS: [u64; 40] = [
+    word_hash("bottle"),
+    word_hash("bottles"),
+    word_hash("cup"),
+    word_hash("cups"),
+    word_hash("glass"),
+    word_hash("glasses"),
+    word_hash("box"),
+    word_hash("boxes"),
+    word_hash("bag"),
+    word_hash("bags"),
+    word_hash("bowl"),
+    word_hash("can"),
+    word_hash("cans"),
+    word_hash("jar"),
+    word_hash("jars"),
+    word_hash("pack"),
+    word_hash("packet"),
+    word_hash("piece"),
+    word_hash("pieces"),
+    word_hash("slice"),
+    word_hash("slices"),
+    word_hash("number"),
+    word_hash("kind"),
+    word_hash("part"),
+    word_hash("side"),
+    word_hash("end"),
+    word_hash("pot"),
+    word_hash("tank"),
+    word_hash("spoon"),
+    word_hash("bucket"),
+    word_hash("barrel"),
+    word_hash("carton"),
+    word_hash("jug"),
+    word_hash("mug"),
+    word_hash("plate"),
+    word_hash("basket"),
+    word_hash("bar"),
+    word_hash("sheet"),
+    word_hash("roll"),
+    word_hash("pile"),
+];
 
 /// The same parts in another order, each with the preposition at its head: "from A to B" and "to B from A".
 pub(super) fn moved(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Option<f32> {
@@ -31,18 +77,52 @@ pub(super) fn moved(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Op
     if first.len() != second.len() || first.len() < 2 {
         return None;
     }
+    if [(ours, &first), (theirs, &second)].into_iter().any(|(side, parts)| twice(side, parts)) {
+        return None;
+    }
     let mut score = run(place, ours, theirs, (first.first()?.clone(), second.first()?.clone()))? * sure::MOVED;
     second.remove(0);
-    for part in first.into_iter().skip(1) {
-        let found = second
+    let mut free: Vec<Option<_>> = second.drain(..).map(Some).collect();
+    let mut places = Vec::with_capacity(free.len());
+    for part in &first[1..] {
+        let found = free
             .iter()
             .enumerate()
-            .find_map(|(at, other)| run(place, ours, theirs, (part.clone(), other.clone())).map(|sure| (at, sure)));
+            .find_map(|(at, other)| run(place, ours, theirs, (part.clone(), other.clone()?)).map(|sure| (at, sure)));
         let (at, sure) = found?;
         score *= sure;
-        second.remove(at);
+        free[at] = None;
+        places.push(at);
     }
-    Some(score)
+    // A part that may belong to the noun before it keeps its place.
+    let swapped = |one: usize, other: usize| places[one] > places[other];
+    let passes = |one: usize, other: usize| {
+        let (one, other) = (&first[one + 1], &first[other + 1]);
+        (ways(ours, one) && ways(ours, other)) || when(ours, one) || when(ours, other)
+    };
+    let count = places.len();
+    (0..count).all(|one| (one + 1..count).all(|other| !swapped(one, other) || passes(one, other))).then_some(score)
+}
+
+/// Whether two parts begin with the same preposition.
+fn twice(side: &Side<'_>, parts: &[std::ops::Range<usize>]) -> bool {
+    let head = |part: &std::ops::Range<usize>| side.units[part.start].hash;
+    parts.iter().skip(1).enumerate().any(|(at, part)| parts.iter().skip(at + 2).any(|other| head(part) == head(other)))
+}
+
+/// Whether a part says whence or whither.
+fn ways(side: &Side<'_>, part: &std::ops::Range<usize>) -> bool {
+    const WAYS: [&str; 13] =
+        ["from", "to", "desde", "hasta", "de", "a", "para", "à", "von", "nach", "aus", "zu", "até"];
+    WAYS.contains(&side.units[part.start].word(side.text))
+}
+
+/// Whether a part says when, and nothing else.
+fn when(side: &Side<'_>, part: &std::ops::Range<usize>) -> bool {
+    part.len() > 1
+        && side.units[part.start + 1..part.end]
+            .iter()
+            .all(|unit| matches!(unit.class, Class::Time | Class::Article | Class::Unit) || unit.kind == Kind::Number)
 }
 
 /// The beginning, and a part for each preposition; "of" holds on to what is before it.
@@ -65,21 +145,37 @@ pub(super) fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -
         return None;
     }
     let content = |unit: &Unit| unit.class == Class::Content;
-    for (at, _) in long.units.iter().enumerate().filter(|(_, unit)| unit.hash == OF || unit.hash == FOR) {
+    let ties = |at: usize, unit: &Unit| {
+        // "Hotels in Paris": only a place lends its name without losing what it is to them.
+        let place =
+            unit.hash == IN && long.units.get(at + 1).is_some_and(|next| next.class == Class::Content && next.name);
+        unit.hash == OF || unit.hash == FOR || place
+    };
+    for (at, _) in long.units.iter().enumerate().filter(|(at, unit)| ties(*at, unit)) {
         let owned = long.units[..at].iter().rev().take_while(|unit| content(unit)).count();
         let articles = long.units[at + 1..].iter().take_while(|unit| unit.class == Class::Article).count();
-        let start = at + 1 + articles;
+        // "The leaves of my basil", "my basil leaves".
+        let mine = long.units.get(at + 1 + articles).filter(|unit| unit.hash == MY && at > owned).copied();
+        let start = at + 1 + articles + usize::from(mine.is_some());
         let owner = long.units[start..].iter().take_while(|unit| content(unit)).count();
         // A verb between them would change its subject.
         let verb =
             |unit: &Unit| unit.readings().next().is_some() && unit.readings().all(|reading| reading.part == Part::Verb);
-        if !(1..=3).contains(&owned)
+        let holds = long.units[at].hash == OF && at > 0 && HOLDERS.contains(&long.units[at - 1].hash);
+        if holds
+            || !(1..=3).contains(&owned)
             || !(1..=2).contains(&owner)
             || long.units[at - owned..start + owner].iter().any(verb)
         {
             continue;
         }
         let mut units = long.units[..at - owned].to_vec();
+        if let Some(mine) = mine {
+            while units.last().is_some_and(|unit| unit.class == Class::Article) {
+                units.pop();
+            }
+            units.push(mine);
+        }
         units.extend_from_slice(&long.units[start..start + owner]);
         let head = units.len();
         units.extend_from_slice(&long.units[at - owned..at]);
@@ -109,8 +205,10 @@ fn place_name(units: &[Unit]) -> bool {
 }
 
 /// Words that keywords have as well, each of which is on both sides: nothing but a content word has a synonym.
-fn exact(class: Class) -> bool {
+fn exact(grammar: &Grammar, unit: &Unit) -> bool {
+    let class = unit.class;
     matches!(class, Class::Content | Class::Unit | Class::Time | Class::Degree | Class::Direction)
+        || (class == Class::Preposition && !grammar.light(unit.hash))
 }
 
 /// A row of keywords, such as people type into a search box, and the question that has the same words in the same order,
@@ -126,8 +224,8 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
     let grammar = Grammar::of(language);
     let between = |unit: &Unit| unit.class == Class::Preposition && grammar.light(unit.hash);
     let bare = (2..=8).contains(&row.units.len())
-        && row.units.iter().skip(marked).all(|unit| exact(unit.class) || between(unit))
-        && row.units.iter().filter(|unit| exact(unit.class)).count() > 1;
+        && row.units.iter().skip(marked).all(|unit| exact(grammar, unit) || between(unit))
+        && row.units.iter().filter(|unit| exact(grammar, unit)).count() > 1;
     if !bare || question.units.len() < row.units.len() {
         return None;
     }
@@ -135,21 +233,19 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
     let mut own = row.units.iter().filter(|unit| between(unit)).peekable();
     let mut sure = sure::KEYWORDS;
     let mut content = Vec::with_capacity(question.units.len());
+    // Where the part begins that keywords may have in front: "of Peru", "on Linux".
     let mut turn = None;
+    let mut closed = usize::MAX;
     for (at, unit) in question.units.iter().enumerate() {
+        if unit.class == Class::Preposition && turn.is_some() {
+            closed = closed.min(content.len());
+        }
         match unit.class {
-            class if exact(class) => content.push(*unit),
+            _ if exact(grammar, unit) => content.push(*unit),
             Class::Article => {}
             Class::Frame if at < marked => content.push(*unit),
             Class::Frame if at == 0 && unit.hash == WHAT_IS => {}
-            Class::Frame if at == 0 && unit.hash == HOW => {
-                // "Translate this" is a task, and no question how to do it.
-                let verb = row.units.first()?;
-                if !verb.can_be(Part::Verb, Inflection::Base) || grammar.task(verb.hash) {
-                    return None;
-                }
-                sure = sure::SHORT_TASK;
-            }
+            Class::Frame if at == 0 && unit.hash == HOW => sure = sure::SHORT_TASK,
             Class::Pronoun if at == 1 && question.how && unit.hash == I => {}
             Class::Possessive if question.how && unit.hash == MY => {}
             Class::Preposition if own.peek().is_some_and(|next| next.hash == unit.hash) => {
@@ -157,16 +253,21 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
                 own.next();
             }
             Class::Preposition if grammar.light(unit.hash) => {
-                if unit.hash == OF && turn.is_none() {
-                    turn = Some(content.len());
-                } else if unit.hash == OF {
+                if unit.hash == OF && at > 0 && HOLDERS.contains(&question.units[at - 1].hash) {
                     turn = Some(usize::MAX);
+                } else if unit.hash == OF {
+                    turn = Some(if turn.is_none() { content.len() } else { usize::MAX });
                 } else if turn.is_none() && place_name(&question.units[at + 1..]) {
                     turn = Some(content.len());
                 }
             }
             _ => return None,
         }
+    }
+    // "Translate this" is a task, and no question how to do it.
+    let orders = |verb: &Unit, first: &Unit| !verb.can_be(Part::Verb, Inflection::Base) || grammar.task(first.hash);
+    if question.how && orders(content.first()?, row.units.first()?) {
+        return None;
     }
     let try_order = |content: &[Unit]| {
         let full = Side {
@@ -199,6 +300,7 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
     }
     // "Capital of Peru" and "Peru capital".
     let turn = turn.filter(|turn| *turn < content.len())?;
-    content.rotate_left(turn);
+    let closed = closed.min(content.len());
+    content.get_mut(marked..closed)?.rotate_left(turn.checked_sub(marked)?);
     Some(try_order(&content)? * sure)
 }

@@ -2,7 +2,8 @@
 //!
 //! A row is `pattern => words` or, to strip, the pattern alone. In a pattern `a|b` is one of several words, `a?` may be
 //! missing, `a,` has a comma or the like behind it, `*` is any run of words (only once, and it never swallows a word of a question or a verb of tense, so that
-//! a rule cannot reach into another clause), `^` and `$` hold it to the start and the end of the text.
+//! a rule cannot reach into another clause), `*.` one that a sentence or a comma ends, `^` and `$` hold it to the start and the end of the text, `;` to the
+//! beginning of a sentence or of what follows a comma.
 //! `~97` behind a row says how sure it is that the two wordings ask the same, in hundredths.
 
 use std::fmt;
@@ -13,14 +14,23 @@ use crate::semantic::text::tokens::Kind;
 
 #[derive(Debug)]
 enum Element {
-    Word { any_of: Box<[u64]>, optional: bool, comma: bool },
-    Wild,
+    Word {
+        any_of: Box<[u64]>,
+        optional: bool,
+        comma: bool,
+    },
+    /// Whether what it stands for ends a sentence or has a comma behind it, and only there.
+    Wild {
+        closed: bool,
+    },
 }
 
 #[derive(Debug)]
 struct Row {
     pattern: Box<[Element]>,
     at_start: bool,
+    /// Behind a comma or the end of a sentence.
+    behind_mark: bool,
     at_end: bool,
     words: Box<[Option<Box<str>>]>,
     weight: u8,
@@ -56,13 +66,14 @@ impl Rewriter {
         let (pattern, words) = line.split_once("=>").unwrap_or((line, ""));
         let mut pattern = pattern.trim();
         let at_start = pattern.starts_with('^');
-        pattern = pattern.trim_start_matches('^').trim();
+        let behind_mark = pattern.starts_with(';');
+        pattern = pattern.trim_start_matches(['^', ';']).trim();
         let at_end = pattern.ends_with('$');
         pattern = pattern.trim_end_matches('$').trim();
         let pattern: Box<[Element]> = pattern
             .split_whitespace()
             .map(|element| match element {
-                "*" => Element::Wild,
+                "*" | "*." => Element::Wild { closed: element.len() > 1 },
                 _ => {
                     let bare = element.strip_suffix('?').unwrap_or(element);
                     let optional = bare.len() < element.len();
@@ -91,16 +102,26 @@ impl Rewriter {
         if !fixed {
             return Err(bad());
         }
-        self.rows.push(Row { pattern, at_start, at_end, words, weight });
+        self.rows.push(Row { pattern, at_start, behind_mark, at_end, words, weight });
         Ok(())
     }
 
     /// Rewrites `items` once, from the left; says whether anything changed. `fixed` are the words no `*` may swallow.
     pub(crate) fn apply<'t>(&'t self, items: &mut Vec<Item<'t>>, fixed: &dyn Fn(&Item<'t>) -> bool) -> bool {
+        self.apply_but(items, fixed, &|_, _| false)
+    }
+
+    /// The same, but for what `kept` says of the words from the first to behind the last of a match.
+    pub(crate) fn apply_but<'t>(
+        &'t self,
+        items: &mut Vec<Item<'t>>,
+        fixed: &dyn Fn(&Item<'t>) -> bool,
+        kept: &dyn Fn(&[Item<'t>], std::ops::Range<usize>) -> bool,
+    ) -> bool {
         let mut changed = false;
         let mut at = 0;
         while at < items.len() {
-            let Some(found) = self.longest(items, at, fixed) else {
+            let Some(found) = self.longest(items, at, fixed).filter(|found| !kept(items, at..found.end)) else {
                 at += 1;
                 continue;
             };
@@ -136,7 +157,8 @@ impl Rewriter {
         let rows = self.by_first.get(&item.hash)?;
         let mut best: Option<Found<'t>> = None;
         for row in rows.iter().filter_map(|row| self.rows.get(*row as usize)) {
-            if row.at_start && at > 0 {
+            let behind = at.checked_sub(1).and_then(|before| items.get(before));
+            if (row.at_start && at > 0) || (row.behind_mark && !behind.is_some_and(|item| item.comma || item.end)) {
                 continue;
             }
             let mut wild = (0, 0);
@@ -179,10 +201,17 @@ fn run<'t>(
                 .and_then(|_| run(rest, items, at + 1, at_end, fixed, wild));
             taken.or_else(|| if *optional { run(rest, items, at, at_end, fixed, wild) } else { None })
         }
-        Element::Wild => {
+        Element::Wild { closed } => {
             for end in at + 1..=items.len().min(at + LONGEST_WILD) {
-                if items.get(end - 1).is_none_or(fixed) {
+                let last = items.get(end - 1)?;
+                if *closed && (last.end || last.comma) && !fixed(&Item { end: false, ..*last }) {
+                    return run(rest, items, end, at_end, fixed, wild).inspect(|_| *wild = (at, end));
+                }
+                if fixed(last) {
                     return None;
+                }
+                if *closed {
+                    continue;
                 }
                 if let Some(found) = run(rest, items, end, at_end, fixed, wild) {
                     *wild = (at, end);

@@ -1,5 +1,11 @@
 use super::*;
 
+const DIFFERENT: [&str; 3] = [
+    include_str!("tests/different.txt"),
+    include_str!("tests/different_builds.txt"),
+    include_str!("tests/different_others.txt"),
+];
+
 fn pairs(text: &'static str) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     let mut section = "";
     text.lines().filter(|line| !line.is_empty() && !line.starts_with("# ")).filter_map(move |line| {
@@ -26,7 +32,7 @@ fn tables_can_be_read() {
 #[test]
 fn what_asks_something_else_is_different() {
     let mut served = Vec::new();
-    for text in [include_str!("tests/different.txt"), include_str!("tests/different_others.txt")] {
+    for text in DIFFERENT {
         for (section, a, b) in pairs(text) {
             for (a, b) in [(a, b), (b, a)] {
                 if let Verdict::Serves { score } = judged(a, b) {
@@ -45,7 +51,7 @@ fn what_asks_something_else_is_different() {
 #[test]
 fn every_rule_has_a_pair_that_it_tells_apart() {
     let mut met: Vec<Rule> = Vec::new();
-    for text in [include_str!("tests/different.txt"), include_str!("tests/different_others.txt")] {
+    for text in DIFFERENT {
         for (_, a, b) in pairs(text) {
             if let Verdict::Different(rule) = judged(a, b) {
                 met.push(rule);
@@ -79,12 +85,12 @@ fn what_asks_the_same_is_served() {
 
 /// Sentences of all kinds, as the beginnings of what the properties below try.
 fn sentences() -> Vec<&'static str> {
-    let texts = [
-        include_str!("tests/different.txt"),
-        include_str!("tests/different_others.txt"),
-        include_str!("tests/serves.txt"),
-    ];
-    texts.into_iter().flat_map(pairs).flat_map(|(_, a, b)| [a, b]).collect()
+    DIFFERENT
+        .into_iter()
+        .chain([include_str!("tests/serves.txt")])
+        .flat_map(pairs)
+        .flat_map(|(_, a, b)| [a, b])
+        .collect()
 }
 
 #[test]
