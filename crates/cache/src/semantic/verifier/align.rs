@@ -38,7 +38,6 @@ const THEY: u64 = word_hash("they");
 const CAN: u64 = word_hash("@can");
 pub(super) const JE: u64 = word_hash("je");
 pub(super) const J: u64 = word_hash("j'");
-pub(super) const SE: u64 = word_hash("se");
 pub(super) const FOR: u64 = word_hash("for");
 pub(super) const MY: u64 = word_hash("my");
 
@@ -46,7 +45,8 @@ pub(super) const MY: u64 = word_hash("my");
 pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> Result<f32, Rule> {
     let ours = Side::of(asked);
     let theirs = Side::of(stored);
-    if ours.units.len().abs_diff(theirs.units.len()) > MOST_MORE {
+    let words = |side: &Side<'_>| side.units.iter().filter(|unit| unit.class != Class::Article).count();
+    if words(&ours).abs_diff(words(&theirs)) > MOST_MORE {
         return Err(Rule::Distance);
     }
     if strangers(&ours, &theirs) || strangers(&theirs, &ours) {
@@ -168,7 +168,6 @@ impl<'p> Side<'p> {
             }
             Class::Pronoun if at == 1 && self.how && other.how => match unit.hash {
                 I | JE | J => Some(sure::ASKER),
-                SE => Some(sure::ANYBODY),
                 YOU | THEY => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
                 _ => None,
             },

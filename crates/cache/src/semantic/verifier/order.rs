@@ -337,6 +337,11 @@ pub(super) fn nobody(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
             && grammar.class(item) == Class::Content
             && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
     };
+    if items[1].is("a") && items[2].is("gente") && verb(&items[3]) {
+        items.drain(1..3);
+        items[1] = turned(items[1]);
+        return;
+    }
     let reflexive = (items[1].is("se") || items[1].is("s'")) && verb(&items[2]) && grammar.done(items[2].word);
     let anybody = grammar.language == Language::French && items[1].is("on") && verb(&items[2]);
     if reflexive || anybody {
