@@ -130,8 +130,9 @@ pub(super) fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" && !case {
         return;
     }
-    // "Que altura tem": the question itself.
-    if first.is("que") || first.is("qu'") || first.is("como") {
+    // "Que altura tem", "em que dia": the question itself.
+    let that = class == Class::Preposition && items.get(1).is_some_and(|item| item.is("que"));
+    if first.is("que") || first.is("qu'") || first.is("como") || that {
         return;
     }
     let asks = |item: &Item<'_>| {
