@@ -157,6 +157,9 @@ impl<'p> Side<'p> {
         match unit.class {
             Class::Article => {
                 let next = self.units.get(at + 1)?;
+                if self.object(at) {
+                    return None;
+                }
                 // "A few" is not "few". Where articles have a gender or a case, another one is another word.
                 let mut twins = other.units.windows(2).filter(|pair| pair[1].hash == next.hash);
                 let swapped = twins.any(|pair| pair[0].class == Class::Article && pair[0].hash != unit.hash);
@@ -182,6 +185,17 @@ impl<'p> Side<'p> {
             }
             _ => None,
         }
+    }
+
+    /// Whether an article is none, but stands for a thing: "le manger", "comerlo".
+    pub(super) fn object(&self, at: usize) -> bool {
+        const STANDS: [&str; 11] = ["le", "la", "les", "l'", "lo", "los", "las", "o", "a", "os", "as"];
+        let unit = &self.units[at];
+        let verb = self.units.get(at + 1).is_some_and(|next| {
+            next.readings[0].is_some_and(|reading| reading.part == Part::Verb)
+                || next.can_be(Part::Verb, Inflection::Base)
+        });
+        !self.plain_articles && (unit.joined || verb && STANDS.contains(&unit.word(self.text)))
     }
 
     /// Whether it speaks of the one who asks or the one who is asked.

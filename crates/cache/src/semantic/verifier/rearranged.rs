@@ -145,6 +145,7 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
     for (at, unit) in question.units.iter().enumerate() {
         match unit.class {
             class if exact(class) => content.push(*unit),
+            Class::Article if question.object(at) => return None,
             Class::Article => {
                 if content.last().is_some_and(|last| last.class == Class::Preposition) {
                     content.push(*unit);
