@@ -110,6 +110,9 @@ fn spellings_of_one_word_have_one_lemma() {
     {
         assert_eq!(english(one), english(other), "{one}");
     }
+    for (swiss, german) in [("strasse", "straße"), ("schliesst", "schließen"), ("grosse", "groß")] {
+        assert_eq!(lemma(Language::German, swiss), lemma(Language::German, german), "{swiss}");
+    }
     assert!(words::english().analyses("colour").all(|analysis| analysis.variant));
     assert!(words::english().analyses("color").all(|analysis| !analysis.variant));
 }

@@ -20,7 +20,7 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
         composed
     };
     let mut folded = String::with_capacity(composed.len());
-    for char in composed.chars() {
+    for (at, char) in composed.char_indices() {
         match char {
             '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => folded.push(' '),
             // Soft hyphens, joiners and marks of direction show nothing.
@@ -31,9 +31,8 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
             '—' | '―' => folded.push_str(" - "),
             '…' => folded.push_str("..."),
             '\u{ff01}'..='\u{ff5e}' => folded.push(char::from_u32(char as u32 - 0xfee0).unwrap_or(char)),
-            // As the Swiss write it; but in Maßen is not in Massen, and Buße no Busse.
-            'ß' if ["ma", "bu"].iter().any(|start| ends_in(&folded, start)) => folded.push(char),
-            'ß' => folded.push_str("ss"),
+            // The Swiss write "ss", but "in Maßen" is not "in Massen".
+            'ß' if !kept(&composed[at..], &folded) => folded.push_str("ss"),
             'ﬁ' => folded.push_str("fi"),
             'ﬂ' => folded.push_str("fl"),
             _ => folded.push(char),
@@ -42,6 +41,10 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     Cow::Owned(folded)
 }
 
-fn ends_in(text: &str, end: &str) -> bool {
-    text.len().checked_sub(end.len()).and_then(|at| text.get(at..)).is_some_and(|last| last.eq_ignore_ascii_case(end))
+/// Whether "ß" is all that tells a word from another frequent one: "Maße" and "Masse", "Buße" and "Busse".
+fn kept(rest: &str, before: &str) -> bool {
+    let start = before.char_indices().rev().find(|(_, char)| !char.is_alphabetic());
+    let head = before.get(start.map_or(0, |(at, char)| at + char.len_utf8())..).unwrap_or_default();
+    let tail = rest.split(|char: char| !char.is_alphabetic()).next().unwrap_or_default();
+    matches!(head, "Ma" | "ma" | "Bu" | "bu") && matches!(tail, "ße" | "ßen")
 }

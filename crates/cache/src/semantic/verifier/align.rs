@@ -41,7 +41,6 @@ const SOMEONE: u64 = word_hash("someone");
 const CAN: u64 = word_hash("@can");
 pub(super) const JE: u64 = word_hash("je");
 pub(super) const J: u64 = word_hash("j'");
-pub(super) const SE: u64 = word_hash("se");
 pub(super) const FOR: u64 = word_hash("for");
 pub(super) const IN: u64 = word_hash("in");
 const THE: u64 = word_hash("the");
@@ -51,7 +50,8 @@ pub(super) const MY: u64 = word_hash("my");
 pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> Result<f32, Rule> {
     let ours = Side::of(asked);
     let theirs = Side::of(stored);
-    if ours.units.len().abs_diff(theirs.units.len()) > MOST_MORE {
+    let words = |side: &Side<'_>| side.units.iter().filter(|unit| unit.class != Class::Article).count();
+    if words(&ours).abs_diff(words(&theirs)) > MOST_MORE {
         return Err(Rule::Distance);
     }
     if strangers(&ours, &theirs) || strangers(&theirs, &ours) {
@@ -165,6 +165,9 @@ impl<'p> Side<'p> {
         match unit.class {
             Class::Article => {
                 let next = self.units.get(at + 1)?;
+                if self.object(at) {
+                    return None;
+                }
                 // "A few" is not "few". Where articles have a gender or a case, another one is another word.
                 let mut twins = other.units.windows(2).filter(|pair| pair[1].hash == next.hash);
                 let swapped = twins.any(|pair| pair[0].class == Class::Article && pair[0].hash != unit.hash);
@@ -181,7 +184,6 @@ impl<'p> Side<'p> {
             }
             Class::Pronoun if at == 1 && self.how && other.how => match unit.hash {
                 I | JE | J => Some(sure::ASKER),
-                SE => Some(sure::ANYBODY),
                 YOU | THEY | SOMEONE => (!self.speaks() && !other.speaks()).then_some(sure::ANYBODY),
                 _ => None,
             },
@@ -196,6 +198,17 @@ impl<'p> Side<'p> {
             }
             _ => None,
         }
+    }
+
+    /// Whether an article is none, but stands for a thing: "le manger", "comerlo".
+    pub(super) fn object(&self, at: usize) -> bool {
+        const STANDS: [&str; 11] = ["le", "la", "les", "l'", "lo", "los", "las", "o", "a", "os", "as"];
+        let unit = &self.units[at];
+        let verb = self.units.get(at + 1).is_some_and(|next| {
+            next.readings[0].is_some_and(|reading| reading.part == Part::Verb)
+                || next.can_be(Part::Verb, Inflection::Base)
+        });
+        !self.plain_articles && (unit.joined || verb && STANDS.contains(&unit.word(self.text)))
     }
 
     /// Whether it speaks of the one who asks or the one who is asked.

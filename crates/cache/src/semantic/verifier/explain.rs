@@ -30,6 +30,7 @@ mod sure {
     pub(super) const TURNED: f32 = 0.975;
     /// The verb of who asks how, and of nobody in particular.
     pub(super) const ANYBODY: f32 = 0.985;
+    pub(super) const WHEN: f32 = 0.97;
     /// The same word in another case, where nothing else can be meant.
     pub(super) const CASE: f32 = 0.99;
     pub(super) const GERUND: f32 = 0.985;
@@ -65,6 +66,9 @@ impl Place<'_> {
         }
         if self.agreement(i, j) {
             return Ok(sure::AGREEMENT);
+        }
+        if when(a.hash, b.hash) || when(b.hash, a.hash) {
+            return Ok(sure::WHEN);
         }
         match (a.class, b.class) {
             (Class::Content, Class::Content) => self.content(i, j),
@@ -473,6 +477,12 @@ impl Place<'_> {
         }
         slips(wrong_word, right_word, most).map(|_| sure::TYPO)
     }
+}
+
+/// Who asks when is told the hour, the date or the year; who asks for one of these is not told another one.
+fn when(asked: u64, exact: u64) -> bool {
+    ["cuándo", "quand", "wann", "quando"].iter().any(|word| asked == word_hash(word))
+        && ["@hour", "@date", "@year"].iter().any(|mark| exact == word_hash(mark))
 }
 
 /// Of the languages with an infinitive in "-r"; in French also "-re".

@@ -118,6 +118,8 @@ pub(crate) struct Grammar {
     saying: ByWord<()>,
     /// What anybody may do to a thing, as participles: a passive of these that names nobody means who asks.
     anybody: ByWord<()>,
+    /// Their infinitives, by what regular ones are behind "se": dictionaries take "limpia" for an adjective.
+    infinitives: ByWord<Box<str>>,
     /// Whether a small word melts into the next one at an apostrophe.
     pub(crate) elides: bool,
     /// Whether a passive is made as in English.
@@ -208,6 +210,11 @@ impl Grammar {
             || (range.start > 0 && self.class(&items[range.start - 1]) == Class::Auxiliary && behind.is_some_and(said))
     }
 
+    /// The infinitive of such a verb, if it is regular.
+    pub(crate) fn infinitive(&self, hash: u64) -> Option<&str> {
+        self.infinitives.get(&hash).map(|word| &**word)
+    }
+
     /// The one spelling of a unit of measure.
     pub(crate) fn unit(&self, hash: u64) -> Option<&str> {
         self.units.get(&hash).map(|word| &**word)
@@ -244,6 +251,7 @@ impl Grammar {
             saying: ByWord::default(),
             pairs: ByWord::default(),
             done: ByWord::default(),
+            infinitives: ByWord::default(),
             elides: language == Language::French,
             passive: language == Language::English,
             reasons: Rewriter::default(),
@@ -267,6 +275,24 @@ impl Grammar {
             }
         }
         grammar
+    }
+
+    fn verb(&mut self, infinitive: &str) {
+        let mut readings = words::of(self.language).analyses(infinitive);
+        if let Some(reading) = readings.find(|reading| reading.part == Part::Verb) {
+            self.done.insert(as_part(Part::Verb, reading.lemma), ());
+        }
+        let endings = match (self.language, infinitive.get(infinitive.len() - 2..)) {
+            (Language::Spanish, Some("ar")) => ["a", "an"],
+            (Language::Spanish, Some("er" | "ir")) => ["e", "en"],
+            (Language::Portuguese, Some("ar")) => ["a", "am"],
+            (Language::Portuguese, Some("er" | "ir")) => ["e", "em"],
+            _ => return,
+        };
+        for ending in endings {
+            let form = [&infinitive[..infinitive.len() - 2], ending].concat();
+            self.infinitives.insert(word_hash(&form), infinitive.into());
+        }
     }
 
     fn row(&mut self, section: &str, line: &str) -> Result<(), BadRow> {
@@ -304,10 +330,7 @@ impl Grammar {
             "light" => self.light.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "pairs" => self.pairs.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "tasks" => self.tasks.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
-            "done" => self.done.extend(line.split_whitespace().filter_map(|word| {
-                let mut readings = words::of(self.language).analyses(word);
-                Some((as_part(Part::Verb, readings.find(|reading| reading.part == Part::Verb)?.lemma), ()))
-            })),
+            "done" => line.split_whitespace().for_each(|word| self.verb(word)),
             "saying" => self.saying.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "anybody" => self.anybody.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "cased" => self.cased.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),

@@ -129,9 +129,17 @@ impl Prepared {
         };
         let verbal =
             plain.iter().any(|item| matches!(grammar.class(item), Class::Auxiliary | Class::Modal | Class::Pronoun));
+        // Words that ask in Portuguese where a question begins, and do something else elsewhere.
+        let asked = |items: &[Item<'_>]| {
+            let word = |at: usize, word: &str| items.get(at).is_some_and(|item| item.is(word));
+            let first = ["quando", "como", "que", "porque"].iter().any(|begins| word(0, begins));
+            let that = word(1, "que") && (word(0, "o") || grammar.class(&items[0]) == Class::Preposition);
+            language == Language::Portuguese && (first || that)
+        };
         let raw: Vec<Item<'_>> = tokens.tokens.iter().map(|token| Item::of(token, tokens.str(token))).collect();
         let asks = tokens.asks
             && !begins(&raw)
+            && !asked(&plain)
             && !inverted(grammar, &raw)
             && verbal
             && !begins(&plain)

@@ -134,7 +134,7 @@ fn measures(grammar: &'static Grammar, items: &mut [Item<'_>]) {
     let last = items.len().saturating_sub(1);
     for at in 1..items.len() {
         let before = items[at - 1];
-        let counted = matches!(grammar.class(&before), Class::Question | Class::Quantifier) && at < last;
+        let counted = ["cuántos", "cuántas", "quantos", "quantas", "viele"].iter().any(|many| before.is(many));
         let measured =
             before.kind == Kind::Number || counted || (at == last && grammar.class(&before) == Class::Preposition);
         if measured

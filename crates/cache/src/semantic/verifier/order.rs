@@ -182,8 +182,9 @@ pub(super) fn front_to_end(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     if !matches!(class, Class::Preposition | Class::Condition) && first.word != "to" && !case {
         return;
     }
-    // "Que altura tem": the question itself.
-    if first.is("que") || first.is("qu'") || first.is("como") {
+    // "Que altura tem", "em que dia": the question itself.
+    let that = class == Class::Preposition && items.get(1).is_some_and(|item| item.is("que"));
+    if first.is("que") || first.is("qu'") || first.is("como") || that {
         return;
     }
     let asks = |item: &Item<'_>| {
@@ -383,7 +384,8 @@ pub(super) fn clitic_apart(items: &mut Vec<Item<'_>>) {
 
 /// "Cómo se limpia X", "comment nettoie-t-on X": how to do it, whoever does. What "se" says of a verb is only clear of one that says
 /// what somebody does to a thing: a cold is not caught by who asks how it is.
-pub(super) fn nobody(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+pub(super) fn nobody(grammar: &'static Grammar, items: &mut Vec<Item<'_>>) {
+    const SURE: u8 = 98;
     if items.len() < 4 || !items[0].is("@how") {
         return;
     }
@@ -392,21 +394,35 @@ pub(super) fn nobody(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
             && grammar.class(item) == Class::Content
             && words::of(grammar.language).analyses(item.word).any(|reading| reading.part == Part::Verb)
     };
-    let reflexive = (items[1].is("se") || items[1].is("s'")) && verb(&items[2]) && grammar.done(items[2].word);
-    let anybody = grammar.language == Language::French && items[1].is("on") && verb(&items[2]);
-    if reflexive || anybody {
-        items.remove(1);
-    } else if grammar.language == Language::French && verb(&items[1]) && items[2].joined {
-        // "Fait-on", "calcule-t-on".
-        let on = if items[2].is("t") { 3 } else { 2 };
-        if !items[on].is("on") || items.len() == on + 1 {
+    let reflexive = items[1].is("se") || items[1].is("s'");
+    let people = items[1].is("a") && items[2].is("gente");
+    if reflexive || people {
+        let at = if people { 3 } else { 2 };
+        let said = items[at];
+        if let Some(word) = grammar.infinitive(said.hash) {
+            items[at] = Item { word, hash: word_hash(word), form: said.hash, weight: SURE, ..said };
+        } else if verb(&said) && (people || grammar.done(said.word)) {
+            items[at] = turned(said);
+        } else {
             return;
         }
-        items.drain(2..=on);
-    } else {
+        items.drain(1..at);
         return;
     }
-    items[1] = turned(items[1]);
+    if grammar.language != Language::French {
+        return;
+    }
+    if items[1].is("on") && verb(&items[2]) {
+        items.remove(1);
+        items[1] = turned(items[1]);
+    } else if verb(&items[1]) && items[2].joined {
+        // "Fait-on", "calcule-t-on".
+        let on = if items[2].is("t") { 3 } else { 2 };
+        if items[on].is("on") && items.len() > on + 1 {
+            items.drain(2..=on);
+            items[1] = turned(items[1]);
+        }
+    }
 }
 
 /// "Einfrieren" as "friere ... ein" has it: what a verb parts from goes to the end.

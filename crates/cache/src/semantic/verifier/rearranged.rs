@@ -224,13 +224,19 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
     let grammar = Grammar::of(language);
     let between = |unit: &Unit| unit.class == Class::Preposition && grammar.light(unit.hash);
     let bare = (2..=8).contains(&row.units.len())
-        && row.units.iter().skip(marked).all(|unit| exact(grammar, unit) || between(unit))
+        && (marked..row.units.len()).all(|at| {
+            let unit = &row.units[at];
+            // "Em os" is "nos": one word of the row.
+            let melted = unit.class == Class::Article && at > 0 && between(&row.units[at - 1]);
+            exact(grammar, unit) || between(unit) || melted
+        })
         && row.units.iter().filter(|unit| exact(grammar, unit)).count() > 1;
     if !bare || question.units.len() < row.units.len() {
         return None;
     }
     // The prepositions that the row has are its own: "tickets to Rome" is not "tickets for Rome".
-    let mut own = row.units.iter().filter(|unit| between(unit)).peekable();
+    let mut own = (0..row.units.len()).filter(|at| between(&row.units[*at])).map(|at| (at, row.units[at].hash));
+    let mut own_next = own.next();
     let mut sure = sure::KEYWORDS;
     let mut content = Vec::with_capacity(question.units.len());
     // Where the part begins that keywords may have in front: "of Peru", "on Linux".
@@ -242,15 +248,20 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
         }
         match unit.class {
             _ if exact(grammar, unit) => content.push(*unit),
-            Class::Article => {}
+            Class::Article if question.object(at) => return None,
+            Class::Article => {
+                if content.last().is_some_and(|last| last.class == Class::Preposition) {
+                    content.push(*unit);
+                }
+            }
             Class::Frame if at < marked => content.push(*unit),
             Class::Frame if at == 0 && unit.hash == WHAT_IS => {}
             Class::Frame if at == 0 && unit.hash == HOW => sure = sure::SHORT_TASK,
             Class::Pronoun if at == 1 && question.how && unit.hash == I => {}
             Class::Possessive if question.how && unit.hash == MY => {}
-            Class::Preposition if own.peek().is_some_and(|next| next.hash == unit.hash) => {
+            Class::Preposition if own_next == Some((content.len(), unit.hash)) => {
                 content.push(*unit);
-                own.next();
+                own_next = own.next();
             }
             Class::Preposition if grammar.light(unit.hash) => {
                 if unit.hash == OF && at > 0 && HOLDERS.contains(&question.units[at - 1].hash) {
