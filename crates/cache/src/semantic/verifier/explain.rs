@@ -57,7 +57,9 @@ impl Place<'_> {
         if let Some(rule) = of_kind(a.kind) {
             return Err(rule);
         }
-        if self.agreement(i, j) {
+        let agrees =
+            |unit: &Unit| matches!(unit.class, Class::Auxiliary | Class::Pronoun | Class::Possessive | Class::Modal);
+        if a.class == b.class && agrees(a) && self.agreement(i, j) {
             return Ok(sure::AGREEMENT);
         }
         match (a.class, b.class) {

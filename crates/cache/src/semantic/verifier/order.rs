@@ -60,7 +60,7 @@ const PEOPLE: [&str; 40] = [
 ];
 
 pub(super) fn person(item: &Item<'_>) -> bool {
-    PEOPLE.iter().any(|word| item.is(word))
+    PEOPLE.iter().any(|word| item.is(word) || item.word.strip_suffix('s') == Some(word))
 }
 
 /// The form of a participle that has come to stand where the active has its verb.
