@@ -191,7 +191,9 @@ fn participle(item: &Item<'_>) -> bool {
 fn nobody_named(grammar: &Grammar, items: &mut Vec<Item<'_>>) -> bool {
     let Some(be) = items.iter().position(|item| item.is("be")).filter(|be| *be > 1) else { return false };
     let Some(verb) = items.get(be + 1).copied().filter(participle) else { return false };
-    if items.iter().any(|item| item.is("by") || item.is("not")) {
+    // What is done to mine may be done by others.
+    let mine = |item: &Item<'_>| grammar.class(item) == Class::Possessive;
+    if items.iter().any(|item| item.is("by") || item.is("not") || mine(item)) {
         return false;
     }
     let Some(modal) =
