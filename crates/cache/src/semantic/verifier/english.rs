@@ -218,7 +218,7 @@ fn nobody_named(grammar: &Grammar, items: &mut Vec<Item<'_>>) -> bool {
     let may = any_of(&items[modal], &["can", "could"]);
     if !(asked.is_empty() || open)
         || ((may || !open) && !grammar.anybody(verb.hash))
-        || (may && items[modal + 1..end].iter().any(person))
+        || ((may || !open) && items[modal + 1..end].iter().any(person))
     {
         return false;
     }
