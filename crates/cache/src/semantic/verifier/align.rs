@@ -15,6 +15,8 @@ use crate::semantic::text::tokens::Kind;
 const MOST_BETWEEN: usize = 32;
 /// How many words of meaning may each need an explanation of its own.
 const MOST_STRANGERS: usize = 4;
+/// How many pairs of words that are left over are looked at for opposites.
+const FEW: usize = 6;
 /// How many words one text may have more than the other.
 const MOST_MORE: usize = 6;
 
@@ -31,6 +33,7 @@ mod sure {
 pub(super) const HOW: u64 = word_hash("@how");
 const MANNER: u64 = word_hash("@manner");
 const PROCESS: u64 = word_hash("@process");
+const EXISTS: u64 = word_hash("@exists");
 const PURPOSE: u64 = word_hash("@purpose");
 pub(super) const WHAT_IS: u64 = word_hash("@what");
 pub(super) const I: u64 = word_hash("i");
@@ -136,7 +139,7 @@ impl<'p> Side<'p> {
     pub(super) fn counted(&self) -> usize {
         let Some(first) = self.units.first() else { return 0 };
         if self.how
-            || [MANNER, PROCESS, PURPOSE].contains(&first.hash)
+            || [MANNER, PROCESS, PURPOSE, EXISTS].contains(&first.hash)
             || matches!(first.class, Class::Auxiliary | Class::Modal)
         {
             // "Is this the best place": a superlative chooses, wherever it is.
@@ -366,7 +369,12 @@ fn leftover(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
     {
         return rule;
     }
-    let opposite = one.iter().any(|i| other.iter().any(|j| place.explain(*i, *j) == Err(Rule::Opposite)));
+    let content = |side: &Side<'_>, at: &usize| side.units[*at].class == Class::Content;
+    let opposite = || {
+        one.iter()
+            .filter(|i| content(ours, i))
+            .any(|i| other.iter().filter(|j| content(theirs, j)).any(|j| place.explain(*i, *j) == Err(Rule::Opposite)))
+    };
     let named = |unit: &Unit| match (unit.kind, unit.class) {
         (Kind::Number, _) => Rule::Number,
         (Kind::Opaque, _) => Rule::Symbol,
@@ -376,7 +384,10 @@ fn leftover(place: &Place<'_>, ours: &Side<'_>, theirs: &Side<'_>) -> Rule {
     };
     let mut rules: Vec<Rule> = one.iter().map(|at| named(&ours.units[*at])).collect();
     rules.extend(other.iter().map(|at| named(&theirs.units[*at])));
-    rules.extend(opposite.then_some(Rule::Opposite));
+    // Of a few words the opposites are found: whose name stands beside them is not what is different.
+    if one.len() * other.len() <= FEW && opposite() {
+        rules.push(Rule::Opposite);
+    }
     if rules.is_empty() {
         let same = ours.units.len() == theirs.units.len();
         let case = same && (0..ours.units.len()).any(|at| place.explain(at, at) == Err(Rule::Case));

@@ -64,6 +64,9 @@ pub(super) fn rearrange(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     tough(grammar, items);
     superlative(grammar, items);
     possession(grammar, items);
+    required(grammar, items);
+    stranded(items);
+    for_me(grammar, items);
     denied(grammar, items);
     keywords(grammar, items);
 }
@@ -111,8 +114,11 @@ fn told_first(items: &mut Vec<Item<'_>>) {
 fn relatives(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     let mut at = 1;
     while at + 2 < items.len() {
+        if !(any_of(&items[at + 1], &["is", "are"]) && any_of(&items[at], &["that", "which", "who"])) {
+            at += 1;
+            continue;
+        }
         let (before, predicate) = (items[at - 1], items[at + 2]);
-        let relative = any_of(&items[at], &["that", "which", "who"]) && any_of(&items[at + 1], &["is", "are"]);
         // "I know that is true" has no noun before it.
         let noun = !before.comma
             && !before.end
@@ -129,7 +135,7 @@ fn relatives(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
             && (can_be(&predicate, Part::Adjective, Inflection::Base)
                 || can_be(&predicate, Part::Verb, Inflection::Gerund)
                 || can_be(&predicate, Part::Verb, Inflection::Past));
-        if !relative || !noun || !(quality || grammar.class(&predicate) == Class::Preposition) {
+        if !noun || !(quality || grammar.class(&predicate) == Class::Preposition) {
             at += 1;
             continue;
         }
@@ -185,7 +191,9 @@ fn participle(item: &Item<'_>) -> bool {
 fn nobody_named(grammar: &Grammar, items: &mut Vec<Item<'_>>) -> bool {
     let Some(be) = items.iter().position(|item| item.is("be")).filter(|be| *be > 1) else { return false };
     let Some(verb) = items.get(be + 1).copied().filter(participle) else { return false };
-    if items.iter().any(|item| item.is("by") || item.is("not")) {
+    // What is done to mine may be done by others.
+    let mine = |item: &Item<'_>| grammar.class(item) == Class::Possessive;
+    if items.iter().any(|item| item.is("by") || item.is("not") || mine(item)) {
         return false;
     }
     let Some(modal) =
@@ -210,7 +218,7 @@ fn nobody_named(grammar: &Grammar, items: &mut Vec<Item<'_>>) -> bool {
     let may = any_of(&items[modal], &["can", "could"]);
     if !(asked.is_empty() || open)
         || ((may || !open) && !grammar.anybody(verb.hash))
-        || (may && items[modal + 1..end].iter().any(person))
+        || ((may || !open) && items[modal + 1..end].iter().any(person))
     {
         return false;
     }
@@ -394,6 +402,48 @@ fn superlative(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     plain.extend_from_slice(&items[1..be]);
     plain.extend_from_slice(&items[end..]);
     *items = plain;
+}
+
+/// "Is a visa required for Japan?" asks "do I need a visa for Japan?".
+fn required(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    if !items.first().is_some_and(|first| any_of(first, &["is", "are"])) {
+        return;
+    }
+    let needed = |item: &Item<'_>| any_of(item, &["required", "needed", "necessary", "mandatory"]);
+    let Some(at) = items.iter().position(needed).filter(|at| *at > 1) else { return };
+    let open = items.get(at + 1).is_none_or(|next| any_of(next, &["to", "for", "in", "when", "if"]));
+    if !open || !thing(grammar, &items[1..at]) || items.get(1).is_some_and(|item| item.is("the")) {
+        return;
+    }
+    items.remove(at);
+    items.splice(..1, [Item { first: true, ..Item::made("do") }, Item::made("i"), Item::made("need")]);
+}
+
+/// "At what temperature does it boil?" asks "what temperature does it boil at?". Of time, manner and cause there are frames.
+fn stranded(items: &mut [Item<'_>]) {
+    const FRAMED: [&str; 14] = [
+        "year", "month", "century", "day", "date", "time", "way", "ways", "reason", "reasons", "age", "means", "city",
+        "order",
+    ];
+    let [before, what, thing, ..] = items else { return };
+    let moves = any_of(before, &["at", "in", "on", "for", "from", "with"]) && any_of(what, &["what", "which"]);
+    if moves && !any_of(thing, &FRAMED) && thing.kind == Kind::Word && !items.iter().any(|item| item.comma || item.end)
+    {
+        items[0].first = false;
+        items.rotate_left(1);
+        items[0].first = true;
+    }
+}
+
+/// Whoever is told to write something "for me" writes it for whoever tells.
+fn for_me(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
+    if let [first, _, .., whose, me] = &items[..]
+        && grammar.task(first.hash)
+        && whose.is("for")
+        && any_of(me, &["me", "us"])
+    {
+        items.truncate(items.len() - 2);
+    }
 }
 
 /// "What rights do tenants have?" asks what the rights of tenants are.

@@ -64,7 +64,9 @@ impl Place<'_> {
         if let Some(rule) = of_kind(a.kind) {
             return Err(rule);
         }
-        if self.agreement(i, j) {
+        let agrees =
+            |unit: &Unit| matches!(unit.class, Class::Auxiliary | Class::Pronoun | Class::Possessive | Class::Modal);
+        if a.class == b.class && agrees(a) && self.agreement(i, j) {
             return Ok(sure::AGREEMENT);
         }
         if when(a.hash, b.hash) || when(b.hash, a.hash) {
@@ -182,8 +184,15 @@ impl Place<'_> {
             return Ok(sure);
         }
         let mut refused = None;
-        // A noun that can be a verb as well: "the best plan", "the best plans".
-        let nouns = [a, b].iter().any(|unit| unit.readings[0].is_some_and(|first| first.part == Part::Noun));
+        // A noun that can be a verb as well: "the best plan", "the longest walks".
+        let behind = |units: &[Unit], at: usize| {
+            at.checked_sub(1).map(|before| &units[before]).is_some_and(|before| {
+                matches!(before.class, Class::Article | Class::Degree | Class::Possessive)
+                    || before.can_be(Part::Adjective, Inflection::Superlative)
+            })
+        };
+        let nouns = [a, b].iter().any(|unit| unit.readings[0].is_some_and(|first| first.part == Part::Noun))
+            || behind(self.ours.0, i) && behind(self.theirs.0, j);
         let mut agreed = None;
         for one in a.readings() {
             for other in b.readings().filter(|other| other.part == one.part && other.lemma == one.lemma) {

@@ -60,8 +60,24 @@ const PEOPLE: [&str; 40] = [
 ];
 
 pub(super) fn person(item: &Item<'_>) -> bool {
-    PEOPLE.iter().any(|word| item.is(word))
+    PEOPLE.iter().any(|word| item.is(word) || item.word.strip_suffix('s') == Some(word))
 }
+
+/// What whoever asks how it can be done is going to do.
+const MENDED: [&str; 12] = [
+    "reduced",
+    "increased",
+    "lowered",
+    "improved",
+    "prevented",
+    "avoided",
+    "treated",
+    "cured",
+    "relieved",
+    "boosted",
+    "simplified",
+    "automated",
+];
 
 /// The form of a participle that has come to stand where the active has its verb.
 pub(crate) const TURNED: u32 = 1;
@@ -86,9 +102,9 @@ pub(super) fn active(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     let be = items.iter().position(|item| item.is("be"));
     if let Some(be) = be.filter(|be| *be > 2 && items[0].is("how") && (items[1].is("can") || items[1].is("could")))
         && items.get(be + 1).is_some_and(|verb| {
-            participle(verb) && (grammar.anybody(verb.hash) || MADE.iter().any(|made| verb.is(made)))
+            participle(verb) && (grammar.anybody(verb.hash) || MADE.iter().chain(&MENDED).any(|made| verb.is(made)))
         })
-        && !items[2..be].iter().any(person)
+        && !items[2..be].iter().any(|item| person(item) || grammar.class(item) == Class::Possessive)
     {
         // How can X be made: how to make X. How dogs can be infected is not how to infect them.
         let mut active = vec![Item { first: true, ..Item::made("@how") }, turned(items[be + 1])];

@@ -34,6 +34,16 @@ struct Row {
     at_end: bool,
     words: Box<[Option<Box<str>>]>,
     weight: u8,
+    /// The words without which it matches nothing, a bit for each: most rows need not be tried.
+    needs: u64,
+}
+
+fn bit(hash: u64) -> u64 {
+    1 << (hash >> 58)
+}
+
+fn bits(items: &[Item<'_>]) -> u64 {
+    items.iter().fold(0, |bits, item| bits | bit(item.hash))
 }
 
 /// Rows that are tried at each word, the longest match first.
@@ -84,6 +94,10 @@ impl Rewriter {
             })
             .collect();
         let words = words.split_whitespace().map(|word| (word != "*").then(|| word.into())).collect();
+        let needs = pattern.iter().fold(0, |needs, element| match element {
+            Element::Word { any_of, optional: false, .. } if any_of.len() == 1 => needs | bit(any_of[0]),
+            _ => needs,
+        });
         let index = self.rows.len() as u32;
         let mut fixed = false;
         for element in &pattern {
@@ -102,7 +116,7 @@ impl Rewriter {
         if !fixed {
             return Err(bad());
         }
-        self.rows.push(Row { pattern, at_start, behind_mark, at_end, words, weight });
+        self.rows.push(Row { pattern, at_start, behind_mark, at_end, words, weight, needs });
         Ok(())
     }
 
@@ -120,8 +134,9 @@ impl Rewriter {
     ) -> bool {
         let mut changed = false;
         let mut at = 0;
+        let mut there = bits(items);
         while at < items.len() {
-            let Some(found) = self.longest(items, at, fixed).filter(|found| !kept(items, at..found.end)) else {
+            let Some(found) = self.longest(items, at, there, fixed).filter(|found| !kept(items, at..found.end)) else {
                 at += 1;
                 continue;
             };
@@ -139,17 +154,25 @@ impl Rewriter {
             }
             changed = true;
             at += replace(items, at, found);
+            there |= bits(items);
         }
         changed
     }
 
     /// The words of the first row that matches anywhere.
     pub(crate) fn find<'t>(&'t self, items: &[Item<'t>]) -> Option<&'t str> {
-        let found = (0..items.len()).find_map(|at| self.longest(items, at, &|_| false))?;
+        let there = bits(items);
+        let found = (0..items.len()).find_map(|at| self.longest(items, at, there, &|_| false))?;
         found.row.words.first()?.as_deref()
     }
 
-    fn longest<'t>(&'t self, items: &[Item<'t>], at: usize, fixed: &dyn Fn(&Item<'t>) -> bool) -> Option<Found<'t>> {
+    fn longest<'t>(
+        &'t self,
+        items: &[Item<'t>],
+        at: usize,
+        there: u64,
+        fixed: &dyn Fn(&Item<'t>) -> bool,
+    ) -> Option<Found<'t>> {
         let item = items.get(at)?;
         if item.kind == Kind::Quoted {
             return None;
@@ -157,6 +180,9 @@ impl Rewriter {
         let rows = self.by_first.get(&item.hash)?;
         let mut best: Option<Found<'t>> = None;
         for row in rows.iter().filter_map(|row| self.rows.get(*row as usize)) {
+            if row.needs & !there != 0 {
+                continue;
+            }
             let behind = at.checked_sub(1).and_then(|before| items.get(before));
             if (row.at_start && at > 0) || (row.behind_mark && !behind.is_some_and(|item| item.comma || item.end)) {
                 continue;
