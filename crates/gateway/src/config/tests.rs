@@ -198,7 +198,7 @@ fn the_example_loads() {
 fn an_embedding_model_is_the_built_in_one_or_that_of_a_provider_that_can_be_asked() {
     let providers = "providers: {openai: {api_key: k}, anthropic: {api_key: k}}\n";
     let world = |model: &str| {
-        World::default().file("gateway.yaml", &format!("{providers}cache: {{embedding_model: {model}}}\n"))
+        World::default().file("gateway.yaml", format!("{providers}cache: {{embedding_model: {model}}}\n"))
     };
     for model in ["built-in", "openai/text-embedding-3-small"] {
         let config = world(model).config();
