@@ -190,6 +190,21 @@ impl<A: Answer> Cache<A> {
         looked
     }
 
+    /// Whether a vector of the question's text would be of use: it may be found in other words, and neither itself nor its normal form was
+    /// asked before. For those who have vectors from elsewhere ([`Text::set_vector`](crate::Text::set_vector)).
+    pub fn needs_vector(&self, question: &Question, now: Instant) -> bool {
+        let settings = self.settings.load();
+        let is_there = |name: &Hash| self.memory.get(name).is_some_and(|entry| entry.is_fresh(settings.ttl, now));
+        !is_there(&question.exact)
+            && question.is_covered(settings.mode)
+            && (settings.mode != Mode::Strict || !question.canonical().as_ref().is_some_and(is_there))
+    }
+
+    /// The same for a question that is not looked for, and whose answer is to be stored.
+    pub fn stores_vector(&self, question: &Question) -> bool {
+        question.is_covered(self.settings.load().mode)
+    }
+
     /// The answer to exactly this question, if it has come since a look-up that found none. Costs next to nothing, and is counted
     /// only if there is one.
     pub fn look_again(&self, question: &Question, now: Instant) -> Option<Hit<A>> {
@@ -217,7 +232,7 @@ impl<A: Answer> Cache<A> {
         let stored = now.checked_sub(age).filter(|_| age < settings.ttl)?;
         let direction = question.direction(settings.mode);
         let asked = facts.asked;
-        let entry = Arc::new(Entry::new(question, direction.is_some(), answer, facts, stored));
+        let entry = Arc::new(Entry::new(question, direction, answer, facts, stored));
         if self.clearings.mean(&entry, asked) {
             return None;
         }

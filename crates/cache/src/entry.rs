@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::key::{Hash, NotAHash, Question};
+use crate::semantic::embedder::Vector;
 use crate::semantic::index::{NO_SEGMENT, Worded};
 use crate::semantic::verifier::Prepared;
 
@@ -104,19 +105,25 @@ impl<A: Answer> Entry<A> {
     /// Of memory, for each besides its answer: itself, its slot, its name in a map that is half empty. Measured by
     /// `cargo bench --bench memory`, as the next one.
     const BASE_BYTES: usize = 400;
-    /// And where it is found in other words: its row, its share of a partition of a few rows, a second name, and what the
+    /// And where it is found in other words, besides its direction: its row, its share of a partition of a few rows, a second name, and what the
     /// allocator adds to the small blocks of a prepared text.
-    const ROW_BYTES: usize = 640;
+    const ROW_BYTES: usize = 384;
 
-    /// `in_index`: its question can be found in other words.
-    pub(crate) fn new(question: &Question, in_index: bool, answer: Arc<A>, facts: Facts, stored: Instant) -> Entry<A> {
+    /// `direction`: by what its question can be found in other words.
+    pub(crate) fn new(
+        question: &Question,
+        direction: Option<&Vector>,
+        answer: Arc<A>,
+        facts: Facts,
+        stored: Instant,
+    ) -> Entry<A> {
         let canonical = question.canonical();
-        let prepared = question.text.as_ref().filter(|_| in_index || canonical.is_some());
+        let prepared = question.text.as_ref().filter(|_| direction.is_some() || canonical.is_some());
         let prepared = prepared.map(|text| text.prepared().clone());
         let bytes = Entry::<A>::BASE_BYTES
             + answer.bytes()
             + prepared.as_ref().map_or(0, |prepared| prepared.bytes())
-            + if in_index { Entry::<A>::ROW_BYTES } else { 0 };
+            + direction.map_or(0, |direction| Entry::<A>::ROW_BYTES + direction.len());
         Entry {
             exact: question.exact,
             tenant: question.tenant,

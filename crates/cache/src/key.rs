@@ -201,13 +201,17 @@ impl Question {
         self.canonical().unwrap_or(self.exact)
     }
 
-    /// Where the text may be found in other words. The embedding knows no text that it does not cover.
+    /// Whether the text may be found in other words. The embedding knows no text that it does not cover.
+    pub(crate) fn is_covered(&self, mode: Mode) -> bool {
+        self.text.as_ref().is_some_and(|text| match mode {
+            Mode::Strict => text.prepared().coverage() == Coverage::Semantic,
+            Mode::Cosine | Mode::Shadow => true,
+        })
+    }
+
+    /// Where that is.
     pub(crate) fn direction(&self, mode: Mode) -> Option<&Vector> {
-        let text = self.text.as_ref()?;
-        match mode {
-            Mode::Strict if text.prepared().coverage() != Coverage::Semantic => None,
-            Mode::Strict | Mode::Cosine | Mode::Shadow => text.vector(),
-        }
+        self.text.as_ref().filter(|_| self.is_covered(mode))?.vector()
     }
 }
 
@@ -217,6 +221,8 @@ pub struct Text {
     text: Box<str>,
     prepared: OnceLock<Arc<Prepared>>,
     vector: OnceLock<Option<Box<Vector>>>,
+    /// The vector is not the built-in model's.
+    is_of_another: bool,
 }
 
 impl Text {
@@ -226,6 +232,7 @@ impl Text {
             text: text.into(),
             prepared: OnceLock::new(),
             vector: OnceLock::new(),
+            is_of_another: false,
         })
     }
 
@@ -238,7 +245,20 @@ impl Text {
     }
 
     pub(crate) fn vector(&self) -> Option<&Vector> {
-        self.vector.get_or_init(|| embedder::embed(&self.text).map(Box::new)).as_deref()
+        let embed = || embedder::embed(&self.text).map(|vector| Box::new(vector) as Box<Vector>);
+        self.vector.get_or_init(embed).as_deref()
+    }
+
+    /// That of another model, in the place of the built-in one's. `None`: it is not to be had, and the text is not looked for in other
+    /// words.
+    pub fn set_vector(&mut self, vector: Option<Box<Vector>>) {
+        self.vector = OnceLock::from(vector);
+        self.is_of_another = true;
+    }
+
+    /// What was set; empty if that was nothing.
+    pub fn vector_of_another(&self) -> Option<&Vector> {
+        self.is_of_another.then(|| self.vector.get().and_then(Option::as_deref).unwrap_or_default())
     }
 }
 

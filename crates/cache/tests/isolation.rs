@@ -148,7 +148,7 @@ fn try_pairs(pairs: usize, mut random: Rng) {
         let one = Request::any(&mut random);
         let text = (request % WITH_A_TEXT == 0).then_some("How can I bake bread without yeast?");
         let stored = one.question(text);
-        cache.store(&stored, Arc::new(Nothing), Facts { model: "m".into(), asked: now }, now);
+        cache.store(&stored, Arc::new(Nothing), Facts { model: "m".into(), asked: Instant::now() }, now);
         assert!(cache.look_up(&stored, now).hit.is_some());
         for _ in 0..OTHERS {
             let (other, part) = one.other(&mut random);

@@ -149,6 +149,12 @@ pub const CACHE_BLOCKED_PAIRS_PER_TENANT: usize = 1000;
 /// Clearings that an answer on its way is compared with; of more, what was asked for before them is not stored.
 pub const CACHE_CLEARINGS: usize = 256;
 pub const CACHE_ENTRIES: usize = 1_000_000;
+/// How long a request waits for the embedding model of a provider.
+pub const CACHE_EMBEDDING_TIME: Duration = Duration::from_millis(500);
+/// How long that model is left alone when it has failed.
+pub const CACHE_EMBEDDING_REST: Duration = Duration::from_secs(5);
+/// Of its answer, with some thousand components in decimal digits.
+pub const CACHE_EMBEDDING_BYTES: usize = 256 * 1024;
 /// A longer answer is not kept.
 pub const CACHE_ENTRY_BYTES: usize = 1024 * 1024;
 /// Of streams that are written down while they pass, all together; what does not fit is not kept.

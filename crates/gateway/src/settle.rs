@@ -21,7 +21,7 @@ use gateway_policy::routing::RoutePlan;
 
 use crate::api::Arrival;
 use crate::attempt::{Failure, Notes};
-use crate::cache::{Keep, Note, Served, Worth};
+use crate::cache::{Answered, Embedded, Keep, Note, Served, Worth};
 use crate::call::{Call, Caller};
 use crate::gateway::{Gateway, Process};
 use crate::limits::Hold;
@@ -315,6 +315,16 @@ impl Settle {
 
     /// What the cache did for the request.
     pub fn cached(&mut self, note: Note) {
+        self.with(|record| {
+            let embedding = record.cache.take().and_then(|before| before.embedding);
+            record.cache = Some(Box::new(Note { embedding, ..note }));
+        });
+    }
+
+    /// The cache has asked a provider's embedding model; what it has found is noted after.
+    pub fn embedded(&mut self, embedded: Embedded) {
+        self.upstream += embedded.took;
+        let note = Note { embedding: Some(embedded), ..Note::of(Answered::Miss) };
         self.with(|record| record.cache = Some(Box::new(note)));
     }
 

@@ -38,7 +38,7 @@ fn question(tenant: u8, name: u64) -> Question {
 }
 
 /// Any, and another for each name.
-fn vector(name: u64) -> Vector {
+fn vector(name: u64) -> [i8; 256] {
     let mut random = fastrand::Rng::with_seed(name);
     std::array::from_fn(|_| random.i8(-60..60))
 }
@@ -56,10 +56,11 @@ impl World {
 
     fn put(&self, tenant: u8, name: u64, bytes: usize, says: u64) -> Stored {
         let facts = Facts { model: "m".into(), asked: self.now };
-        let entry = Entry::new(&question(tenant, name), true, Arc::new(Sized { bytes, says }), facts, self.now);
+        let entry =
+            Entry::new(&question(tenant, name), Some(&vector(name)), Arc::new(Sized { bytes, says }), facts, self.now);
         // Every other one can be found in other words.
         let vector = name.is_multiple_of(2).then(|| vector(name));
-        self.memory.put(&Arc::new(entry), vector.as_ref(), &self.settings, self.now)
+        self.memory.put(&Arc::new(entry), vector.as_ref().map(|vector| vector.as_slice()), &self.settings, self.now)
     }
 
     /// What the answer says, through its name.

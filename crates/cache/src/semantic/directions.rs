@@ -7,17 +7,35 @@ use fearless_simd::{Level, Simd, dispatch};
 
 use super::embedder::Vector;
 
-/// A bit for each component: whether it is negative.
+/// A bit for each component: whether it is negative. Of vectors of another size than [`BITS`], components are added up, some of
+/// them turned around, so that there are as many.
 pub(super) type Signs = [u64; WORDS];
 
 /// Of the signs of a vector.
 pub(super) const WORDS: usize = 4;
 
+/// Of all signs.
+const BITS: usize = 64 * WORDS;
+
 pub(super) fn signs(vector: &Vector) -> Signs {
+    if vector.len() == BITS { signs_of(vector) } else { signs_of(&folded(vector)) }
+}
+
+/// What is turned around is the same for every vector, and follows no pattern that a model may have.
+fn folded(vector: &Vector) -> [i32; BITS] {
+    let mut sums = [0; BITS];
+    for (place, component) in vector.iter().enumerate() {
+        let turned = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 63 == 1;
+        sums[place % BITS] += if turned { -i32::from(*component) } else { i32::from(*component) };
+    }
+    sums
+}
+
+fn signs_of<T: Copy + Default + PartialOrd>(vector: &[T]) -> Signs {
     let mut signs = [0; WORDS];
     for (word, components) in signs.iter_mut().zip(vector.chunks_exact(64)) {
         for (bit, component) in components.iter().enumerate() {
-            *word |= u64::from(*component < 0) << bit;
+            *word |= u64::from(*component < T::default()) << bit;
         }
     }
     signs
@@ -71,8 +89,8 @@ mod tests {
     fn they_are_what_they_are_by_definition() {
         let mut random = fastrand::Rng::with_seed(1);
         for rows in [0, 1, 7, 512] {
-            let asked: Vector = std::array::from_fn(|_| random.i8(..));
-            let vectors: Vec<Vector> = (0..rows).map(|_| std::array::from_fn(|_| random.i8(..))).collect();
+            let asked: [i8; BITS] = std::array::from_fn(|_| random.i8(..));
+            let vectors: Vec<[i8; BITS]> = (0..rows).map(|_| std::array::from_fn(|_| random.i8(..))).collect();
             let words: [Vec<u64>; WORDS] =
                 std::array::from_fn(|word| vectors.iter().map(|row| signs(row)[word]).collect());
             let mut distances = vec![0; rows];
@@ -80,7 +98,7 @@ mod tests {
             for (vector, distance) in vectors.iter().zip(distances) {
                 let differ = vector.iter().zip(&asked).filter(|(one, other)| (**one < 0) != (**other < 0)).count();
                 assert_eq!(distance as usize, differ);
-                let product = |one: &Vector, other: &Vector| -> f64 {
+                let product = |one: &[i8; BITS], other: &[i8; BITS]| -> f64 {
                     one.iter().zip(other).map(|(one, other)| f64::from(*one) * f64::from(*other)).sum()
                 };
                 let exact = product(vector, &asked) / (product(vector, vector) * product(&asked, &asked)).sqrt();
@@ -90,5 +108,21 @@ mod tests {
         assert_eq!(cosine(&[0; 256], &[1; 256]), 0.0);
         let parts: Vec<u16> = (0..100).collect();
         assert!(has(&parts, 99) && has(&parts, 0) && !has(&parts, 100) && !has(&[], 0));
+    }
+
+    #[test]
+    fn the_signs_of_vectors_of_any_size_tell_near_from_far() {
+        let mut random = fastrand::Rng::with_seed(2);
+        for size in [384, 768, 1536, 3072] {
+            let asked: Vec<i8> = (0..size).map(|_| random.i8(-40..40)).collect();
+            let near: Vec<i8> = asked.iter().map(|component| component + random.i8(-20..20)).collect();
+            let far: Vec<i8> = (0..size).map(|_| random.i8(-40..40)).collect();
+            let apart = |other: &[i8]| -> u32 {
+                let [asked, other] = [signs(&asked), signs(other)];
+                asked.iter().zip(other).map(|(one, other)| (one ^ other).count_ones()).sum()
+            };
+            assert_eq!(apart(&asked), 0);
+            assert!(apart(&near) < 80 && apart(&far) > 96, "{size}: {} and {}", apart(&near), apart(&far));
+        }
     }
 }

@@ -16,14 +16,14 @@ const MAX_BYTES: usize = 16 * 1024;
 /// A longer word is left out, as the tokenizer does it.
 const MAX_WORD_CHARS: usize = 100;
 
-/// Of a length of `LENGTH`, or slightly less where a text is so short that one component would not fit.
-pub type Vector = [i8; DIMENSIONS];
+/// A direction; of as many components as its model has. Slightly shorter than the others where one component would not fit.
+pub type Vector = [i8];
 
-/// Chosen so that all components of nearly all sentences fit into a byte.
-const LENGTH: f32 = 288.0;
+/// What a component is in the mean, whatever their number: chosen so that all of nearly all sentences fit into a byte.
+const COMPONENT: f32 = 18.0;
 
 /// `None`: nothing of the text is known.
-pub fn embed(text: &str) -> Option<Vector> {
+pub fn embed(text: &str) -> Option<[i8; DIMENSIONS]> {
     let mut sum = Sum::new();
     let mut pieces = 0;
     cut(text, |piece| {
@@ -32,10 +32,25 @@ pub fn embed(text: &str) -> Option<Vector> {
         pieces < MAX_PIECES
     });
     let direction = sum.direction();
+    let scale = scale(&direction)?;
+    Some(direction.map(|value| component(value * scale)))
+}
+
+/// The vector of another model in a byte for each component. `None`: it has no direction.
+pub fn quantised(direction: &[f32]) -> Option<Box<Vector>> {
+    let scale = scale(direction)?;
+    Some(direction.iter().map(|value| component(value * scale)).collect())
+}
+
+fn scale(direction: &[f32]) -> Option<f32> {
     let length = direction.iter().map(|value| value * value).sum::<f32>().sqrt();
-    let scale = LENGTH / length;
-    // Rounded by hand, as many values at once; the cast ends at the bounds of a byte.
-    (length > 0.0).then(|| direction.map(|value| (value * scale + 0.5_f32.copysign(value)) as i8))
+    (length > 0.0 && length.is_finite()).then(|| COMPONENT * (direction.len() as f32).sqrt() / length)
+}
+
+/// Rounded by hand, as many values at once; the cast ends at the bounds of a byte.
+#[inline(always)]
+fn component(value: f32) -> i8 {
+    (value + 0.5_f32.copysign(value)) as i8
 }
 
 /// Hands over the pieces of a text until `take` has had enough.
@@ -151,6 +166,23 @@ mod tests {
             let (a, b, expected): (String, String, f32) = serde_json::from_str(line).unwrap();
             let found = cosine(&embed(&a).unwrap(), &embed(&b).unwrap());
             assert!((found - expected).abs() < 0.01, "{a:?} and {b:?}: {found}, and not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_vector_of_any_size_keeps_its_direction() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for size in [1, 7, 256, 384, 1536, 4096] {
+            let one: Vec<f32> = (0..size).map(|_| random.f32() - 0.5).collect();
+            let other: Vec<f32> = one.iter().map(|value| value * 1000.0 + 300.0 * (random.f32() - 0.5)).collect();
+            let product =
+                |one: &[f32], other: &[f32]| one.iter().zip(other).map(|(one, other)| one * other).sum::<f32>();
+            let exact = product(&one, &other) / (product(&one, &one) * product(&other, &other)).sqrt();
+            let found = cosine(&quantised(&one).unwrap(), &quantised(&other).unwrap());
+            assert!((found - exact).abs() < 0.01, "{size}: {found}, and not {exact}");
+        }
+        for nothing in [&[][..], &[0.0, 0.0], &[f32::NAN, 1.0], &[f32::INFINITY]] {
+            assert!(quantised(nothing).is_none(), "{nothing:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where a text is looked for in other words: for each partition its own rows, searched by direction and by words.
 //!
-//! A row is 298 bytes: the vector (256), its signs as 256 bits (32), a part of the hash of its words (2) and its entry (8). A search
+//! A row of the built-in model is 298 bytes: the vector (256), its signs as 256 bits (32), a part of the hash of its words (2) and its entry (8). A search
 //! reads the signs of all rows, which tell roughly how far apart two directions are, and computes the cosine of the best
 //! [`RERANKED`] alone; so up to that many rows it is exact. Rows of the same words are found in the same pass.
 //!
@@ -53,6 +53,8 @@ pub(crate) struct Candidate<T> {
 struct Partition<T> {
     /// Replaced as a whole when it grows, so that a reader who goes through it keeps nobody waiting.
     segments: RwLock<Segments<T>>,
+    /// Of its vectors. One of another size is of another model, and has no place here.
+    dimensions: usize,
     /// All segments before this one are full.
     roomy: AtomicU32,
     rows: AtomicU32,
@@ -65,7 +67,9 @@ struct Rows<T> {
     /// The first words of all signs, the second, the third and the fourth.
     signs: [Vec<u64>; WORDS],
     words: Vec<u16>,
-    vectors: Vec<Vector>,
+    dimensions: usize,
+    /// One after the other.
+    vectors: Vec<i8>,
     entries: Vec<Arc<T>>,
 }
 
@@ -84,12 +88,12 @@ impl<T: Worded> Index<T> {
         self.partitions.all().iter().map(|partition| rows(partition)).sum()
     }
 
-    /// Writers take turns. Tells the segment, by which the row is removed.
+    /// Writers take turns. Tells the segment, by which the row is removed; [`NO_SEGMENT`]: it has no place here.
     pub(crate) fn insert(&self, partition: Hash, vector: &Vector, entry: Arc<T>) -> u32 {
         if let Some(there) = self.partitions.get(&partition) {
             return there.insert(vector, entry);
         }
-        let new = Arc::new(Partition::new());
+        let new = Arc::new(Partition::new(vector.len()));
         let segment = new.insert(vector, entry);
         self.partitions.put(partition, new);
         segment
@@ -111,8 +115,8 @@ impl<T: Worded> Index<T> {
 }
 
 impl<T: Worded> Partition<T> {
-    fn new() -> Partition<T> {
-        Partition { segments: RwLock::new(Arc::new([])), roomy: AtomicU32::new(0), rows: AtomicU32::new(0) }
+    fn new(dimensions: usize) -> Partition<T> {
+        Partition { segments: RwLock::new(Arc::new([])), dimensions, roomy: AtomicU32::new(0), rows: AtomicU32::new(0) }
     }
 
     fn segments(&self) -> Segments<T> {
@@ -120,6 +124,9 @@ impl<T: Worded> Partition<T> {
     }
 
     fn insert(&self, vector: &Vector, entry: Arc<T>) -> u32 {
+        if vector.len() != self.dimensions {
+            return NO_SEGMENT;
+        }
         let segments = self.segments();
         let first = self.roomy.load(Ordering::Relaxed) as usize;
         let place = match (first..segments.len()).find(|place| read(&segments[*place]).len() < SEGMENT) {
@@ -128,7 +135,7 @@ impl<T: Worded> Partition<T> {
                 place
             }
             None => {
-                let mut rows = Rows::new();
+                let mut rows = Rows::new(self.dimensions);
                 rows.push(vector, entry);
                 let grown = segments.iter().cloned().chain([Arc::new(RwLock::new(rows))]).collect();
                 *write(&self.segments) = grown;
@@ -150,6 +157,9 @@ impl<T: Worded> Partition<T> {
     }
 
     fn search(&self, vector: &Vector, words: Option<u64>) -> Vec<Candidate<T>> {
+        if vector.len() != self.dimensions {
+            return Vec::new();
+        }
         let (segments, signs) = (self.segments(), signs(vector));
         let (mut near, mut found) = (Near::new(), Vec::new());
         let mut room = [0; SEGMENT];
@@ -171,9 +181,16 @@ impl<T: Worded> Partition<T> {
     }
 }
 
+impl<T> Rows<T> {
+    fn vector(&self, row: usize) -> Option<&Vector> {
+        self.vectors.get(row * self.dimensions..(row + 1) * self.dimensions)
+    }
+}
+
 impl<T: Worded> Rows<T> {
-    fn new() -> Rows<T> {
-        Rows { signs: [const { Vec::new() }; WORDS], words: Vec::new(), vectors: Vec::new(), entries: Vec::new() }
+    fn new(dimensions: usize) -> Rows<T> {
+        let signs = [const { Vec::new() }; WORDS];
+        Rows { signs, words: Vec::new(), dimensions, vectors: Vec::new(), entries: Vec::new() }
     }
 
     fn len(&self) -> usize {
@@ -189,7 +206,7 @@ impl<T: Worded> Rows<T> {
             words.push(word);
         }
         self.words.push(words_part(entry.words()));
-        self.vectors.push(*vector);
+        self.vectors.extend_from_slice(vector);
         self.entries.push(entry);
     }
 
@@ -197,7 +214,9 @@ impl<T: Worded> Rows<T> {
         let Some(row) = self.entries.iter().position(|there| Arc::ptr_eq(there, entry)) else { return false };
         self.signs.iter_mut().for_each(|words| _ = words.swap_remove(row));
         self.words.swap_remove(row);
-        self.vectors.swap_remove(row);
+        let last = self.vectors.len() - self.dimensions;
+        self.vectors.copy_within(last.., row * self.dimensions);
+        self.vectors.truncate(last);
         self.entries.swap_remove(row);
         if self.entries.len() < self.entries.capacity() / 4 {
             self.shrink_to(self.entries.capacity() / 2);
@@ -208,14 +227,14 @@ impl<T: Worded> Rows<T> {
     fn reserve_exact(&mut self, rows: usize) {
         self.signs.iter_mut().for_each(|words| words.reserve_exact(rows));
         self.words.reserve_exact(rows);
-        self.vectors.reserve_exact(rows);
+        self.vectors.reserve_exact(rows * self.dimensions);
         self.entries.reserve_exact(rows);
     }
 
     fn shrink_to(&mut self, rows: usize) {
         self.signs.iter_mut().for_each(|words| words.shrink_to(rows));
         self.words.shrink_to(rows);
-        self.vectors.shrink_to(rows);
+        self.vectors.shrink_to(rows * self.dimensions);
         self.entries.shrink_to(rows);
     }
 
@@ -225,8 +244,11 @@ impl<T: Worded> Rows<T> {
             return;
         }
         for (row, _) in self.words.iter().enumerate().filter(|(_, there)| **there == part) {
-            if found.len() < SAME_WORDS_SEEN && self.entries[row].words() == Some(words) {
-                let cosine = cosine(vector, &self.vectors[row]);
+            if found.len() < SAME_WORDS_SEEN
+                && self.entries[row].words() == Some(words)
+                && let Some(there) = self.vector(row)
+            {
+                let cosine = cosine(vector, there);
                 found.push(Candidate { entry: self.entries[row].clone(), cosine });
             }
         }
@@ -282,7 +304,7 @@ impl Near {
         for places in self.rows.chunk_by(|(_, one, _), (_, other, _)| one == other) {
             let rows = read(&segments[places[0].1 as usize]);
             for (_, segment, row) in places {
-                let cosine = rows.vectors.get(usize::from(*row)).map(|there| cosine(vector, there));
+                let cosine = rows.vector(usize::from(*row)).map(|there| cosine(vector, there));
                 reranked.extend(cosine.map(|cosine| (cosine, *segment, *row)));
             }
         }
@@ -292,7 +314,7 @@ impl Near {
         // Another entry may have come into the place of one that left: the cosine is always that of the entry.
         let candidate = |(_, segment, row): (f32, u32, u16)| {
             let rows = read(&segments[segment as usize]);
-            let (entry, there) = (rows.entries.get(usize::from(row))?, rows.vectors.get(usize::from(row))?);
+            let (entry, there) = (rows.entries.get(usize::from(row))?, rows.vector(usize::from(row))?);
             Some(Candidate { entry: entry.clone(), cosine: cosine(vector, there) })
         };
         reranked.into_iter().filter_map(candidate).collect()

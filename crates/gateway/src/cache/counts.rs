@@ -39,6 +39,12 @@ struct AgreementLabels {
     agreed: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EmbeddingLabels {
+    /// `ok`, `timeout`, `failed`, `other` or `resting`.
+    result: &'static str,
+}
+
 #[derive(Debug, Default)]
 pub struct Counts {
     requests: Family<RequestLabels, Counter>,
@@ -48,6 +54,9 @@ pub struct Counts {
     saved_usd: Counter<f64, AtomicU64>,
     not_shared: Counter,
     agreements: Family<AgreementLabels, Counter>,
+    embeddings: Family<EmbeddingLabels, Counter>,
+    embedding_tokens: Counter,
+    embedding_usd: Counter<f64, AtomicU64>,
     evictions: Family<EvictionLabels, Counter>,
     entries: Gauge,
     bytes: Gauge,
@@ -82,6 +91,21 @@ impl Counts {
             self.agreements.clone(),
         );
         registry.register(
+            "gateway_cache_embeddings",
+            "Requests whose text a provider's embedding model was to embed, by what came of it",
+            self.embeddings.clone(),
+        );
+        registry.register(
+            "gateway_cache_embedding_tokens",
+            "Tokens that were embedded by a provider",
+            self.embedding_tokens.clone(),
+        );
+        registry.register(
+            "gateway_cache_embedding_usd",
+            "US dollars, by list price, that embeddings of a provider cost",
+            self.embedding_usd.clone(),
+        );
+        registry.register(
             "gateway_cache_evictions",
             "Answers that went before anybody removed them, by why",
             self.evictions.clone(),
@@ -106,6 +130,13 @@ impl Counts {
         self.requests.get_or_create(&RequestLabels { result: note.answered.name(), tier }).inc();
         if let Some(near) = &note.near {
             self.refusals.get_or_create(&RuleLabels { rule: near.rule() }).inc();
+        }
+        if let Some(embedded) = &note.embedding {
+            self.embeddings.get_or_create(&EmbeddingLabels { result: embedded.how.name() }).inc();
+            self.embedding_tokens.inc_by(embedded.tokens);
+            if embedded.cost > NanoUsd(0) {
+                self.embedding_usd.inc_by(embedded.cost.usd());
+            }
         }
         self.saved_tokens.inc_by(note.saved_tokens);
         if note.saved > NanoUsd(0) {

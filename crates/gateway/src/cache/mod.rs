@@ -6,6 +6,7 @@
 
 mod coalesce;
 mod counts;
+mod embedding;
 pub mod keep;
 mod kept;
 mod labels;
@@ -34,6 +35,8 @@ use crate::store::redis::Redis;
 use coalesce::{Flights, Part};
 pub use coalesce::{Follow, Landed};
 pub use counts::Counts;
+pub use embedding::Embedded;
+use embedding::Embedding;
 pub use keep::Keep;
 pub use kept::{Kept, Worth};
 use labels::Labels;
@@ -53,6 +56,8 @@ pub struct Caching {
     pub answers: Arc<Answers>,
     scope: CacheScope,
     time_to_live: Duration,
+    /// What is asked in the place of the built-in model.
+    embedding: Option<Arc<Embedding>>,
     /// Of what the configuration says of providers and models: under another one the same request may mean something else.
     version: Hash,
 }
@@ -85,9 +90,13 @@ impl Caching {
             None => Answers::start(settings, redis),
         };
         let sections = ["aliases", "providers", "routing"].map(|name| config.said.digest_of(name));
-        let version = Hash::of("version", format!("{} {sections:x?}", crate::gateway::VERSION).as_bytes());
+        let model = &config.cache.embedding_model;
+        let version = format!("{} {sections:x?} {model}", crate::gateway::VERSION);
+        let version = Hash::of("version", version.as_bytes());
+        let known = previous.and_then(|previous| previous.embedding.clone()).filter(|known| known.name() == model);
+        let embedding = known.or_else(|| Embedding::new(model).map(Arc::new));
         let time_to_live = settings.ttl;
-        Some(Caching { answers, scope: config.cache.scope, time_to_live, version })
+        Some(Caching { answers, scope: config.cache.scope, time_to_live, embedding, version })
     }
 
     fn question(&self, call: &Call) -> Option<Question> {
@@ -139,11 +148,16 @@ impl Answers {
     /// Here, and wherever else they may be. On a thread of its own: a worker has others to serve. `None`: there is no such thread
     /// any more.
     pub async fn clear(self: &Arc<Self>, filter: Filter, dry_run: bool) -> Option<Cleared> {
-        if let Some(shared) = self.shared.get().filter(|_| !dry_run) {
-            shared.clear(&filter);
-        }
         let (_turn, answers, now) = (self.clearing.lock().await, self.clone(), Instant::now());
-        tokio::task::spawn_blocking(move || answers.cache.clear(&filter, now, dry_run)).await.ok()
+        let clear = move || {
+            let cleared = answers.cache.clear(&filter, now, dry_run);
+            // After that, since this gateway hears of it, too, and would count nothing here.
+            if let Some(shared) = answers.shared.get().filter(|_| !dry_run) {
+                shared.clear(&filter);
+            }
+            cleared
+        };
+        tokio::task::spawn_blocking(clear).await.ok()
     }
 
     /// Removes an answer that was wrong. `true`: it was still there.
@@ -185,7 +199,7 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
     // Nobody will be asked, whatever is found.
     call.is_answered = call.wish == Wish::OnlyIfCached;
     let Some(caching) = gateway.cache.as_ref().filter(|_| !call.counts_tokens) else { return Looked::Ask };
-    let question = match asks(caching, call) {
+    let mut question = match asks(caching, call) {
         Ok(question) => question,
         Err(why) => {
             call.cache = Some(Answered::Bypass);
@@ -195,11 +209,16 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
     };
     let answers = &caching.answers;
     let (mut note, mut labels) = (Note::of(Answered::Refresh), Labels::default());
+    if call.wish.reads()
+        && let Some(shared) = answers.shared.get().filter(|shared| shared.needs(&question))
+    {
+        // Larger, and rare.
+        Box::pin(shared.load(&question)).await;
+    }
+    if let Some(embedding) = &caching.embedding {
+        Box::pin(embed(embedding, gateway, call, &mut question, settle)).await;
+    }
     if call.wish.reads() {
-        if let Some(shared) = answers.shared.get().filter(|shared| shared.needs(&question)) {
-            // Larger, and rare.
-            Box::pin(shared.load(&question)).await;
-        }
         let looked = answers.cache.look_up(&question, Instant::now());
         if let Some(served) = looked.hit.as_ref().and_then(|hit| serve(gateway, call, hit, settle)) {
             return Looked::Answer(Box::new(served));
@@ -249,6 +268,24 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
         });
     }
     Looked::Ask
+}
+
+/// Has the question's text embedded by a provider, where that may be of use.
+async fn embed(embedding: &Embedding, gateway: &Gateway, call: &Call, question: &mut Question, settle: &mut Settle) {
+    let Some(caching) = &gateway.cache else { return };
+    let cache = &caching.answers.cache;
+    let is_needed = match call.wish.reads() {
+        true => cache.needs_vector(question, Instant::now()),
+        false => cache.stores_vector(question),
+    };
+    let Some(text) = &mut question.text else { return };
+    let mut vector = None;
+    if is_needed {
+        let embedded;
+        (embedded, vector) = embedding.embed(gateway, call, text.as_str()).await;
+        settle.embedded(embedded);
+    }
+    text.set_vector(vector);
 }
 
 /// What a request asks, if it may be looked for; or why not.

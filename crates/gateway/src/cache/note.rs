@@ -6,6 +6,7 @@ use gateway_cache::semantic::verifier::Reason;
 use gateway_cache::{EntryId, Held, Hit, Looked, Near, Pair, Tier};
 use gateway_core::usage::NanoUsd;
 
+use super::embedding::Embedded;
 use super::kept::Kept;
 
 /// Where an answer came from.
@@ -50,6 +51,8 @@ pub struct Note {
     pub shadow: Option<[Option<EntryId>; 2]>,
     /// Why the cache was passed by: completes "The cache was passed by: ".
     pub why: Option<&'static str>,
+    /// What came of asking a provider's embedding model.
+    pub embedding: Option<Embedded>,
     /// What the provider was not asked for.
     pub saved_tokens: u64,
     pub saved: NanoUsd,
@@ -111,6 +114,7 @@ impl Note {
             narrowed: None,
             shadow: None,
             why: None,
+            embedding: None,
             saved_tokens: 0,
             saved: NanoUsd(0),
         }

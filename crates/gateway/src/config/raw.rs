@@ -710,6 +710,9 @@ pub enum Period {
     Month,
 }
 
+/// The embedding model that is part of the program.
+pub const BUILT_IN: &str = "built-in";
+
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
@@ -729,8 +732,9 @@ pub struct Cache {
     /// Memory for answers, in MiB.
     #[schemars(range(min = 1))]
     pub max_mib: u64,
-    /// Model that embeds requests: none but the built-in one yet.
-    #[schemars(length(min = 1), extend("x-in-effect" = false))]
+    /// Model that finds questions in other words: `built-in`, or `provider/model` for an embedding model of a provider that speaks
+    /// OpenAI's API, which is then sent each question that was not asked before.
+    #[schemars(length(min = 1))]
     pub embedding_model: String,
 }
 
@@ -743,7 +747,7 @@ impl Default for Cache {
             ttl_seconds: 3600.0,
             scope: CacheScope::Key,
             max_mib: 256,
-            embedding_model: "built-in".into(),
+            embedding_model: BUILT_IN.into(),
         }
     }
 }

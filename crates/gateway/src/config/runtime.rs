@@ -16,7 +16,7 @@ use ipnet::IpNet;
 
 use super::changes::Said;
 pub use super::raw::{
-    Cache, CacheMode, CacheScope, KeyLimits, KeyRates, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price,
+    BUILT_IN, Cache, CacheMode, CacheScope, KeyLimits, KeyRates, LogFormat, LogLevel, OnUnsupported, OutputLimit, Price,
 };
 use crate::store::database::Location;
 

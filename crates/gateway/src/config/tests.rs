@@ -188,10 +188,31 @@ fn the_example_loads() {
     assert_eq!(config.aliases[1].on_context_overflow.len(), 1);
     assert_eq!(config.limits.unwrap().concurrent, Some(50));
     assert_eq!(config.warnings, Vec::<String>::new());
-    let other = "providers: {openai: {api_key: k}}\ncache: {embedding_model: other}\n";
-    let config = World::default().file("gateway.yaml", other).config();
-    let said = |warning: &&String| warning.contains("`cache.embedding_model` is not in effect yet");
+    let early = "providers: {openai: {api_key: k, paths: {models: /list}}}\n";
+    let config = World::default().file("gateway.yaml", early).config();
+    let said = |warning: &&String| warning.contains("`providers.openai.paths.models` is not in effect yet");
     assert_eq!(config.warnings.iter().filter(said).count(), 1, "{:?}", config.warnings);
+}
+
+#[test]
+fn an_embedding_model_is_the_built_in_one_or_that_of_a_provider_that_can_be_asked() {
+    let providers = "providers: {openai: {api_key: k}, anthropic: {api_key: k}}\n";
+    let world = |model: &str| {
+        World::default().file("gateway.yaml", format!("{providers}cache: {{embedding_model: {model}}}\n"))
+    };
+    for model in ["built-in", "openai/text-embedding-3-small"] {
+        let config = world(model).config();
+        assert_eq!((config.cache.embedding_model.as_str(), config.warnings.len()), (model, 0));
+    }
+    for (model, said) in [
+        ("other", "is no model"),
+        ("opnai/x", "did you mean `openai`"),
+        ("openai/", "is no model"),
+        ("anthropic/x", "does not speak OpenAI's API"),
+    ] {
+        let problems = world(model).problems();
+        assert!(problems.contains("cache.embedding_model") && problems.contains(said), "{model}: {problems}");
+    }
 }
 
 #[test]

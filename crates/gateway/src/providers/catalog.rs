@@ -118,6 +118,9 @@ struct Route {
 
 const SHARED_TURNS: usize = 64;
 
+/// How the path of chat completions ends, in OpenAI's dialect.
+pub const CHAT_COMPLETIONS: &str = "chat/completions";
+
 impl Provider {
     fn new(config: config::Provider, breakers: BreakerSettings) -> Result<Self, String> {
         let now = Instant::now();
@@ -239,6 +242,15 @@ impl Provider {
         let query = chat.query().map(|query| format!("?{query}")).unwrap_or_default();
         let uri = format!("{}/count_tokens{query}", chat.path()).parse();
         uri.map_err(|_| GatewayError::invalid("model", format!("{} has no such model", self.name)))
+    }
+
+    /// Where to have a text embedded, at a provider of OpenAI's dialect: beside its chat completions.
+    pub fn embeddings_uri(&self, model: &str) -> Result<Uri, GatewayError> {
+        let chat = self.chat_uri(model)?;
+        let query = chat.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let beside = chat.path().strip_suffix(CHAT_COMPLETIONS);
+        let uri = beside.and_then(|beside| format!("{beside}embeddings{query}").parse().ok());
+        uri.ok_or_else(|| GatewayError::invalid("model", format!("{} embeds nothing", self.name)))
     }
 
     /// The headers of one attempt: the vendor's own, those of the client that may pass, one credential.

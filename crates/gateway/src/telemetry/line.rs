@@ -145,6 +145,10 @@ fn cache(members: &mut Members<'_>, note: &Note) {
     if let Some(near) = &note.near {
         members.word("cache_refused_by", near.rule());
     }
+    if let Some(embedded) = &note.embedding {
+        members.word("cache_embedding", embedded.how.name());
+        members.json("cache_embedding_usd", &Decimal::short(embedded.cost.0, 9));
+    }
     if note.saved_tokens > 0 {
         members.number("saved_tokens", note.saved_tokens);
         members.json("saved_usd", &Decimal::short(note.saved.0, 9));

@@ -3,6 +3,9 @@ use std::sync::Arc;
 
 use super::*;
 
+/// Of the built-in model.
+type Built = [i8; 256];
+
 #[derive(Debug, PartialEq)]
 struct Row {
     name: u64,
@@ -19,16 +22,16 @@ fn partition(n: u8) -> Hash {
     Hash::of("partition", &[n])
 }
 
-fn any(random: &mut fastrand::Rng) -> Vector {
+fn any(random: &mut fastrand::Rng) -> Built {
     std::array::from_fn(|_| random.i8(-40..40))
 }
 
 /// So near that its cosine with `vector` is about 0.9.
-fn beside(vector: &Vector, random: &mut fastrand::Rng) -> Vector {
+fn beside(vector: &Built, random: &mut fastrand::Rng) -> Built {
     vector.map(|component| component.saturating_add(random.i8(-20..20)))
 }
 
-fn put(index: &Index<Row>, vector: &Vector, name: u64, words: Option<u64>) -> (Arc<Row>, u32) {
+fn put(index: &Index<Row>, vector: &Built, name: u64, words: Option<u64>) -> (Arc<Row>, u32) {
     let row = Arc::new(Row { name, words });
     (row.clone(), index.insert(partition(0), vector, row))
 }
@@ -42,7 +45,7 @@ fn the_nearest_of_few_rows_are_those_of_an_exact_search() {
     let (mut random, index) = (fastrand::Rng::with_seed(1), Index::new());
     let asked = any(&mut random);
     // From beside it to far away.
-    let rows: Vec<Vector> =
+    let rows: Vec<Built> =
         (0..60).map(|n| asked.map(|component| component.saturating_add(random.i8(-10 - n..10 + n)))).collect();
     rows.iter().enumerate().for_each(|(name, row)| _ = put(&index, row, name as u64, None));
     let mut exact: Vec<(f32, u64)> = rows.iter().zip(0..).map(|(row, name)| (cosine(&asked, row), name)).collect();
@@ -55,7 +58,7 @@ fn the_nearest_of_few_rows_are_those_of_an_exact_search() {
 #[test]
 fn every_planted_neighbour_is_found_among_thousands_before_and_after_half_of_them_left() {
     let (mut random, index) = (fastrand::Rng::with_seed(2), Index::new());
-    let mut rows: HashMap<u64, (Arc<Row>, u32, Vector)> = HashMap::new();
+    let mut rows: HashMap<u64, (Arc<Row>, u32, Built)> = HashMap::new();
     for name in 0..6_000 {
         let vector = any(&mut random);
         let (row, segment) = put(&index, &vector, name, None);
@@ -130,11 +133,40 @@ fn a_vector_without_a_direction_is_near_nothing() {
 /// 300 MB for a million.
 #[test]
 fn a_row_takes_no_more_than_300_bytes() {
-    let row = size_of::<[u64; WORDS]>() + size_of::<u16>() + size_of::<Vector>() + size_of::<Arc<Row>>();
+    let row = size_of::<[u64; WORDS]>() + size_of::<u16>() + size_of::<Built>() + size_of::<Arc<Row>>();
     assert!(row <= 300, "{row}");
-    let mut rows = Rows::new();
+    let mut rows = Rows::new(256);
     for name in 0..SEGMENT as u64 {
         rows.push(&[1; 256], Arc::new(Row { name, words: None }));
     }
-    assert_eq!((rows.vectors.capacity(), rows.signs[0].capacity()), (SEGMENT, SEGMENT));
+    assert_eq!(((rows.vectors.capacity() / 256), rows.signs[0].capacity()), (SEGMENT, SEGMENT));
+}
+
+#[test]
+fn a_vector_of_another_size_has_no_place_and_finds_nothing() {
+    let index = Index::new();
+    let row = |name| Arc::new(Row { name, words: Some(1) });
+    let (small, large) = ([1; 384], [1; 1536]);
+    let segment = index.insert(partition(0), &large, row(0));
+    assert_eq!(index.insert(partition(0), &small, row(1)), NO_SEGMENT);
+    assert!(index.search(&partition(0), &small, Some(1)).is_empty());
+    let found = index.search(&partition(0), &large, None);
+    assert_eq!(names(&found), [0]);
+    index.remove(&partition(0), segment, &found[0].entry);
+    assert_eq!(index.partitions(), 0);
+}
+
+#[test]
+fn large_vectors_are_found_when_others_have_left() {
+    let (mut random, index) = (fastrand::Rng::with_seed(5), Index::new());
+    let mut any = || -> Vec<i8> { (0..1536).map(|_| random.i8(-40..40)).collect() };
+    let rows: Vec<(Vec<i8>, Arc<Row>)> = (0..700).map(|name| (any(), Arc::new(Row { name, words: None }))).collect();
+    let places: Vec<u32> = rows.iter().map(|(vector, row)| index.insert(partition(0), vector, row.clone())).collect();
+    for ((_, row), place) in rows.iter().zip(places).filter(|((_, row), _)| row.name % 2 == 0) {
+        index.remove(&partition(0), place, row);
+    }
+    for (vector, row) in &rows {
+        let found = index.search(&partition(0), vector, None);
+        assert_eq!(found.iter().any(|there| there.entry.name == row.name), row.name % 2 == 1, "{row:?}");
+    }
 }

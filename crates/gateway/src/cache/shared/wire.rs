@@ -20,6 +20,9 @@ struct Line<'a> {
     version: u32,
     /// Of the user, where it may be asked in other words.
     text: Option<String>,
+    /// Of the text, where it is not the built-in model's; empty where it was not to be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vector: Option<Vec<i8>>,
     wire: ProviderDialect,
     /// Of a stream: where its events end, and which one tells the usage alone.
     ends: Option<Vec<u32>>,
@@ -47,6 +50,7 @@ pub(super) fn write(question: &Question, kept: &Kept) -> Option<Vec<u8>> {
     let line = Line {
         version: VERSION,
         text: question.text.as_ref().map(|text| text.as_str().to_owned()),
+        vector: question.text.as_ref().and_then(|text| text.vector_of_another()).map(<[i8]>::to_vec),
         wire: kept.wire,
         ends,
         usage_only,
@@ -107,7 +111,10 @@ pub(super) fn read(tenant: Hash, partition: Hash, exact: Hash, value: &[u8]) -> 
         added: line.added.into(),
     };
     let at = std::str::from_utf8(at).ok()?.parse().ok()?;
-    let text = line.text.and_then(|text| Text::new(&text));
+    let mut text = line.text.and_then(|text| Text::new(&text));
+    if let (Some(text), Some(vector)) = (&mut text, line.vector) {
+        text.set_vector(Some(vector.into_boxed_slice()).filter(|vector| !vector.is_empty()));
+    }
     Some(Read { at, question: Question { tenant, partition, exact, text }, kept })
 }
 

@@ -10,15 +10,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use gateway_core::access::Rates;
+use gateway_core::dialect::ProviderDialect;
 use gateway_core::secret::Secret;
 
 use super::changes::Said;
 use super::environment::Environment;
-use super::problem::{Problem, Report, path_text};
-use super::raw;
+use super::problem::{Problem, Report, path_text, suggest};
+use super::raw::{self, BUILT_IN};
 use super::runtime::{Config, Log, LogFormat, Provider, Retry, Routing, Server, Storage, Timeouts};
 use super::tree::Node;
 use super::vendors::{self, Vendor};
+use crate::providers::catalog::CHAT_COMPLETIONS;
 use crate::store::database::{DEFAULT_URL, Location};
 
 pub use provider::sandbox_providers;
@@ -48,6 +50,7 @@ pub fn check(file: &mut raw::File, situation: &Situation<'_>, report: &mut Repor
     let keys = checker.keys(&file.keys, &file.teams, &aliases, &names);
     let storage = checker.storage(&file.storage);
     let sandbox = checker.sandbox(&server, &providers, &file.storage);
+    checker.embedding_model(&file.cache.embedding_model, &providers, &names);
 
     let seconds = Duration::from_secs_f64;
     let timeouts = &file.timeouts;
@@ -202,6 +205,31 @@ impl Checker<'_, '_> {
     }
 
     /// Simulated providers answer only where nothing is configured at all, or where they were asked for.
+    /// Of the cache: the built-in one, or that of a provider that can be asked.
+    fn embedding_model(&mut self, name: &str, providers: &[Provider], names: &[String]) {
+        let path = ["cache", "embedding_model"];
+        if name == BUILT_IN || providers.is_empty() {
+            return;
+        }
+        let split = name.split_once('/').filter(|(_, model)| !model.is_empty());
+        let Some((provider, _)) = split else {
+            return self.problem(&path, "is no model", format!("write `{BUILT_IN}`, or provider/model"));
+        };
+        let Some(provider) = providers.iter().find(|there| there.name == provider) else {
+            // One that was refused is reported where it is written.
+            if !names.iter().any(|name| name == provider) {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let message = format!("{provider:?} is not a configured provider");
+                self.problem(&path, &message, suggest(provider, &names));
+            }
+            return;
+        };
+        if provider.dialect != ProviderDialect::OpenAiChat || !provider.paths.chat.ends_with(CHAT_COMPLETIONS) {
+            let message = format!("{} does not speak OpenAI's API, of which embeddings are a part", provider.name);
+            self.problem(&path, &message, "name a model of a provider that does");
+        }
+    }
+
     fn sandbox(&mut self, server: &Server, providers: &[Provider], storage: &raw::Storage) -> bool {
         let nothing_said = self.situation.folder.is_none()
             && self.situation.tree.get(&["providers"]).is_none()

@@ -172,6 +172,8 @@ pub struct CacheView {
     pub nearest: Option<NearestView>,
     /// Of a miss: why the question was not looked for in other words; `null` if it was, or is no plain text.
     pub narrowed: Option<&'static str>,
+    /// What came of asking the embedding model of a provider; `null`: none was asked.
+    pub embedding: Option<EmbeddingView>,
     /// In shadow mode: what would have been answered.
     pub shadow: Option<ShadowView>,
     /// Tokens and US dollars that no provider was asked for.
@@ -190,6 +192,16 @@ pub struct HitView {
     pub age_seconds: u64,
     /// The question with the one that it was taken for, by which it is known again if it is reported as wrong.
     pub pair: String,
+}
+
+/// What it cost to have the question embedded by a provider.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EmbeddingView {
+    /// `ok`, `timeout`, `failed`, `other` (of another size or model than before) or `resting` (it has failed lately, and was not asked).
+    pub result: &'static str,
+    pub took_ms: f64,
+    pub tokens: u64,
+    pub usd: f64,
 }
 
 /// The names of answers; `null` where there would have been none.
@@ -227,6 +239,12 @@ impl From<&Note> for CacheView {
                 rule: near.rule(),
             }),
             narrowed: note.narrowed,
+            embedding: note.embedding.map(|embedded| EmbeddingView {
+                result: embedded.how.name(),
+                took_ms: (embedded.took.as_secs_f64() * 1e6).round() / 1e3,
+                tokens: embedded.tokens,
+                usd: embedded.cost.usd(),
+            }),
             shadow: note.shadow.map(|entries| {
                 let [strict, cosine] = entries.map(|entry| entry.map(|entry| entry.to_string()));
                 ShadowView { strict, cosine }

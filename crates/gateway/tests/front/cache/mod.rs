@@ -2,6 +2,7 @@
 
 mod coalescing;
 mod control;
+mod embedding;
 mod poisoning;
 mod shared;
 mod wording;
