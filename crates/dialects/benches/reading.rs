@@ -89,27 +89,52 @@ fn request_translated(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// The account of a whole answer of one kilobyte.
-#[divan::bench(args = ["chat", "messages"])]
-fn glance(bencher: Bencher<'_, '_>, dialect: &str) {
+/// A whole answer of one kilobyte.
+fn answer(provider: ProviderDialect) -> String {
     let text = TEXT.repeat(10);
-    let (provider, body) = if dialect == "chat" {
-        let details = json!({"cached_tokens": 0, "audio_tokens": 0});
-        let usage = json!({"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30,
-            "prompt_tokens_details": details, "completion_tokens_details": {"reasoning_tokens": 0}});
-        let message = json!({"role": "assistant", "content": text, "refusal": null, "annotations": []});
-        let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": "stop"});
-        let body = json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1_741_570_283, "model": "gpt-4o",
-            "choices": [choice], "usage": usage, "service_tier": "default", "system_fingerprint": "fp_06737a9306"});
-        (ProviderDialect::OpenAiChat, body)
-    } else {
-        let body = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude",
-            "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": null,
-            "usage": {"input_tokens": 10, "cache_read_input_tokens": 0, "output_tokens": 20}});
-        (ProviderDialect::AnthropicMessages, body)
-    };
-    let (codec, body) = (codec::provider(provider), body.to_string());
+    match provider {
+        ProviderDialect::OpenAiChat => {
+            let details = json!({"cached_tokens": 0, "audio_tokens": 0});
+            let usage = json!({"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30,
+                "prompt_tokens_details": details, "completion_tokens_details": {"reasoning_tokens": 0}});
+            let message = json!({"role": "assistant", "content": text, "refusal": null, "annotations": []});
+            let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": "stop"});
+            json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1_741_570_283, "model": "gpt-4o",
+                "choices": [choice], "usage": usage, "service_tier": "default", "system_fingerprint": "fp_06737a9306"})
+            .to_string()
+        }
+        ProviderDialect::AnthropicMessages => {
+            json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude",
+                "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": null,
+                "usage": {"input_tokens": 10, "cache_read_input_tokens": 0, "output_tokens": 20}})
+            .to_string()
+        }
+    }
+}
+
+/// Its account.
+#[divan::bench(args = PROVIDERS)]
+fn glance(bencher: Bencher<'_, '_>, provider: ProviderDialect) {
+    let (codec, body) = (codec::provider(provider), answer(provider));
     bencher.bench(|| codec.glance(black_box(body.as_bytes())).unwrap());
+}
+
+/// The same answer for a client of the other dialect.
+#[divan::bench(args = PROVIDERS)]
+fn answer_translated(bencher: Bencher<'_, '_>, provider: ProviderDialect) {
+    let (body, about) = (answer(provider), about());
+    let client = codec::client(other(provider));
+    bencher.bench(|| {
+        let response = codec::provider(provider).decode_response(black_box(body.as_bytes())).unwrap();
+        (client.losses(&response), client.encode_response(response, &about))
+    });
+}
+
+fn other(provider: ProviderDialect) -> Dialect {
+    match provider {
+        ProviderDialect::OpenAiChat => Dialect::AnthropicMessages,
+        ProviderDialect::AnthropicMessages => Dialect::OpenAiChat,
+    }
 }
 
 /// A stream of 100 pieces, each in bytes of its own.
@@ -175,13 +200,9 @@ fn stream_tapped(bencher: Bencher<'_, '_>, provider: ProviderDialect) {
 #[divan::bench(args = PROVIDERS)]
 fn stream_translated(bencher: Bencher<'_, '_>, provider: ProviderDialect) {
     let pieces = stream(provider);
-    let client = match provider {
-        ProviderDialect::OpenAiChat => Dialect::AnthropicMessages,
-        ProviderDialect::AnthropicMessages => Dialect::OpenAiChat,
-    };
     bencher.bench(|| {
         let (mut sse, mut decoder) = (SseDecoder::new(), codec::provider(provider).stream_decoder());
-        let mut encoder = codec::client(client).stream_encoder(about());
+        let mut encoder = codec::client(other(provider)).stream_encoder(about());
         let (mut events, mut said) = (Vec::new(), 0);
         for piece in &pieces {
             sse.push(piece.clone());

@@ -286,7 +286,26 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes one value, whatever is in it.
+    #[inline]
     pub(crate) fn skip(&mut self) -> Checked<()> {
+        match self.peek() {
+            Some(b'"') => self.string().map(|_| ()),
+            Some(b'{' | b'[') => self.skip_container(),
+            _ => self.skip_scalar(),
+        }
+    }
+
+    #[inline(never)]
+    fn skip_scalar(&mut self) -> Checked<()> {
+        match self.peek() {
+            Some(b't') => self.word(b"true"),
+            Some(b'f') => self.word(b"false"),
+            Some(b'n') => self.word(b"null"),
+            _ => self.number(),
+        }
+    }
+
+    fn skip_container(&mut self) -> Checked<()> {
         let outside = self.depth;
         loop {
             // A value begins here.
@@ -307,10 +326,7 @@ impl<'a> Reader<'a> {
                         continue;
                     }
                 }
-                Some(b't') => self.word(b"true")?,
-                Some(b'f') => self.word(b"false")?,
-                Some(b'n') => self.word(b"null")?,
-                _ => self.number()?,
+                _ => self.skip_scalar()?,
             }
             // A value has ended here: so may the containers around it.
             loop {
@@ -360,13 +376,11 @@ impl<'a> Reader<'a> {
     }
 
     fn digits(&mut self) -> Checked<()> {
-        if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            return Err(self.wrong("a value"));
-        }
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.body.get(self.at) {
             self.at += 1;
         }
-        Ok(())
+        if self.at == start { Err(self.wrong("a value")) } else { Ok(()) }
     }
 
     /// Passes a string, from its opening quote. True where it is known to have no escapes, as short ones are.

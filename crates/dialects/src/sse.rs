@@ -148,7 +148,9 @@ impl Frame {
     /// The event in this frame; `None` for comments and blank lines.
     pub fn event(&self) -> Option<SseEvent<'_>> {
         let (mut name, mut data): (&str, Option<Cow<'_, str>>) = ("", None);
-        let mut rest: &[u8] = self.raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.raw);
+        // The end of the line before, where that was cut in two.
+        let raw = self.raw.strip_prefix(b"\n").unwrap_or(&self.raw);
+        let mut rest = raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(raw);
         while !rest.is_empty() {
             let length = line_length(rest).unwrap_or(rest.len());
             let (line, after) = rest.split_at(length);
@@ -247,6 +249,16 @@ mod tests {
         }
         let bytes: Vec<&[u8]> = ODD.as_bytes().chunks(1).collect();
         assert_eq!(decode(&bytes), whole);
+    }
+
+    #[test]
+    fn a_byte_order_mark_behind_a_cut_line_end_is_read_as_without_the_cut() {
+        let text = "data: a\r\n\r\n\u{feff}data: b\r\n\r\n".as_bytes();
+        let whole = decode(&[text]);
+        for cut in 0..=text.len() {
+            let (a, b) = text.split_at(cut);
+            assert_eq!(decode(&[a, b]), whole, "cut at {cut}");
+        }
     }
 
     #[test]

@@ -286,7 +286,10 @@ impl<'a> Members<'a> for Contents {
 
 /// Passes any value. Its text, unless it is `null`.
 fn raw<'a>(json: &mut Reader<'a>) -> Checked<Raw<'a>> {
-    json.json().map(|text| Some(Json(text)).filter(|_| text != "null"))
+    if json.peek() == Some(b'n') {
+        return json.skip().map(|()| None);
+    }
+    json.json().map(|text| Some(Json(text)))
 }
 
 /// Passes an object or a `null`. What is read is written where it belongs, for it is large.
