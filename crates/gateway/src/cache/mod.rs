@@ -126,9 +126,7 @@ impl Answers {
         }
         answers
     }
-}
 
-impl Answers {
     pub fn stats(&self) -> Stats {
         self.cache.stats()
     }
@@ -212,7 +210,6 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
                     answers: answers.clone(),
                     time_to_live: caching.time_to_live,
                     question,
-                    store: true,
                     lead: None,
                     labels,
                 });
@@ -221,7 +218,10 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
             Part::Lead(first) => {
                 // The one before may have ended just now.
                 let hit = answers.cache.look_again(&question, Instant::now());
-                if let Some(served) = hit.as_ref().and_then(|hit| serve(gateway, call, hit, settle)) {
+                if let Some(hit) = &hit
+                    && let Some(served) = serve(gateway, call, hit, settle)
+                {
+                    first.answered(hit.answer.clone());
                     return Looked::Answer(Box::new(served));
                 }
                 lead = Some(first);
@@ -229,17 +229,9 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
             Part::Alone => {}
         }
     }
-    let store = call.wish.keeps();
-    if store || lead.is_some() {
+    if call.wish.keeps() {
         call.tapes = call.stream.then(|| answers.tapes.clone());
-        settle.keeps(Keep {
-            answers: answers.clone(),
-            time_to_live: caching.time_to_live,
-            question,
-            store,
-            lead,
-            labels,
-        });
+        settle.keeps(Keep { answers: answers.clone(), time_to_live: caching.time_to_live, question, lead, labels });
     }
     Looked::Ask
 }

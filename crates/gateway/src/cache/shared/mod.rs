@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use gateway_cache::{Answer, Filter, Hash, Pair, Question};
 use gateway_core::limits::{CACHE_SHARED_ENTRY_BYTES, CACHE_SHARED_QUEUE, CACHE_SHARED_QUEUE_BYTES};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Answers;
 use super::kept::Kept;
 use crate::store::redis::Redis;
 use keeper::Keeper;
-use wire::Clearing;
+use wire::{Clearing, Untold};
 
 /// What the first request of a partition waits for it at most.
 const FIRST_USE: Duration = Duration::from_millis(20);
@@ -34,9 +34,19 @@ const SHARDS: usize = 16;
 
 /// What is to be done at Redis.
 enum Work {
-    Put { tenant: Hash, partition: Hash, exact: Hash, value: Value, time_to_live: Duration },
-    Load { tenant: Hash, partition: Hash, loaded: oneshot::Sender<()> },
-    Clear(Clearing),
+    Put {
+        tenant: Hash,
+        partition: Hash,
+        exact: Hash,
+        value: Value,
+        time_to_live: Duration,
+    },
+    Load {
+        tenant: Hash,
+        partition: Hash,
+        loaded: oneshot::Sender<()>,
+    },
+    /// It was wrong for these questions. That it is to go is told as a clearing.
     Report(Pair),
 }
 
@@ -45,11 +55,16 @@ struct Value {
     question: Question,
     kept: Arc<Kept>,
     state: Arc<State>,
+    /// Redis has it.
+    is_put: bool,
 }
 
 impl Drop for Value {
     fn drop(&mut self) {
         self.state.waiting.fetch_sub(self.kept.bytes(), Ordering::Relaxed);
+        if !self.is_put {
+            self.state.lost();
+        }
     }
 }
 
@@ -74,6 +89,10 @@ struct State {
     lost: AtomicU64,
     /// Partitions that are loaded and followed.
     known: [Mutex<HashSet<Hash>>; SHARDS],
+    /// Beside the queue, which answers may have filled.
+    untold: Mutex<Untold>,
+    /// There is more of it.
+    to_tell: Notify,
 }
 
 impl State {
@@ -105,6 +124,14 @@ impl State {
 
     fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
+    }
+
+    fn lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Untold> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,29 +168,58 @@ impl Shared {
     /// Never waits.
     pub fn put(&self, question: Question, kept: Arc<Kept>, time_to_live: Duration) {
         let bytes = kept.bytes();
-        if bytes > CACHE_SHARED_ENTRY_BYTES || !self.state.is_up() {
+        if bytes > CACHE_SHARED_ENTRY_BYTES {
             return;
+        }
+        if !self.state.is_up() {
+            return self.state.lost();
         }
         let (tenant, partition, exact) = (question.tenant, question.partition, question.exact);
         let waiting = self.state.waiting.fetch_add(bytes, Ordering::Relaxed);
-        let value = Value { question, kept, state: self.state.clone() };
+        let value = Value { question, kept, state: self.state.clone(), is_put: false };
         let work = Work::Put { tenant, partition, exact, value, time_to_live };
-        if waiting + bytes > CACHE_SHARED_QUEUE_BYTES || self.work.try_send(work).is_err() {
-            self.state.lost.fetch_add(1, Ordering::Relaxed);
+        if waiting + bytes <= CACHE_SHARED_QUEUE_BYTES {
+            // What does not fit counts as lost when it is dropped.
+            let _ = self.work.try_send(work);
         }
     }
 
-    /// Tells the others what is to go, later if Redis cannot be asked now. False: too much waits to be told.
-    pub fn clear(&self, filter: &Filter) -> bool {
-        self.work.try_send(Work::Clear(Clearing::of(filter))).is_ok()
+    /// Tells the others what is to go, later if Redis cannot be asked now.
+    pub fn clear(&self, filter: &Filter) {
+        self.state.untold().push(Clearing::of(filter));
+        self.state.to_tell.notify_one();
     }
 
     /// The same for an answer that was wrong.
-    pub fn report(&self, pair: &Pair) -> bool {
-        self.work.try_send(Work::Report(*pair)).is_ok()
+    pub fn report(&self, pair: &Pair) {
+        let Pair { tenant, entry, .. } = *pair;
+        self.clear(&Filter { id: Some(entry), tenant: Some(tenant), ..Filter::default() });
+        // For which questions others need not know: they no longer have the answer.
+        let _ = self.work.try_send(Work::Report(*pair));
     }
 
     pub fn lost(&self) -> u64 {
         self.state.lost.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_cache::EntryId;
+
+    use super::*;
+
+    #[test]
+    fn what_is_to_go_is_told_although_the_queue_is_full() {
+        let (work, _todo) = mpsc::channel(1);
+        let shared = Shared { work, state: Arc::default() };
+        let tenant = Hash::of("test", b"tenant");
+        let pair = Pair { tenant, entry: EntryId::of(tenant), questions: tenant };
+        for _ in 0..2 {
+            shared.report(&pair);
+        }
+        shared.clear(&Filter { tenant: Some(tenant), ..Filter::default() });
+        let untold: Vec<Clearing> = std::iter::from_fn(|| shared.state.untold().pop()).collect();
+        assert_eq!(untold.len(), 2, "the report once, and the clearing: {untold:?}");
     }
 }
