@@ -125,6 +125,17 @@ impl Failure {
         }
     }
 
+    /// Whether this caller may use the target that says so.
+    pub fn may_be_told(&self, call: &Call) -> bool {
+        match self {
+            Failure::Upstream(refused) => {
+                let Target { provider, model, .. } = &refused.target;
+                call.caller.scope().allows_target(call.model(), provider, model)
+            }
+            Failure::Gateway { .. } => true,
+        }
+    }
+
     /// How long the provider wants to be left alone, where it says so.
     pub fn wait(&self) -> Option<Duration> {
         match self {
@@ -301,7 +312,7 @@ pub async fn one(
 
 /// Waits for a part of an answer until it must have come. Whoever has waited for long is shown: at no time there is more than
 /// one timer.
-async fn within<T>(
+pub async fn within<T>(
     deadline: Instant,
     mut part: Pin<&mut impl Future<Output = T>>,
     shown: &mut Option<&mut Settle>,

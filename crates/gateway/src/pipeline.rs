@@ -22,7 +22,7 @@ use crate::api::body::{Opening, StreamBody};
 use crate::api::egress::{self, REPLY_HEADERS, Reply};
 use crate::api::explain;
 use crate::api::ingress::Inbound;
-use crate::attempt::{Failure, Good, WholeBody};
+use crate::attempt::{self, Failure, Good, WholeBody};
 use crate::cache::replay::Replay;
 use crate::cache::{self, Follow, Landed, Looked, Served, Wish, keep};
 use crate::call::{self, Call, SharedCall};
@@ -78,6 +78,8 @@ async fn go(
             standing
         }
         Err(refused) => {
+            // Whatever was found is not given.
+            settle.not_cached();
             let error = gateway.process.limited(&refused);
             return refuse(error, dialect, &request_id, settle, &refused.standing);
         }
@@ -154,21 +156,26 @@ async fn wait(
     follow: Follow,
 ) -> Reply {
     let deadline = call.started + call.timeout.unwrap_or(gateway.config.timeouts.request);
-    let mut landing = pin!(tokio::time::timeout_at(deadline.into(), follow.landed()));
-    // When the gateway closes, every connection is polled once more.
-    let landed = poll_fn(|cx| match landing.as_mut().poll(cx) {
-        Poll::Pending if gateway.is_closing() => Poll::Ready(Ok(Landed::Lost)),
-        polled => polled,
-    })
-    .await;
+    settle.follows();
+    let landed = {
+        let (landing, mut shown) = (pin!(follow.landed()), Some(&mut *settle));
+        let mut landing = pin!(attempt::within(deadline, landing, &mut shown));
+        // When the gateway closes, every connection is polled once more.
+        let landed = poll_fn(|cx| match landing.as_mut().poll(cx) {
+            Poll::Pending if gateway.is_closing() => Poll::Ready(Ok(Landed::Lost)),
+            polled => polled,
+        });
+        landed.await
+    };
+    settle.landed();
     match landed {
         Ok(Landed::Answer(kept)) => {
             if let Some(served) = cache::serve_shared(&gateway, &call, kept, &mut settle) {
                 return serve(&gateway, &call, served, settle);
             }
         }
-        Ok(Landed::Failed(failure)) => return failed(&gateway, &call, &failure, settle),
-        Ok(Landed::Lost) => {}
+        Ok(Landed::Failed(failure)) if failure.may_be_told(&call) => return failed(&gateway, &call, &failure, settle),
+        Ok(Landed::Failed(_) | Landed::Lost) => {}
         Err(_) => {
             let error = GatewayError::new(ErrorKind::Timeout, "the answer did not come in time");
             return refuse(error, call.dialect, &call.request_id, settle, &Standing::default());
@@ -178,12 +185,14 @@ async fn wait(
 }
 
 /// The client wants an answer from the cache or none.
-fn not_cached(call: &SharedCall, settle: Box<Settle>) -> Reply {
+fn not_cached(call: &SharedCall, mut settle: Box<Settle>) -> Reply {
     let error =
         GatewayError::new(ErrorKind::Timeout, "only-if-cached was asked for, and there is no answer in the cache");
     let mut reply = egress::error(&error, call.dialect, &call.request_id);
     egress::cached(call, &mut reply, &settle);
-    settle.refused(reply.status.as_u16(), error);
+    // SDKs repeat a 504 unless they are told not to.
+    egress::final_word(&mut reply);
+    settle.end(reply.status.as_u16(), Outcome::ClientError, Some(error.message));
     reply
 }
 

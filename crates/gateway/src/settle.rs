@@ -205,6 +205,8 @@ pub struct Settle {
     upstream: Duration,
     /// Since when the request has been waiting.
     waiting: Option<Instant>,
+    /// It waits for the answer to another request.
+    follows: bool,
     /// Of the attempt that succeeded: it must be told how the answer ended.
     permit: Option<Box<Permit>>,
     /// The attempt under way, and when it began.
@@ -229,6 +231,7 @@ impl Settle {
             worth: Worth::Nothing,
             upstream: Duration::ZERO,
             waiting: None,
+            follows: false,
             permit: None,
             under_way: None,
             overhead: None,
@@ -263,6 +266,7 @@ impl Settle {
         let waiting = match (&self.under_way, record.first_content_ms) {
             (Some((target, _)), _) => Waiting::Answer(target.clone()),
             (None, Some(_)) => Waiting::Rest,
+            (None, None) if self.follows => Waiting::Another,
             (None, None) => Waiting::Attempt,
         };
         let since = match record.first_content_ms {
@@ -326,6 +330,21 @@ impl Settle {
         self.upstream += embedded.took;
         let note = Note { embedding: Some(embedded), ..Note::of(Answered::Miss) };
         self.with(|record| record.cache = Some(Box::new(note)));
+    }
+
+    /// The answer of the cache is not given, nor is another asked for.
+    pub fn not_cached(&mut self) {
+        self.with(|record| record.cache = None);
+    }
+
+    /// From now on the request waits for the answer to another one, and for no provider of its own.
+    pub fn follows(&mut self) {
+        (self.follows, self.waiting) = (true, Some(Instant::now()));
+    }
+
+    pub fn landed(&mut self) {
+        self.follows = false;
+        self.upstream_done();
     }
 
     /// From now on the answer is to be kept.

@@ -256,8 +256,13 @@ pub fn spent(gateway: &Gateway, call: &Call, reply: &mut Reply, settle: &Settle,
     // The attempts have been made: a client that repeats the request would only multiply them. Another gateway may take what
     // this one could not finish, and this one may later what it had no room for, or what its client had used up.
     if !gateway.is_closing() && !by_limit {
-        reply.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+        final_word(reply);
     }
+}
+
+/// The same request would hear the same.
+pub fn final_word(reply: &mut Reply) {
+    reply.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
 }
 
 pub fn event_stream(reply: &mut Reply) {

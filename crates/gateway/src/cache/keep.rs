@@ -34,8 +34,6 @@ pub struct Keep {
     pub question: Question,
     /// When the request came.
     pub asked: Instant,
-    /// False: the answer is for those alone who wait for it now.
-    pub store: bool,
     /// Others ask the same and wait for this answer.
     pub lead: Option<Lead>,
     /// What the real answer is to be compared with.
@@ -44,7 +42,11 @@ pub struct Keep {
 
 impl Keep {
     fn is_wanted(&self, worth: Worth) -> bool {
-        (self.store && worth != Worth::Nothing) || self.lead.as_ref().is_some_and(Lead::is_followed)
+        worth != Worth::Nothing || self.is_followed()
+    }
+
+    fn is_followed(&self) -> bool {
+        self.lead.as_ref().is_some_and(Lead::is_followed)
     }
 
     fn keep(mut self, kept: Kept, worth: Worth, process: &Arc<Process>) {
@@ -52,7 +54,7 @@ impl Keep {
         if let Some(lead) = self.lead.take() {
             lead.answered(kept.clone());
         }
-        if !self.store || worth == Worth::Nothing {
+        if worth == Worth::Nothing {
             return;
         }
         if worth == Worth::Exact {
@@ -82,8 +84,12 @@ impl Answers {
 pub fn whole(settle: &mut Settle, call: &Call, target: &Target, said: impl FnOnce() -> Bytes) {
     let worth = settle.worth();
     let Some(keep) = settle.take_keep().filter(|keep| keep.is_wanted(worth)) else { return };
+    let said = said();
+    if said.len() > CACHE_ENTRY_BYTES && !keep.is_followed() {
+        return;
+    }
     // What the answer was read into may be larger, and hold more.
-    let bytes = Bytes::copy_from_slice(&said());
+    let bytes = Bytes::copy_from_slice(&said);
     if let Some(kept) = kept(settle, call.dialect, target, Form::Whole(bytes)) {
         keep.keep(kept, worth, settle.process());
     }

@@ -138,9 +138,7 @@ impl Answers {
         }
         answers
     }
-}
 
-impl Answers {
     pub fn stats(&self) -> Stats {
         self.cache.stats()
     }
@@ -237,7 +235,6 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
                     time_to_live: caching.time_to_live,
                     question,
                     asked: call.started,
-                    store: true,
                     lead: None,
                     labels,
                 });
@@ -246,7 +243,10 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
             Part::Lead(first) => {
                 // The one before may have ended just now.
                 let hit = answers.cache.look_again(&question, Instant::now());
-                if let Some(served) = hit.as_ref().and_then(|hit| serve(gateway, call, hit, settle)) {
+                if let Some(hit) = &hit
+                    && let Some(served) = serve(gateway, call, hit, settle)
+                {
+                    first.answered(hit.answer.clone());
                     return Looked::Answer(Box::new(served));
                 }
                 lead = Some(first);
@@ -254,15 +254,13 @@ pub async fn look_up(gateway: &Gateway, call: &mut Call, settle: &mut Settle) ->
             Part::Alone => {}
         }
     }
-    let store = call.wish.keeps();
-    if store || lead.is_some() {
+    if call.wish.keeps() {
         call.tapes = call.stream.then(|| answers.tapes.clone());
         settle.keeps(Keep {
             answers: answers.clone(),
             time_to_live: caching.time_to_live,
             question,
             asked: call.started,
-            store,
             lead,
             labels,
         });

@@ -76,11 +76,15 @@ impl Room {
         }
         true
     }
+
+    fn give_back(&mut self) {
+        self.all.fetch_sub(std::mem::take(&mut self.taken), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.all.fetch_sub(self.taken, Ordering::Relaxed);
+        self.give_back();
     }
 }
 
@@ -120,6 +124,7 @@ impl Tape {
     fn give_up(&mut self) {
         self.full = true;
         self.written = Written::Said(Gather::default());
+        self.room.give_back();
     }
 
     /// The stream has ended well.
@@ -148,12 +153,15 @@ mod tests {
         let tapes = Tapes::default();
         let mut tape = tapes.begin(true);
         let piece = Bytes::from(vec![b'x'; CACHE_ENTRY_BYTES / 4]);
-        for _ in 0..5 {
+        let taken = || tapes.0.load(Ordering::Relaxed);
+        tape.frame(&piece, EventRole::Content);
+        assert!(taken() >= CACHE_ENTRY_BYTES / 4);
+        for _ in 0..4 {
             tape.frame(&piece, EventRole::Content);
         }
-        assert!(tapes.0.load(Ordering::Relaxed) >= CACHE_ENTRY_BYTES / 2);
+        assert_eq!(taken(), 0, "while the stream goes on");
         assert!(tape.recorded().is_none());
-        assert_eq!(tapes.0.load(Ordering::Relaxed), 0);
+        assert_eq!(taken(), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use gateway_cache::{Facts, Filter, Hash, Pair};
+use gateway_cache::{Facts, Hash, Pair};
 use gateway_core::limits::CACHE_BLOCKED_PAIRS_PER_TENANT;
 use redis::aio::{MultiplexedConnection, PubSubStream};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult};
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::super::Answers;
-use super::wire::{self, Cleared, Clearing};
+use super::wire::{self, CLEARINGS_NOTED, Cleared, Clearing};
 use super::{Loaded, State, Value, Work};
 use crate::store::redis::Redis;
 
@@ -38,7 +38,6 @@ const LOADED_AT_ONCE: usize = 16;
 const LOADED_BYTES: usize = 8 * 1024 * 1024;
 /// No answer lives longer than what is noted of its end.
 const CLEARINGS_LIVE: Duration = Duration::from_secs(7 * 24 * 3600);
-const CLEARINGS_NOTED: usize = 1000;
 const UNDER_WAY: usize = 32;
 
 pub(super) struct Keeper {
@@ -50,10 +49,6 @@ pub(super) struct Keeper {
     node: String,
     /// What is to be passed over if it is found.
     cleared: Vec<Cleared>,
-    /// What is to go, and nobody knows yet.
-    untold: Vec<Clearing>,
-    /// Pairs of which nobody knows yet that they were wrong.
-    unreported: Vec<Pair>,
 }
 
 /// What was found of a partition.
@@ -83,7 +78,7 @@ impl From<RedisError> for Broken {
 impl Keeper {
     pub(super) fn new(redis: Redis, answers: Weak<Answers>, state: Arc<State>, todo: mpsc::Receiver<Work>) -> Self {
         let node = format!("{:016x}", fastrand::u64(..));
-        Keeper { redis, answers, state, todo, node, cleared: Vec::new(), untold: Vec::new(), unreported: Vec::new() }
+        Keeper { redis, answers, state, todo, node, cleared: Vec::new() }
     }
 
     pub(super) async fn run(mut self) {
@@ -97,12 +92,8 @@ impl Keeper {
             // Who waits is told that there is nothing, and nothing is kept for later.
             let until = tokio::time::Instant::now() + RECONNECT_AFTER.mul_f64(0.5 + fastrand::f64());
             while let Ok(work) = tokio::time::timeout_at(until, self.todo.recv()).await {
-                match work {
-                    Some(Work::Put { .. }) => _ = self.state.lost.fetch_add(1, Ordering::Relaxed),
-                    Some(Work::Load { .. }) => {}
-                    Some(Work::Clear(clearing)) => self.is_to_go(clearing),
-                    Some(Work::Report(pair)) => self.is_wrong(pair),
-                    None => return,
+                if work.is_none() {
+                    return;
                 }
             }
         }
@@ -115,6 +106,7 @@ impl Keeper {
         self.catch_up(&mut connection).await?;
         self.state.forget_all();
         self.state.up.store(true, Ordering::Relaxed);
+        let state = self.state.clone();
         let mut under_way = FuturesUnordered::<Step>::new();
         let mut ping = tokio::time::interval(PING_EVERY);
         loop {
@@ -132,29 +124,28 @@ impl Keeper {
                 }
                 work = self.todo.recv(), if under_way.len() < UNDER_WAY => match work {
                     None => return Ok(()),
-                    Some(Work::Load { tenant, partition, loaded }) => {
-                        under_way.push(Box::pin(load(connection.clone(), tenant, partition, loaded)));
-                    }
-                    Some(Work::Put { tenant, partition, exact, value, time_to_live }) => {
-                        let word = format!("put {} {tenant} {partition} {exact}", self.node);
-                        let names = Names { tenant, partition };
-                        under_way.push(Box::pin(put(connection.clone(), names, exact, value, time_to_live, word)));
-                    }
-                    Some(Work::Clear(clearing)) => {
-                        // What was put before is to go, too.
-                        while let Some(step) = under_way.next().await {
-                            if let Some(found) = step? {
-                                self.take(found);
-                            }
-                        }
-                        self.is_to_go(clearing);
-                        self.tell(&mut connection).await?;
-                    }
-                    Some(Work::Report(pair)) => {
-                        self.is_wrong(pair);
-                        self.tell(&mut connection).await?;
-                    }
+                    Some(work) => under_way.push(self.step(work, &connection)),
                 },
+                () = state.to_tell.notified() => {
+                    // What was stored before is to go, too.
+                    for _ in 0..self.todo.len() {
+                        if under_way.len() >= UNDER_WAY
+                            && let Some(step) = under_way.next().await
+                            && let Some(found) = step?
+                        {
+                            self.take(found);
+                        }
+                        if let Ok(work) = self.todo.try_recv() {
+                            under_way.push(self.step(work, &connection));
+                        }
+                    }
+                    while let Some(step) = under_way.next().await {
+                        if let Some(found) = step? {
+                            self.take(found);
+                        }
+                    }
+                    self.tell(&mut connection).await?;
+                }
                 _ = ping.tick() => {
                     if self.answers.strong_count() == 0 {
                         return Ok(());
@@ -165,52 +156,45 @@ impl Keeper {
         }
     }
 
-    /// Too much to be told one by one is everything.
-    fn is_to_go(&mut self, clearing: Clearing) {
-        if self.untold.len() >= CLEARINGS_NOTED {
-            self.untold = vec![Clearing::default()];
-        } else {
-            self.untold.push(clearing);
+    fn step(&self, work: Work, connection: &MultiplexedConnection) -> Step {
+        let connection = connection.clone();
+        match work {
+            Work::Load { tenant, partition, loaded } => Box::pin(load(connection, tenant, partition, loaded)),
+            Work::Put { tenant, partition, exact, value, time_to_live } => {
+                let word = format!("put {} {tenant} {partition} {exact}", self.node);
+                Box::pin(put(connection, Names { tenant, partition }, exact, value, time_to_live, word))
+            }
         }
-    }
-
-    /// The answer goes, and is not given to that question again. Of too many, the latest are told.
-    fn is_wrong(&mut self, pair: Pair) {
-        self.is_to_go(of_pair(&pair));
-        if pair.is_same() {
-            return;
-        }
-        if self.unreported.len() >= CLEARINGS_NOTED {
-            self.unreported.remove(0);
-        }
-        self.unreported.push(pair);
     }
 
     async fn tell(&mut self, connection: &mut MultiplexedConnection) -> Result<(), Broken> {
-        while let Some(pair) = self.unreported.first() {
-            report(connection, &self.node, pair).await?;
-            self.unreported.remove(0);
+        loop {
+            let Some(pair) = self.state.unreported().front().copied() else { break };
+            report(connection, &self.node, &pair).await?;
+            self.state.unreported().pop_front();
         }
-        while let Some(clearing) = self.untold.first() {
-            clear(connection, clearing).await?;
-            self.untold.remove(0);
+        loop {
+            let Some(clearing) = self.state.untold().pop() else { return Ok(()) };
+            if let Err(broken) = clear(connection, &clearing).await {
+                self.state.untold().push(clearing);
+                return Err(broken);
+            }
         }
-        Ok(())
     }
 
-    /// What went before it need not be noted when everything goes, nor what no answer can be as old as.
+    /// Not what it contains, nor what no answer can be as old as.
     fn note(&mut self, cleared: Cleared) {
         let oldest = cleared.at.saturating_sub(CLEARINGS_LIVE.as_millis() as u64);
-        let all = cleared.is_all();
-        self.cleared.retain(|before| !all && before.at >= oldest);
+        self.cleared.retain(|before| before.at >= oldest && !cleared.contains(before));
         self.cleared.push(cleared);
     }
 
     async fn catch_up(&mut self, connection: &mut MultiplexedConnection) -> Result<(), Broken> {
         let now = now(connection).await?;
-        let notes: Vec<String> = ask(connection, redis::cmd("ZRANGE").arg(CLEARINGS).arg(0).arg(-1)).await?;
+        let notes = redis::cmd("ZRANGE").arg(CLEARINGS).arg(0).arg(-1).arg("WITHSCORES").clone();
+        let notes: Vec<(String, u64)> = ask(connection, &notes).await?;
         let heard = self.cleared.iter().map(|cleared| cleared.at).max().unwrap_or(0);
-        self.cleared = notes.iter().map(|note| Cleared::read(note)).collect();
+        self.cleared = notes.iter().map(|(which, at)| Cleared::read(*at, which)).collect();
         let Some(answers) = self.answers.upgrade() else { return Ok(()) };
         for cleared in self.cleared.iter().filter(|cleared| cleared.at > heard) {
             answers.cache.clear(&cleared.filter(now), Instant::now(), false);
@@ -222,7 +206,8 @@ impl Keeper {
     fn hear(&mut self, word: &str, connection: &MultiplexedConnection, under_way: &mut FuturesUnordered<Step>) {
         let Some(answers) = self.answers.upgrade() else { return };
         if let Some(note) = word.strip_prefix("clear ") {
-            let cleared = Cleared::read(note);
+            let Some((Ok(at), which)) = note.split_once(' ').map(|(at, which)| (at.parse(), which)) else { return };
+            let cleared = Cleared::read(at, which);
             // By the clock of Redis this is now.
             answers.cache.clear(&cleared.filter(cleared.at), Instant::now(), false);
             return self.note(cleared);
@@ -272,10 +257,6 @@ impl Keeper {
     }
 }
 
-fn of_pair(pair: &Pair) -> Clearing {
-    Clearing::of(&Filter { id: Some(pair.entry), tenant: Some(pair.tenant), ..Filter::default() })
-}
-
 /// Where the answers of a partition lie. What stands in braces decides where a key lives in a cluster.
 struct Names {
     tenant: Hash,
@@ -315,7 +296,7 @@ async fn put(
     mut connection: MultiplexedConnection,
     names: Names,
     exact: Hash,
-    value: Value,
+    mut value: Box<Value>,
     time_to_live: Duration,
     word: String,
 ) -> Result<Option<Found>, Broken> {
@@ -324,11 +305,9 @@ async fn put(
     command.arg(PUT).arg(2).arg(names.entry(exact)).arg(names.all());
     let time_to_live = u64::try_from(time_to_live.min(CLEARINGS_LIVE).as_millis()).unwrap_or(u64::MAX).max(1);
     command.arg(written).arg(time_to_live).arg(exact.to_string()).arg(NAMED).arg(CHANNEL).arg(word);
-    let put: Result<i64, Broken> = ask(&mut connection, &command).await;
-    if put.is_err() {
-        value.state.lost.fetch_add(1, Ordering::Relaxed);
-    }
-    put.map(|_| None)
+    ask::<i64>(&mut connection, &command).await?;
+    value.is_put = true;
+    Ok(None)
 }
 
 async fn clear(connection: &mut MultiplexedConnection, clearing: &Clearing) -> Result<(), Broken> {

@@ -11,20 +11,20 @@
 mod keeper;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use gateway_cache::{Answer, Filter, Hash, Pair, Question};
 use gateway_core::limits::{CACHE_SHARED_ENTRY_BYTES, CACHE_SHARED_QUEUE, CACHE_SHARED_QUEUE_BYTES};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::Answers;
 use super::kept::Kept;
 use crate::store::redis::Redis;
 use keeper::Keeper;
-use wire::Clearing;
+use wire::{CLEARINGS_NOTED, Clearing, Untold};
 
 /// What the first requests of a partition wait for it at most, from the first of them on.
 const FIRST_USE: Duration = Duration::from_millis(20);
@@ -34,10 +34,8 @@ const SHARDS: usize = 16;
 
 /// What is to be done at Redis.
 enum Work {
-    Put { tenant: Hash, partition: Hash, exact: Hash, value: Value, time_to_live: Duration },
+    Put { tenant: Hash, partition: Hash, exact: Hash, value: Box<Value>, time_to_live: Duration },
     Load { tenant: Hash, partition: Hash, loaded: Loaded },
-    Clear(Clearing),
-    Report(Pair),
 }
 
 /// An answer on its way to Redis, written when its turn comes.
@@ -45,11 +43,16 @@ struct Value {
     question: Question,
     kept: Arc<Kept>,
     state: Arc<State>,
+    /// Redis has it.
+    is_put: bool,
 }
 
 impl Drop for Value {
     fn drop(&mut self) {
         self.state.waiting.fetch_sub(self.kept.bytes(), Ordering::Relaxed);
+        if !self.is_put {
+            self.state.lost();
+        }
     }
 }
 
@@ -74,6 +77,12 @@ struct State {
     lost: AtomicU64,
     /// Partitions that are followed, and are loaded or are being loaded.
     known: [Mutex<HashMap<Hash, Option<Loading>>>; SHARDS],
+    /// Beside the queue, which answers may have filled.
+    untold: Mutex<Untold>,
+    /// Pairs that nobody knows yet were wrong, the latest of them.
+    unreported: Mutex<VecDeque<Pair>>,
+    /// There is more of either.
+    to_tell: Notify,
 }
 
 /// Until when requests wait for a partition, and what they wait for. It is over, too, when whoever loads has given up.
@@ -133,6 +142,18 @@ impl State {
     fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
+
+    fn lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn unreported(&self) -> MutexGuard<'_, VecDeque<Pair>> {
+        self.unreported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Untold> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Shared {
@@ -168,26 +189,39 @@ impl Shared {
     /// Never waits.
     pub fn put(&self, question: Question, kept: Arc<Kept>, time_to_live: Duration) {
         let bytes = kept.bytes();
-        if bytes > CACHE_SHARED_ENTRY_BYTES || !self.state.is_up() {
+        if bytes > CACHE_SHARED_ENTRY_BYTES {
             return;
+        }
+        if !self.state.is_up() {
+            return self.state.lost();
         }
         let (tenant, partition, exact) = (question.tenant, question.partition, question.exact);
         let waiting = self.state.waiting.fetch_add(bytes, Ordering::Relaxed);
-        let value = Value { question, kept, state: self.state.clone() };
+        let value = Box::new(Value { question, kept, state: self.state.clone(), is_put: false });
         let work = Work::Put { tenant, partition, exact, value, time_to_live };
-        if waiting + bytes > CACHE_SHARED_QUEUE_BYTES || self.work.try_send(work).is_err() {
-            self.state.lost.fetch_add(1, Ordering::Relaxed);
+        if waiting + bytes <= CACHE_SHARED_QUEUE_BYTES {
+            // What does not fit counts as lost when it is dropped.
+            let _ = self.work.try_send(work);
         }
     }
 
-    /// Tells the others what is to go, later if Redis cannot be asked now. False: too much waits to be told.
-    pub fn clear(&self, filter: &Filter) -> bool {
-        self.work.try_send(Work::Clear(Clearing::of(filter))).is_ok()
+    /// Tells the others what is to go, later if Redis cannot be asked now.
+    pub fn clear(&self, filter: &Filter) {
+        self.state.untold().push(Clearing::of(filter));
+        self.state.to_tell.notify_one();
     }
 
-    /// The same for an answer that was wrong.
-    pub fn report(&self, pair: &Pair) -> bool {
-        self.work.try_send(Work::Report(*pair)).is_ok()
+    /// The same for an answer that was wrong, and for which question it was.
+    pub fn report(&self, pair: &Pair) {
+        let Pair { tenant, entry, .. } = *pair;
+        if !pair.is_same() {
+            let mut unreported = self.state.unreported();
+            if unreported.len() >= CLEARINGS_NOTED {
+                unreported.pop_front();
+            }
+            unreported.push_back(*pair);
+        }
+        self.clear(&Filter { id: Some(entry), tenant: Some(tenant), ..Filter::default() });
     }
 
     pub fn lost(&self) -> u64 {
@@ -197,6 +231,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use gateway_cache::EntryId;
+
     use super::*;
 
     fn partition() -> Hash {
@@ -232,5 +268,19 @@ mod tests {
         shared.state.loaded(&partition());
         drop(loaded);
         assert!(!shared.needs(&question));
+    }
+
+    #[test]
+    fn what_is_to_go_is_told_although_the_queue_is_full() {
+        let (work, _todo) = mpsc::channel(1);
+        let shared = Shared { work, state: Arc::default() };
+        let tenant = Hash::of("test", b"tenant");
+        let pair = Pair { tenant, entry: EntryId::of(tenant), questions: tenant };
+        for _ in 0..2 {
+            shared.report(&pair);
+        }
+        shared.clear(&Filter { tenant: Some(tenant), ..Filter::default() });
+        let untold: Vec<Clearing> = std::iter::from_fn(|| shared.state.untold().pop()).collect();
+        assert_eq!(untold.len(), 2, "the report once, and the clearing: {untold:?}");
     }
 }

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::kept::{Events, Form, Kept};
 
+/// What one tenant, or the operator, may have noted of what is to go; when it is more, all of its answers go.
+pub(super) const CLEARINGS_NOTED: usize = 1000;
+
 /// Another number where the line or the bytes mean something else.
 const VERSION: u32 = 1;
 
@@ -154,18 +157,52 @@ impl Clearing {
     }
 }
 
-impl Cleared {
-    pub(super) fn is_all(&self) -> bool {
-        let Filter { id, tenant, model, older_than } = &self.filter;
-        id.is_none() && tenant.is_none() && model.is_none() && older_than.is_none()
+/// What is to go, and nobody has been told yet.
+#[derive(Debug, Default)]
+pub(super) struct Untold(Vec<Clearing>);
+
+impl Untold {
+    /// Too much of one tenant to be told one by one is all of its answers.
+    pub(super) fn push(&mut self, clearing: Clearing) {
+        if self.0.contains(&clearing) {
+            return;
+        }
+        let is_own = |other: &Clearing| other.tenant == clearing.tenant;
+        if self.0.iter().filter(|other| is_own(other)).count() < CLEARINGS_NOTED {
+            self.0.push(clearing);
+        } else {
+            self.0.retain(|other| !is_own(other));
+            self.0.push(Clearing { tenant: clearing.tenant, ..Clearing::default() });
+        }
     }
 
-    /// Reads a note of `clear.lua`. One that cannot be read says that all answers are to go.
-    pub(super) fn read(note: &str) -> Cleared {
-        let (at, which) = note.split_once(' ').unwrap_or((note, ""));
-        let at = at.parse().unwrap_or(u64::MAX);
+    pub(super) fn pop(&mut self) -> Option<Clearing> {
+        self.0.pop()
+    }
+}
+
+impl Cleared {
+    /// A note of `clear.lua`. One that cannot be read says that all answers are to go.
+    pub(super) fn read(at: u64, which: &str) -> Cleared {
         let filter = serde_json::from_str(which).ok().and_then(filter).unwrap_or_default();
         Cleared { at, filter }
+    }
+
+    /// Whether it means whatever an earlier one did.
+    pub(super) fn contains(&self, earlier: &Cleared) -> bool {
+        fn fits<T: PartialEq>(of: Option<&T>, other: Option<&T>) -> bool {
+            of.is_none() || of == other
+        }
+        fits(self.filter.id.as_ref(), earlier.filter.id.as_ref())
+            && fits(self.filter.tenant.as_ref(), earlier.filter.tenant.as_ref())
+            && fits(self.filter.model.as_ref(), earlier.filter.model.as_ref())
+            && self.until() >= earlier.until()
+    }
+
+    /// What was put there later stays.
+    fn until(&self) -> u64 {
+        let age = u64::try_from(self.filter.older_than.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
+        self.at.saturating_sub(age)
     }
 
     /// For what is in memory, when it is so late by Redis' clock.
@@ -177,8 +214,7 @@ impl Cleared {
 
     /// Whether it means an answer that was put there at this moment.
     pub(super) fn means(&self, exact: Hash, read: &Read) -> bool {
-        let age = u64::try_from(self.filter.older_than.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
-        read.at <= self.at.saturating_sub(age)
+        read.at <= self.until()
             && self.filter.id.is_none_or(|id| id == EntryId::of(exact))
             && self.filter.tenant.is_none_or(|tenant| tenant == read.question.tenant)
             && self.filter.model.as_ref().is_none_or(|model| *model == read.kept.model)
@@ -251,8 +287,7 @@ mod tests {
     fn a_clearing_means_what_was_there_before_it_and_fits() {
         let value = write(&question(), &kept(Form::Whole(Bytes::from_static(b"x")))).unwrap();
         let put = |at: u64| again(&[format!("{at}\n").as_bytes(), &value[..]].concat()).unwrap();
-        let noted =
-            |filter: &Filter| Cleared::read(&format!("1000 {}", serde_json::to_string(&Clearing::of(filter)).unwrap()));
+        let noted = |filter: &Filter| Cleared::read(1000, &serde_json::to_string(&Clearing::of(filter)).unwrap());
         let means = |filter: &Filter, at: u64| noted(filter).means(hash("exact"), &put(at));
         let all = Filter::default();
         assert!(means(&all, 1000) && !means(&all, 1001));
@@ -269,6 +304,44 @@ mod tests {
             assert_eq!(means(&filter, 5), fits, "{filter:?}");
         }
         assert_eq!(noted(&all).filter(1500).older_than, Some(Duration::from_millis(500)));
-        assert!(Cleared::read("garbage").means(hash("exact"), &put(5)), "what cannot be read means all");
+        assert!(Cleared::read(6, "garbage").means(hash("exact"), &put(5)), "what cannot be read means all");
+    }
+
+    #[test]
+    fn a_clearing_makes_earlier_ones_needless_that_mean_no_more() {
+        let cleared = |at: u64, id: &str, tenant: &str, older_than: u64| {
+            let id = Some(id).filter(|id| !id.is_empty()).map(|id| EntryId::of(hash(id)));
+            let tenant = Some(tenant).filter(|tenant| !tenant.is_empty()).map(hash);
+            let older_than = Some(older_than).filter(|age| *age > 0).map(Duration::from_millis);
+            Cleared { at, filter: Filter { id, tenant, model: None, older_than } }
+        };
+        let one = cleared(1000, "answer", "tenant", 100);
+        for (later, contains) in [
+            (cleared(1000, "answer", "tenant", 100), true),
+            (cleared(1001, "", "tenant", 0), true),
+            (cleared(1001, "", "", 0), true),
+            (cleared(1100, "answer", "tenant", 200), true),
+            (cleared(1099, "answer", "tenant", 200), false),
+            (cleared(2000, "", "other", 0), false),
+            (cleared(2000, "other", "tenant", 0), false),
+        ] {
+            assert_eq!(later.contains(&one), contains, "{later:?}");
+        }
+    }
+
+    #[test]
+    fn too_much_that_is_untold_of_one_tenant_is_all_of_that_tenant() {
+        let clearing = |tenant: &str, age: usize| {
+            let older_than = Some(Duration::from_secs(age as u64));
+            Clearing::of(&Filter { tenant: Some(hash(tenant)), older_than, ..Filter::default() })
+        };
+        let mut untold = Untold::default();
+        untold.push(clearing("quiet", 1));
+        (0..CLEARINGS_NOTED).for_each(|age| untold.push(clearing("loud", age)));
+        untold.push(clearing("loud", 0));
+        assert_eq!(untold.0.len(), 1 + CLEARINGS_NOTED, "the same once");
+        untold.push(clearing("loud", CLEARINGS_NOTED));
+        let all = Clearing::of(&Filter { tenant: Some(hash("loud")), ..Filter::default() });
+        assert_eq!(untold.0, [clearing("quiet", 1), all]);
     }
 }

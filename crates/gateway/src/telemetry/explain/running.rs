@@ -21,6 +21,8 @@ pub enum Waiting {
     Answer(Target),
     /// The rest of a stream that has begun.
     Rest,
+    /// The answer to another request that asks the same.
+    Another,
     /// Its turn, or the end of a pause before the next attempt.
     Attempt,
 }
@@ -42,6 +44,7 @@ impl Shown {
             Waiting::Answer(target) if self.record.stream => ("first_content", Some(target)),
             Waiting::Answer(target) => ("answer", Some(target)),
             Waiting::Rest => ("rest_of_the_stream", None),
+            Waiting::Another => ("answer_of_another_request", None),
             Waiting::Attempt => ("next_attempt", None),
         };
         let wait = WaitView {

@@ -67,7 +67,7 @@ pub struct Explanation {
 /// What a request that has not ended waits for.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct WaitView {
-    /// `answer`, `first_content` (of a stream), `rest_of_the_stream` or `next_attempt`.
+    /// `answer`, `first_content` (of a stream), `rest_of_the_stream`, `answer_of_another_request` or `next_attempt`.
     pub waits_for: &'static str,
     /// Who is asked.
     pub target: Option<String>,

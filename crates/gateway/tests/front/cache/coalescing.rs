@@ -5,9 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use super::control::{bearer, key};
 use super::{ON, cached};
 use crate::harness::client::request;
-use crate::harness::{Client, Connection, World, eventually};
+use crate::harness::{Client, Connection, World, eventually, get};
 
 const HEAD: &str = "content-type: application/json\r\n";
 
@@ -125,4 +126,32 @@ async fn a_failure_is_everybodys_where_the_request_is_at_fault_and_else_each_ask
         }
         assert!(world.asked(mark).len() <= upstream, "{mark}: {}", world.asked(mark).len());
     }
+}
+
+#[tokio::test]
+async fn nobody_is_told_the_failure_of_a_provider_that_they_may_not_use() {
+    let keys = key("key-of-everything", "") + &key("key-of-openai", ", providers: [openai]");
+    let slow = "'anthropic/fault:slow_first=500,status=400'";
+    let aliases = format!("aliases: {{fast: {{targets: [{slow}, openai/sim]}}}}");
+    let world = World::new(&format!("cache: {{scope: all}}\n{aliases}\nkeys:\n{keys}")).await;
+    let body = body(Client::OpenAi, "fast", "not-mine");
+    let leader = world.begin(Client::OpenAi, &body, &bearer("key-of-everything")).await;
+    world.arrived("not-mine", 1).await;
+    let answer = world.send(Client::OpenAi, &body, &bearer("key-of-openai")).await;
+    assert_eq!((answer.status, answer.header("x-gateway-provider")), (200, Some("openai")), "{answer:?}");
+    drop(leader);
+}
+
+#[tokio::test]
+async fn who_waits_for_anothers_answer_can_be_asked_for_meanwhile() {
+    let world = World::new(ON).await;
+    let body = body(Client::OpenAi, "openai/fault:slow_first=4000", "shown");
+    let leader = world.begin(Client::OpenAi, &body, "").await;
+    world.arrived("shown", 1).await;
+    let follower = world.begin(Client::OpenAi, &body, "x-client-request-id: follower\r\n").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let told = get(world.gateway.addr, "/v1/requests/follower").await;
+    assert_eq!(told.status, 200, "{told:?}");
+    assert_eq!(told.json()["running"]["waits_for"], "answer_of_another_request", "{told:?}");
+    drop((leader, follower));
 }

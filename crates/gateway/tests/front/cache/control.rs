@@ -9,12 +9,12 @@ use super::{ON, cached};
 use crate::harness::client::ask;
 use crate::harness::{Answer, Client, World, eventually, get, post};
 
-fn bearer(key: &str) -> String {
+pub(super) fn bearer(key: &str) -> String {
     format!("authorization: Bearer {key}\r\n")
 }
 
 /// A line of `keys` for the key of this name.
-fn key(name: &str, more: &str) -> String {
+pub(super) fn key(name: &str, more: &str) -> String {
     let hash = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("  - {{name: {name}, hash: 'sha256:{hash}'{more}}}\n")
 }
@@ -44,6 +44,8 @@ async fn clients_say_whether_they_want_an_answer_from_the_cache_or_put_there() {
     for only in ["x-gateway-cache: only-if-cached\r\n", "cache-control: only-if-cached\r\n"] {
         let mark = format!("only-{}", only.len());
         assert_eq!(asked(&mark, only).await, said(504, "miss", 0));
+        let told = world.gateway.told_of(|line| line["status"] == 504).await;
+        assert_eq!((&told["outcome"], &told["level"]), (&json!("client_error"), &json!("info")), "{told}");
         asked(&mark, "").await;
         assert_eq!(asked(&mark, only).await, said(200, "hit", 1));
     }
@@ -140,6 +142,27 @@ async fn a_hit_is_a_request_and_costs_no_tokens() {
     // What has come back meanwhile is more, not less.
     assert!(after >= before, "{hits:?}");
     assert_eq!(world.gateway.metric("gateway_ratelimit_reservations", "").await, 0.0);
+}
+
+#[tokio::test]
+async fn an_answer_that_a_limit_held_back_is_no_hit_and_saves_nothing() {
+    let world = World::new(&format!("{ON}limits: {{requests_per_minute: 2, tokens_per_minute: 100000}}\n")).await;
+    let mut body = Client::Native.request("openai/gpt-4o-mini", "Reply with exactly: limited", false);
+    body["user_id"] = json!("somebody");
+    let mut refused = Vec::new();
+    for _ in 0..4 {
+        let answer = world.send(Client::Native, &body, "").await;
+        if answer.status == 429 {
+            refused.push(answer);
+        }
+    }
+    assert!(!refused.is_empty());
+    for answer in &refused {
+        let told = world.gateway.told(answer.request_id()).await;
+        assert_eq!((&told["cache"], &told["saved_tokens"]), (&Value::Null, &Value::Null), "{told}");
+    }
+    let hits = world.gateway.metric("gateway_cache_requests_total", "result=\"hit\"").await;
+    assert_eq!(hits, (3 - refused.len()) as f64);
 }
 
 #[tokio::test]

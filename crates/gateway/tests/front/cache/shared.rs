@@ -7,10 +7,11 @@ use futures_util::future::join_all;
 use serde_json::json;
 use simulator::Simulator;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use super::{ON, cached};
-use crate::harness::client::ask;
-use crate::harness::{Answer, Client, Gateway, get, post, providers};
+use crate::harness::client::{ask, request};
+use crate::harness::{Answer, Client, Connection, Gateway, get, post, providers};
 
 /// What Redis may cost a request, and what a busy machine may be late by.
 const WAIT: Duration = Duration::from_millis(20 + 900);
@@ -241,5 +242,53 @@ async fn all_that_is_in_redis_ends_by_itself_and_lies_in_one_slot_for_each_tenan
         let left: i64 = fleet.redis.says(&format!("PTTL {key}")).await.unwrap()[0].parse().unwrap();
         assert!(left > 0, "{key} lives for ever");
         assert!(key.contains(":{") || key.ends_with(":clearings"), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn one_caller_who_removes_much_removes_nothing_of_others() {
+    let Some(fleet) = Fleet::start(2, "").await else { return };
+    let prompt = "Reply with exactly: apart";
+    let other = async || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut connection = Connection::over(socket.connect(fleet.gateways[0].addr).await.unwrap());
+        let body = Client::OpenAi.request("openai/sim", prompt, false).to_string();
+        let head = "content-type: application/json\r\n";
+        let path = Client::OpenAi.path();
+        connection.send(&request(fleet.gateways[0].addr, "POST", path, head, body.as_bytes())).await;
+        cached(&connection.answer().await).to_owned()
+    };
+    assert_eq!((cached(&fleet.ask(0, "apart", prompt).await), &*other().await), ("miss", "miss"));
+    // None is that old: each of them removes nothing.
+    for some in (1000..2100).collect::<Vec<u32>>().chunks(50) {
+        let removed = some.iter().map(async |seconds| {
+            let path = format!("/v1/cache?older_than_seconds={seconds}");
+            ask(fleet.gateways[0].addr, "DELETE", &path, "", b"").await.json()["removed"].clone()
+        });
+        join_all(removed).await;
+    }
+    fleet.until(0, "apart", prompt, false, Duration::from_secs(10)).await;
+    assert_eq!(other().await, "hit", "too many of one caller are all of its own, and no more");
+    let noted = fleet.redis.says("ZCARD llm-gateway:cache:clearings").await.unwrap();
+    assert!((1..=1000).contains(&noted[0].parse::<u32>().unwrap()), "{noted:?}");
+}
+
+#[tokio::test]
+async fn answers_that_redis_does_not_take_are_counted() {
+    let Some(mut fleet) = Fleet::start(1, "").await else { return };
+    fleet.redis.kill();
+    for n in 0..20 {
+        fleet.ask(0, "alone", &format!("Reply with exactly: alone {n}")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let began = Instant::now();
+    loop {
+        let counted = fleet.gateways[0].metric("gateway_cache_not_shared_total", "").await;
+        if counted >= 20.0 {
+            return assert_eq!(counted, 20.0);
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "{counted} of 20");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
