@@ -228,7 +228,7 @@ mod tests {
         }
         // Whoever needs more room than this for something rare puts that into a box.
         let (whole, attempts) = (size(respond), size(crate::dispatch::run));
-        assert!(whole <= 2048 && attempts <= 5120, "{whole} {attempts}");
+        assert!(whole <= 400 && attempts <= 3400, "{whole} {attempts}");
     }
 
     #[tokio::test]
