@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cov lint fmt bench cache-eval e2e fuzz model-check faults limits-marathon docker-build docker-up docker-down docker-logs simulate update-models clean toolchain
+.PHONY: help setup run release test test-cov lint fmt bench cache-eval e2e fuzz model-check faults limits-marathon docker-build docker-up docker-down docker-logs simulate update-models clean toolchain
 
 TOOLS := .cache/tools/bin
 IMAGE ?= llm-gateway
@@ -21,6 +21,9 @@ setup: toolchain ## fetch the dependencies and install the test tools
 
 run: toolchain ## build the release and serve on port 8000; ARGS="--port 9000" passes flags
 	@cargo run --locked --release --package llm-gateway -- serve $(ARGS)
+
+release: toolchain ## build the program in target/release by a profile of itself under load: longer to build, less work for each request
+	@scripts/release.sh
 
 test: toolchain ## all checks and tests; what continuous integration runs
 	@scripts/setup.sh

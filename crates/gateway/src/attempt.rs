@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 use tokio::time::error::Elapsed;
 
 use crate::admission::Shed;
-use crate::api::egress::REPLY_HEADERS;
+use crate::api::headers::Headers;
 use crate::call::{Call, SharedCall};
 use crate::config::{OnUnsupported, Quirks};
 use crate::estimate;
@@ -44,7 +44,7 @@ pub enum Good {
 #[derive(Debug)]
 pub struct Whole {
     pub target: Target,
-    pub headers: HeaderMap,
+    pub headers: Headers,
     pub body: WholeBody,
 }
 
@@ -71,7 +71,7 @@ pub struct Refused {
     pub target: Target,
     pub error: UpstreamError,
     pub status: u16,
-    pub headers: HeaderMap,
+    pub headers: Headers,
     pub body: Bytes,
     /// How long the provider wants to be left alone, where it says so.
     pub wait: Option<Duration>,
@@ -508,20 +508,29 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 fn upstream_id(headers: &HeaderMap) -> Option<String> {
-    const NAMES: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
-    let id = NAMES.iter().find_map(|name| headers.get(name))?;
-    id.to_str().ok().map(|id| shortened(id, 200))
+    let mut id = None;
+    for (name, value) in headers {
+        match name.as_str() {
+            "x-request-id" => {
+                id = Some(value);
+                break;
+            }
+            "request-id" => id = id.or(Some(value)),
+            _ => {}
+        }
+    }
+    id?.to_str().ok().map(|id| shortened(id, 200))
 }
 
 /// The headers of an answer that may pass; those of a vendor only to clients of the same dialect.
-fn passed_headers(headers: &HeaderMap, same: bool) -> HeaderMap {
+fn passed_headers(headers: &HeaderMap, same: bool) -> Headers {
     let passes = |name: &HeaderName| match name.as_str() {
         "content-type" | "retry-after" | "retry-after-ms" => true,
         // Whose account it is concerns the gateway alone.
         "openai-organization" | "openai-project" | "anthropic-organization-id" => false,
         name => same && (name.starts_with("openai-") || name.starts_with("anthropic-")),
     };
-    let mut passed = HeaderMap::with_capacity(REPLY_HEADERS);
+    let mut passed = Headers::new();
     for (name, value) in headers {
         if passes(name) {
             passed.append(name.clone(), value.clone());

@@ -113,7 +113,7 @@ impl Call {
     pub fn open(inbound: Inbound, dialect: Dialect, streamed: bool) -> Result<Call, GatewayError> {
         let Inbound { arrival, headers, body, admitted, .. } = inbound;
         let body = body?;
-        let Asked { mut hints, timeout, user, explain } = Asked::read(&headers)?;
+        let Asked { mut hints, timeout, user, explain, wish, may_share } = Asked::read(&headers)?;
         let envelope = Envelope::read(&body)?;
         let mut call = Call {
             request_id: arrival.request_id,
@@ -121,8 +121,8 @@ impl Call {
             dialect,
             started: arrival.started,
             forwarded: forwarded(&headers, dialect),
-            wish: Wish::read(&headers)?,
-            may_share: cache::may_share(&headers)?,
+            wish,
+            may_share,
             cache: None,
             is_answered: false,
             tapes: None,
@@ -243,14 +243,24 @@ struct Asked {
     timeout: Option<Duration>,
     user: Option<String>,
     explain: bool,
+    wish: Wish,
+    may_share: bool,
+}
+
+/// Whether a client asks anything of the gateway in headers. Few do: to go through the names once takes less than to look for
+/// each.
+pub fn asks_in_headers(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with("x-gateway-"))
 }
 
 impl Asked {
     fn read(headers: &HeaderMap) -> Result<Asked, GatewayError> {
-        if !headers.keys().any(|name| name.as_str().starts_with("x-gateway-")) {
-            return Ok(Asked::default());
+        if !asks_in_headers(headers) {
+            return Ok(Asked { wish: Wish::of_any_cache(headers), ..Asked::default() });
         }
         Ok(Asked {
+            wish: Wish::read(headers)?,
+            may_share: cache::may_share(headers)?,
             hints: header_hints(headers)?,
             timeout: timeout_header(headers)?,
             user: user_of(headers),

@@ -7,9 +7,10 @@ use gateway_core::event::{Block, Delta, StreamEvent};
 use gateway_core::target::Target;
 use gateway_core::usage::Usage;
 use gateway_policy::tokens::Count;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use serde::Deserialize;
 
+use crate::api::headers::Headers;
 use crate::attempt::{Failure, Whole, WholeBody};
 use crate::call::Call;
 use crate::settle::Settle;
@@ -20,7 +21,8 @@ pub fn count_tokens(call: &Call, target: &Target, settle: &mut Settle) -> Result
     call.chat().map_err(|error| Failure::Gateway { class: FailureClass::ClientFault, error })?;
     settle.estimated_tokens(target);
     let body = Bytes::from(format!("{{\"input_tokens\":{}}}", call.prompt_tokens(|| call.estimate().input)));
-    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let mut headers = Headers::new();
+    headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(Whole { target: target.clone(), headers, body: WholeBody::Same(body) })
 }
 

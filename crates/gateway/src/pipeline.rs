@@ -14,13 +14,14 @@ use gateway_core::target::Target;
 use gateway_dialects::codec::{self, Answer};
 use gateway_policy::limits::{Refused, Standing};
 use gateway_policy::routing::{self, Ask, Hints, NoRoute, RoutePlan};
-use http::{HeaderMap, header};
+use http::header;
 
 use crate::access;
 use crate::api::Arrival;
 use crate::api::body::{Opening, StreamBody};
-use crate::api::egress::{self, REPLY_HEADERS, Reply};
+use crate::api::egress::{self, Reply};
 use crate::api::explain;
+use crate::api::headers::Headers;
 use crate::api::ingress::Inbound;
 use crate::attempt::{self, Failure, Good, WholeBody};
 use crate::cache::replay::Replay;
@@ -130,7 +131,7 @@ fn serve(gateway: &Arc<Gateway>, call: &SharedCall, served: Served, mut settle: 
     settle.served(&served);
     let target =
         Target { provider: served.kept.provider.clone(), model: served.kept.model.clone(), dialect: served.kept.wire };
-    let mut reply = egress::answered(call, &settle, &target, HeaderMap::with_capacity(REPLY_HEADERS));
+    let mut reply = egress::answered(call, &settle, &target, Headers::new());
     match served.replay {
         Replay::Whole(body) => {
             reply.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

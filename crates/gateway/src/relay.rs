@@ -20,8 +20,8 @@ use gateway_core::tool_names::ToolNames;
 use gateway_core::usage::Usage;
 use gateway_dialects::codec::{self, Ending, EventRole, StreamDecoder, StreamEncoder};
 use gateway_dialects::sse::{Frame, SseDecoder};
-use http::HeaderMap;
 
+use crate::api::headers::Headers;
 use crate::attempt::{Failure, Refused};
 use crate::cache::Tape;
 use crate::call::Call;
@@ -57,7 +57,7 @@ const AFTER_ERROR: Duration = Duration::from_millis(250);
 
 pub struct Relay {
     pub target: Target,
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// Of the request no more than this: its body need not wait for the end of the answer.
     dialect: Dialect,
     request_id: RequestId,
@@ -100,7 +100,7 @@ impl Relay {
         timeouts: Timeouts,
         call: &Call,
         target: Target,
-        headers: HeaderMap,
+        headers: Headers,
         body: AnswerBody,
         writer: Writer,
         prompt_tokens: u64,

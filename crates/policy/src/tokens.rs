@@ -83,6 +83,10 @@ impl Count {
 /// Quarters of a token, so that the parts of a text add up. Every byte of every request comes by here: sums in numbers of eight
 /// bits, side by side, are what compilers make vectors of (12 GB/s; 3 GB/s in sixteen bits).
 fn quarters(utf8: &[u8]) -> u64 {
+    // Most texts are, and to see that takes a fifth of the time of counting.
+    if utf8.is_ascii() {
+        return utf8.len() as u64;
+    }
     const LANES: usize = 32;
     const HEAVIEST_BYTE: usize = 8;
     let (blocks, rest) = utf8.as_chunks::<LANES>();

@@ -9,11 +9,12 @@ use gateway_core::limits::NAMED_LOSSES_BYTES;
 use gateway_core::target::Target;
 use gateway_dialects::{codec, native};
 use gateway_policy::routing::{Hint, UnknownProvider};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use crate::api::Arrival;
 use crate::api::body::{Content, ReplyBody, StreamBody};
+use crate::api::headers::Headers;
 use crate::api::pace::Busy;
 use crate::attempt::Refused;
 use crate::call::Call;
@@ -51,23 +52,20 @@ names! {
     X_SHOULD_RETRY "x-should-retry";
 }
 
-/// So many headers an answer has as a rule, those of its provider included.
-pub const REPLY_HEADERS: usize = 18;
-
 /// An answer on its way out.
 #[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
-    pub headers: HeaderMap,
+    pub headers: Headers,
     pub body: Content,
 }
 
 impl Reply {
     pub fn new(status: StatusCode) -> Self {
-        Reply::with_headers(status, HeaderMap::with_capacity(REPLY_HEADERS))
+        Reply::with_headers(status, Headers::new())
     }
 
-    fn with_headers(status: StatusCode, headers: HeaderMap) -> Self {
+    fn with_headers(status: StatusCode, headers: Headers) -> Self {
         Reply { status, headers, body: Content::Bytes(None) }
     }
 
@@ -94,9 +92,10 @@ impl Reply {
         self
     }
 
+    /// Says something that is said nowhere else.
     fn set(&mut self, name: HeaderName, value: impl TryInto<HeaderValue>) {
         if let Ok(value) = value.try_into() {
-            self.headers.insert(name, value);
+            self.headers.append(name, value);
         }
     }
 
@@ -104,7 +103,7 @@ impl Reply {
     pub fn into_response(self, busy: Busy) -> Response<ReplyBody> {
         let mut response = Response::new(ReplyBody::new(self.body, busy));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = self.headers.into_map();
         response
     }
 }
@@ -145,7 +144,9 @@ fn status_of(status: u16) -> StatusCode {
 /// A provider's error, as it came.
 pub fn verbatim(refused: &Refused) -> Reply {
     let mut reply = Reply::with_headers(status_of(refused.status), refused.headers.clone());
-    reply.headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    if reply.headers.get(header::CONTENT_TYPE.as_str()).is_none() {
+        reply.headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     reply.with_bytes(refused.body.clone())
 }
 
@@ -159,16 +160,16 @@ pub fn translated(refused: &Refused, call: &Call) -> Reply {
     };
     let body = codec::client(call.dialect).encode_upstream_error(&refused.error, &call.request_id);
     let mut reply = Reply::of(status_of(status), "application/json", body);
-    for name in ["retry-after", "retry-after-ms"] {
-        if let Some(value) = refused.headers.get(name) {
-            reply.headers.insert(name, value.clone());
+    for name in [RETRY_AFTER, RETRY_AFTER_MS] {
+        if let Some(value) = refused.headers.get(name.as_str()) {
+            reply.headers.append(name, value.clone());
         }
     }
     reply
 }
 
 /// The headers of an answer that began well.
-pub fn answered(call: &Call, settle: &Settle, target: &Target, headers: HeaderMap) -> Reply {
+pub fn answered(call: &Call, settle: &Settle, target: &Target, headers: Headers) -> Reply {
     let mut reply = Reply::with_headers(StatusCode::OK, headers);
     about(call, &mut reply, settle);
     reply.set(X_GATEWAY_PROVIDER, &*target.provider);
@@ -197,14 +198,14 @@ fn about(call: &Call, reply: &mut Reply, settle: &Settle) {
             1 => HeaderValue::from_static("1"),
             more => HeaderValue::from(more),
         };
-        reply.headers.insert(X_GATEWAY_ATTEMPTS, attempts);
+        reply.headers.append(X_GATEWAY_ATTEMPTS, attempts);
     }
     if let Some(id) = &record.upstream_request_id {
         reply.set(X_GATEWAY_UPSTREAM_REQUEST_ID, id.as_str());
     }
     if let (Some(cost), false) = (record.cost, call.stream) {
         // Exact to the billionth.
-        reply.headers.insert(X_GATEWAY_COST_USD, Decimal::new(cost.total().0, 9).header());
+        reply.headers.append(X_GATEWAY_COST_USD, Decimal::new(cost.total().0, 9).header());
     }
     for (header, names) in [(X_GATEWAY_DROPPED, &record.dropped), (X_GATEWAY_ADDED, &record.added)] {
         if !names.is_empty() {
@@ -225,7 +226,7 @@ pub fn cached(call: &Call, reply: &mut Reply, settle: &Settle) {
 }
 
 fn overhead(reply: &mut Reply, settle: &Settle) {
-    reply.headers.insert(X_GATEWAY_OVERHEAD_MS, millis(settle.overhead()).header());
+    reply.headers.append(X_GATEWAY_OVERHEAD_MS, millis(settle.overhead()).header());
 }
 
 /// Names for a header: those that fit, in printable ASCII.

@@ -4,11 +4,13 @@
 //! thread, and no lock is shared on its way. A new connection goes to the worker that has the fewest.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gateway_core::limits::{
@@ -332,10 +334,22 @@ where
     tokio::pin!(connection);
     let mut phase = shared.phase.clone();
     loop {
-        let changed = tokio::select! {
-            biased;
-            ended = connection.as_mut() => return ended.map_err(io::Error::other),
-            changed = phase.changed() => changed,
+        let changed = {
+            let (mut changed, mut waits) = (pin!(phase.changed()), false);
+            let next = poll_fn(|cx| {
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(Err(ended));
+                }
+                // Asked once, it wakes this task when the time has come: not to be asked again with every request.
+                if std::mem::replace(&mut waits, true) && matches!(shared.phase.has_changed(), Ok(false)) {
+                    return Poll::Pending;
+                }
+                changed.as_mut().poll(cx).map(Ok)
+            });
+            match next.await {
+                Ok(changed) => changed,
+                Err(ended) => return ended.map_err(io::Error::other),
+            }
         };
         if changed.is_err() {
             return connection.await.map_err(io::Error::other);
@@ -372,6 +386,8 @@ impl Service<Request<Incoming>> for Front {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (gateway, ends, mut busy) = (self.current.get(), self.ends, Busy::new(self.pace.clone()));
+        // In a box: it goes from hand to hand, and each would have to have room for it.
+        let request = Box::new(request.into_parts());
         Box::pin(async move {
             busy.find_reader();
             Ok(super::respond(gateway, request, ends, busy).await)

@@ -34,19 +34,24 @@ impl Wish {
                 )),
             };
         }
+        Ok(Wish::of_any_cache(headers))
+    }
+
+    /// What `Cache-Control` says.
+    pub fn of_any_cache(headers: &HeaderMap) -> Wish {
         let mut wish = Wish::Use;
         for value in headers.get_all(header::CACHE_CONTROL) {
             for directive in value.as_bytes().split(|&byte| byte == b',') {
                 // What is asked for most strictly counts.
                 wish = match directive.trim_ascii().to_ascii_lowercase().as_slice() {
-                    b"no-store" => return Ok(Wish::Skip),
+                    b"no-store" => return Wish::Skip,
                     b"only-if-cached" => Wish::OnlyIfCached,
                     b"no-cache" if wish == Wish::Use => Wish::Refresh,
                     _ => wish,
                 };
             }
         }
-        Ok(wish)
+        wish
     }
 
     pub fn reads(self) -> bool {

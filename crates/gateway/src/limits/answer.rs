@@ -5,10 +5,11 @@ use std::time::Duration;
 use gateway_core::dialect::Dialect;
 use gateway_core::error::{ErrorKind, GatewayError};
 use gateway_policy::limits::{Holder, Left, LevelId, Part, Refused, Resource, Standing};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use crate::api::headers::Headers;
 use crate::decimal::Decimal;
 
 struct Names {
@@ -38,7 +39,7 @@ const ANTHROPIC_NAMES: [Names; 2] = [
 ];
 
 /// Says in an answer how its caller stands.
-pub fn tell(headers: &mut HeaderMap, standing: &Standing, dialect: Dialect) {
+pub fn tell(headers: &mut Headers, standing: &Standing, dialect: Dialect) {
     if *standing == Standing::default() {
         return;
     }
@@ -48,11 +49,7 @@ pub fn tell(headers: &mut HeaderMap, standing: &Standing, dialect: Dialect) {
     }
     if dialect == Dialect::AnthropicMessages {
         // What the provider said of its own limits concerns the gateway's account, not the client's.
-        let theirs: Vec<HeaderName> =
-            headers.keys().filter(|name| name.as_str().starts_with("anthropic-ratelimit-")).cloned().collect();
-        for name in theirs {
-            headers.remove(name);
-        }
+        headers.remove_all(|name| name.as_str().starts_with("anthropic-ratelimit-"));
         let now = Timestamp::now();
         for (names, left) in ANTHROPIC_NAMES.iter().zip(lefts) {
             put(headers, names, left, |left| moment(now, left.reset));
@@ -60,12 +57,12 @@ pub fn tell(headers: &mut HeaderMap, standing: &Standing, dialect: Dialect) {
     }
 }
 
-fn put(headers: &mut HeaderMap, names: &Names, left: Option<Left>, reset: impl Fn(Left) -> String) {
+fn put(headers: &mut Headers, names: &Names, left: Option<Left>, reset: impl Fn(Left) -> String) {
     let Some(left) = left else { return };
-    headers.insert(names.limit.clone(), Decimal::new(left.limit, 0).header());
-    headers.insert(names.remaining.clone(), Decimal::new(left.remaining, 0).header());
+    headers.append(names.limit.clone(), Decimal::new(left.limit, 0).header());
+    headers.append(names.remaining.clone(), Decimal::new(left.remaining, 0).header());
     if let Ok(reset) = HeaderValue::try_from(reset(left)) {
-        headers.insert(names.reset.clone(), reset);
+        headers.append(names.reset.clone(), reset);
     }
 }
 

@@ -40,8 +40,12 @@ pub fn look(
     now: Instant,
 ) -> Result<Looked, Box<Refused>> {
     // In the native dialect the body names the user, which has not been read.
-    let user =
-        if dialect == Dialect::Native { None } else { of_user(gateway, caller, call::user_of(headers).as_deref()) };
+    let user = if dialect == Dialect::Native {
+        None
+    } else {
+        let named = if call::asks_in_headers(headers) { call::user_of(headers) } else { None };
+        of_user(gateway, caller, named.as_deref())
+    };
     let mut levels = Vec::with_capacity(2);
     levels.extend(user);
     levels.extend(of_caller(gateway, caller).into_iter().flatten());

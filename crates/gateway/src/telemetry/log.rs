@@ -36,10 +36,11 @@ pub enum Format {
     Text,
 }
 
+/// Small, since the queue has room for many and is gone through from end to end: what is rare lies in a box.
 enum Line {
     /// `false`: to be kept for its explanation alone.
     Request(Timestamp, Box<Record>, bool),
-    Event(Timestamp, Level, String, Map<String, Value>),
+    Event(Timestamp, Level, Box<(String, Map<String, Value>)>),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
     /// Answered when every request before it is kept.
@@ -100,7 +101,7 @@ impl Log {
     ) {
         if self.enabled(level) {
             let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-            self.send(Line::Event(Timestamp::now(), level, message.into(), fields));
+            self.send(Line::Event(Timestamp::now(), level, Box::new((message.into(), fields))));
         }
     }
 
@@ -152,8 +153,9 @@ fn write_lines(lines: &Receiver<Line>, format: Format, explanations: &Explanatio
                     }
                     explanations.keep(time, record);
                 }
-                Line::Event(time, level, message, fields) => {
-                    write_event(&mut text, &mut stamps, format, time, level, &message, &fields)
+                Line::Event(time, level, event) => {
+                    let (message, fields) = &*event;
+                    write_event(&mut text, &mut stamps, format, time, level, message, fields);
                 }
                 Line::Flush(done) => waiting.push(done),
                 Line::CaughtUp(done) => {

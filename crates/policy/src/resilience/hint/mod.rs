@@ -251,13 +251,15 @@ impl UpstreamQuota {
     /// `headers`: all names, in lower case, and values of an answer. Of several limits of the same kind, as of a minute and of a
     /// day, the one with the smallest share left. The clock is not asked where there is nothing to read.
     pub fn read<'h>(headers: impl Iterator<Item = (&'h str, &'h str)>, now: impl Fn() -> Timestamp) -> UpstreamQuota {
-        let mut said = [[None; 3]; ROWS.len()];
         let mut quota = UpstreamQuota::default();
+        let of_limits = |name: &str| name.starts_with("x-ratelimit-") || name.starts_with("anthropic-ratelimit-");
+        let mut headers = headers.filter(|(name, _)| of_limits(name)).peekable();
+        if headers.peek().is_none() {
+            return quota;
+        }
+        let mut said = [[None; 3]; ROWS.len()];
         let mut any = false;
         for (name, value) in headers {
-            if !(name.starts_with("x-ratelimit-") || name.starts_with("anthropic-ratelimit-")) {
-                continue;
-            }
             for (row, said) in ROWS.iter().zip(&mut said) {
                 if let Some(place) = [row.limit, row.remaining, row.reset].iter().position(|known| *known == name) {
                     said[place] = Some(value.trim());
