@@ -63,9 +63,7 @@ impl Checker<'_, '_> {
         }
         let team = key.team.as_deref().map(|name| teams.get(name));
         if team == Some(None) {
-            let mut known: Vec<&str> = teams.keys().copied().collect();
-            // Of two names that are equally near, always the same is suggested.
-            known.sort_unstable();
+            let known: Vec<&str> = teams.keys().copied().collect();
             let hint = suggest(key.team.as_deref().unwrap_or_default(), &known);
             self.problem(&at("team"), "is none of `teams`", hint);
         }
