@@ -176,6 +176,14 @@ impl<'p> Side<'p> {
                 if !self.plain_articles && capital(unit) && capital(next) {
                     return None;
                 }
+                // "Hôtel de ville" is no "hôtel de la ville"; "de Espanha" is "da Espanha".
+                let tied = at > 0
+                    && !next.name
+                    && !capital(next)
+                    && ["de", "d'"].contains(&self.units[at - 1].word(self.text));
+                if tied {
+                    return None;
+                }
                 // "A few" is not "few". Where articles have a gender or a case, another one is another word.
                 let mut twins = other.units.windows(2).filter(|pair| pair[1].hash == next.hash);
                 let swapped = twins.any(|pair| pair[0].class == Class::Article && pair[0].hash != unit.hash);

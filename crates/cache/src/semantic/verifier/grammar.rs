@@ -239,7 +239,7 @@ impl Grammar {
         let one_of = |words: &ByWord<()>| taken.iter().any(|item| words.contains_key(&item.hash));
         one_of(&self.known) && !asked
             || one_of(&self.able) && verb()
-            || is(next, &["auf", "en", "em", "para", "dans"]) && !rest.iter().any(asks)
+            || is(next, &["auf", "in", "en", "em", "para", "dans"]) && !rest.iter().any(asks)
     }
 
     fn spoken_of(&self, items: &[Item<'_>], range: std::ops::Range<usize>) -> bool {
