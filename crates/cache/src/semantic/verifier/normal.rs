@@ -198,7 +198,8 @@ fn no_number(grammar: &Grammar, tokens: &Tokens, at: usize) -> bool {
     let (Some(item), Some(before)) = (word(at), at.checked_sub(1).and_then(word)) else { return false };
     let thing = grammar.class(&before) == Class::Content && !number(&before);
     let hundred = ["ciento", "cent", "cento"].iter().any(|hundred| item.is(hundred));
-    grammar.elides && item.is("neuf") && thing
+    let last = word(at + 1).is_none_or(|next| grammar.class(&next) != Class::Content);
+    grammar.elides && item.is("neuf") && thing && last
         || hundred
             && (before.is("por") || before.is("pour"))
             && at.checked_sub(2).and_then(word).is_some_and(|first| number(&first))
