@@ -9,7 +9,7 @@ use super::rearranged::{compounds, keywords, moved};
 use super::rule::Rule;
 use super::unit::{Expression, Readings, Unit};
 use crate::semantic::text::hash::word_hash;
-use crate::semantic::text::tokens::Kind;
+use crate::semantic::text::tokens::{Case, Kind};
 
 /// Words between the common beginning and the common end; more are another question.
 const MOST_BETWEEN: usize = 32;
@@ -171,6 +171,19 @@ impl<'p> Side<'p> {
                 if self.object(at) {
                     return None;
                 }
+                // "El Salvador" is not Salvador.
+                let capital = |unit: &Unit| unit.case != Case::Lower && !unit.first;
+                if !self.plain_articles && capital(unit) && capital(next) {
+                    return None;
+                }
+                // "Hôtel de ville" is no "hôtel de la ville"; "de Espanha" is "da Espanha".
+                let tied = at > 0
+                    && !next.name
+                    && !capital(next)
+                    && ["de", "d'"].contains(&self.units[at - 1].word(self.text));
+                if tied {
+                    return None;
+                }
                 // "A few" is not "few". Where articles have a gender or a case, another one is another word.
                 let mut twins = other.units.windows(2).filter(|pair| pair[1].hash == next.hash);
                 let swapped = twins.any(|pair| pair[0].class == Class::Article && pair[0].hash != unit.hash);
@@ -211,7 +224,9 @@ impl<'p> Side<'p> {
             next.readings[0].is_some_and(|reading| reading.part == Part::Verb)
                 || next.can_be(Part::Verb, Inflection::Base)
         });
-        !self.plain_articles && (unit.joined || verb && STANDS.contains(&unit.word(self.text)))
+        // "Qui l'a tué", "quién lo mató": before what is said of it.
+        let said = self.units.get(at + 1).is_some_and(|next| matches!(next.class, Class::Auxiliary | Class::Modal));
+        !self.plain_articles && (unit.joined || (verb || said) && STANDS.contains(&unit.word(self.text)))
     }
 
     /// Whether it speaks of the one who asks or the one who is asked.
@@ -327,7 +342,10 @@ fn written_as_one(two: &Side<'_>, at: usize, one: &Side<'_>, place: usize) -> bo
         return false;
     };
     let words = [first, second, whole].iter().all(|unit| unit.kind == Kind::Word);
-    let content = first.class == Class::Content && second.class == Class::Content;
+    // "Bon homme" is no "bonhomme", nor is "frei sprechen" "freisprechen".
+    let noun = |unit: &Unit| unit.readings().all(|reading| matches!(reading.part, Part::Noun | Part::Name));
+    let nouns = two.plain_articles || noun(first) && noun(second);
+    let content = first.class == Class::Content && second.class == Class::Content && nouns;
     words
         && (content || second.joined)
         && whole.word(one.text).strip_prefix(first.word(two.text)) == Some(second.word(two.text))

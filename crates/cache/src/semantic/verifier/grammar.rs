@@ -116,6 +116,10 @@ pub(crate) struct Grammar {
     done: ByWord<()>,
     /// Words behind which politeness is what is spoken of: "how do you say thank you".
     saying: ByWord<()>,
+    /// "To know", which before a verb is to know how.
+    able: ByWord<()>,
+    /// "To understand", "to meet": they only ask before a word that does.
+    known: ByWord<()>,
     /// What anybody may do to a thing, as participles: a passive of these that names nobody means who asks.
     anybody: ByWord<()>,
     /// Their infinitives, by what regular ones are behind "se": dictionaries take "limpia" for an adjective.
@@ -199,8 +203,46 @@ impl Grammar {
         self.anybody.contains_key(&hash)
     }
 
-    /// Whether the words at `range` are what is said, spelled or meant, and no politeness.
-    pub(crate) fn spoken_of(&self, items: &[Item<'_>], range: std::ops::Range<usize>) -> bool {
+    /// Whether the words at `range` are the matter, and no politeness around a question.
+    pub(crate) fn matter(&self, items: &[Item<'_>], range: std::ops::Range<usize>) -> bool {
+        self.spoken_of(items, range.clone()) || self.stands_alone(items, range)
+    }
+
+    /// Words that ask or are polite before a question, and say what is meant before anything else: "quiero conocer a Ana",
+    /// "sabes hablar chino", "guten Morgen auf Spanisch", "3 mal 4".
+    fn stands_alone(&self, items: &[Item<'_>], range: std::ops::Range<usize>) -> bool {
+        if self.language == Language::English {
+            return false;
+        }
+        let (taken, rest) = (&items[range.clone()], &items[range.end..]);
+        let is = |item: &Item<'_>, words: &[&str]| words.iter().any(|word| item.is(word));
+        let asks = |item: &Item<'_>| {
+            matches!(self.class(item), Class::Question | Class::Condition | Class::Frame)
+                || is(item, &["que", "qu'", "como", "quando", "porque", "cuando", "donde", "cual", "ob", "pourquoi"])
+        };
+        if range.start > 0 {
+            let before = &items[range.start - 1];
+            let particle = is(&taken[0], &["mal", "eben", "halt"]) && taken.len() == 1;
+            let person = is(&taken[0], &["eu", "yo"]) && taken.len() == 1;
+            return particle && (before.kind == Kind::Number || rest.is_empty() && !taken[0].is("mal"))
+                || person && (self.class(before) == Class::Article || is(before, &["é", "es", "de", "em", "en"]));
+        }
+        let Some(next) = rest.first().filter(|_| !taken.iter().any(|item| item.comma || item.end)) else {
+            return false;
+        };
+        let small = |item: &&Item<'_>| matches!(self.class(item), Class::Article | Class::Preposition | Class::Pronoun);
+        let asked = asks(next) || small(&next) && rest.iter().skip_while(small).take(1).chain(rest.get(1)).any(asks);
+        let verb = || {
+            (next.word.ends_with('r') || next.word.ends_with("re"))
+                && words::of(self.language).analyses(next.word).any(|reading| reading.part == Part::Verb)
+        };
+        let one_of = |words: &ByWord<()>| taken.iter().any(|item| words.contains_key(&item.hash));
+        one_of(&self.known) && !asked
+            || one_of(&self.able) && verb()
+            || is(next, &["auf", "in", "en", "em", "para", "dans"]) && !rest.iter().any(asks)
+    }
+
+    fn spoken_of(&self, items: &[Item<'_>], range: std::ops::Range<usize>) -> bool {
         const NEAR: usize = 3;
         let said = |item: &Item<'_>| self.saying.contains_key(&item.hash);
         let mut before = items.iter().take(range.start).rev().take(NEAR).take_while(|item| !item.comma && !item.end);
@@ -249,6 +291,8 @@ impl Grammar {
             tasks: ByWord::default(),
             anybody: ByWord::default(),
             saying: ByWord::default(),
+            able: ByWord::default(),
+            known: ByWord::default(),
             pairs: ByWord::default(),
             done: ByWord::default(),
             infinitives: ByWord::default(),
@@ -332,6 +376,8 @@ impl Grammar {
             "tasks" => self.tasks.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "done" => line.split_whitespace().for_each(|word| self.verb(word)),
             "saying" => self.saying.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "able" => self.able.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "known" => self.known.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "anybody" => self.anybody.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "cased" => self.cased.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "joints" => self.joints.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),

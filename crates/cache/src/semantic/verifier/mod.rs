@@ -23,6 +23,7 @@ mod unit;
 mod tests;
 
 pub use gateway_cache_data::words::Language;
+use gateway_cache_data::words::{self, Part};
 pub use rule::{Coverage, Reason, Rule, Verdict};
 
 use self::grammar::{Class, Grammar};
@@ -137,14 +138,24 @@ impl Prepared {
             language == Language::Portuguese && (first || that)
         };
         let raw: Vec<Item<'_>> = tokens.tokens.iter().map(|token| Item::of(token, tokens.str(token))).collect();
+        let told = items.first().is_some_and(|item| item.form != 0 && grammar.task(item.hash));
+        // "¿Borra los archivos?" asks whether it does, "borra los archivos" is an order.
+        let told_asking = plain.first().is_some_and(|item| {
+            let verb = || words::of(language).analyses(item.word).next().is_some_and(|first| first.part == Part::Verb);
+            !matches!(language, Language::English | Language::German)
+                && grammar.class(item) == Class::Content
+                && !item.word.ends_with('r')
+                && !item.word.ends_with("re")
+                && (!told || raw.len() <= plain.len())
+                && verb()
+        });
         let asks = tokens.asks
             && !begins(&raw)
             && !asked(&plain)
             && !inverted(grammar, &raw)
-            && verbal
+            && (verbal && !told || told_asking)
             && !begins(&plain)
             && !begins(&items)
-            && !items.first().is_some_and(|item| item.form != 0 && grammar.task(item.hash))
             && !inverted(grammar, &plain);
         let canonical = canonical(language.code(), &plain, asks, |hash| grammar.cased(hash));
         let (text, units) = unit::units(grammar, &items);

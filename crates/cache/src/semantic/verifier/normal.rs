@@ -45,7 +45,7 @@ impl<'t> Normal<'t> {
         }
         grammar.expand.apply(&mut items, &fixed);
         for _ in 0..PASSES {
-            if !grammar.wrap.apply_but(&mut items, &fixed, &|items, range| grammar.spoken_of(items, range)) {
+            if !grammar.wrap.apply_but(&mut items, &fixed, &|items, range| grammar.matter(items, range)) {
                 break;
             }
         }
@@ -183,6 +183,28 @@ fn genitives(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     }
 }
 
+/// "3.125" is a fraction in most of America and three thousand in Spain: it stays as it is, unless it is money.
+fn fraction(grammar: &Grammar, word: &str, next: Option<&str>) -> bool {
+    const MONEY: [&str; 8] = ["€", "$", "euro", "euros", "dólar", "dólares", "peso", "pesos"];
+    grammar.language == Language::Spanish
+        && word.matches('.').count() == 1
+        && !next.is_some_and(|next| MONEY.contains(&next))
+}
+
+/// "Un iPhone neuf" is a new one, and "15 por ciento" is no product.
+fn no_number(grammar: &Grammar, tokens: &Tokens, at: usize) -> bool {
+    let word = |at: usize| tokens.tokens.get(at).map(|token| Item::of(token, tokens.str(token)));
+    let number = |item: &Item<'_>| item.kind == Kind::Number || grammar.numeral(item.hash).is_some();
+    let (Some(item), Some(before)) = (word(at), at.checked_sub(1).and_then(word)) else { return false };
+    let thing = grammar.class(&before) == Class::Content && !number(&before);
+    let hundred = ["ciento", "cent", "cento"].iter().any(|hundred| item.is(hundred));
+    let last = word(at + 1).is_none_or(|next| grammar.class(&next) != Class::Content);
+    grammar.elides && item.is("neuf") && thing && last
+        || hundred
+            && (before.is("por") || before.is("pour"))
+            && at.checked_sub(2).and_then(word).is_some_and(|first| number(&first))
+}
+
 /// The numbers of a text in plain digits, in the order of the text.
 #[derive(Debug, Default)]
 pub(crate) struct Digits {
@@ -202,7 +224,12 @@ impl Digits {
             let begin = digits.text.len();
             let mut length = 1;
             if item.kind == Kind::Number {
-                numerals::plain(tokens.str(item), grammar.thousands, &mut digits.text);
+                let word = tokens.str(item);
+                if fraction(grammar, word, items.get(at + 1).map(|next| tokens.str(next))) {
+                    digits.text.push_str(word);
+                } else {
+                    numerals::plain(word, grammar.thousands, &mut digits.text);
+                }
                 // "2 million" is a number as "two million" is.
                 let large = items
                     .get(at + 1)
@@ -221,6 +248,7 @@ impl Digits {
                 digits.runs.push((at, length, begin, digits.text.len()));
             } else if item.kind == Kind::Word
                 && let Some(mut total) = grammar.numeral(item.hash)
+                && !no_number(grammar, tokens, at)
             {
                 while !items[at + length - 1].comma && !items[at + length - 1].end {
                     let joint = usize::from(items.get(at + length).is_some_and(|item| grammar.joint(item.hash)));

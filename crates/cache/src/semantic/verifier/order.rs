@@ -6,7 +6,7 @@ use gateway_cache_data::words::{self, Inflection, Language, Part};
 use super::grammar::{Class, Grammar};
 use super::item::Item;
 use crate::semantic::text::hash::word_hash;
-use crate::semantic::text::tokens::Kind;
+use crate::semantic::text::tokens::{Case, Kind};
 
 /// How far into the text a part that belongs to its end may reach.
 const LONGEST_FRONT: usize = 10;
@@ -458,12 +458,17 @@ fn separate<'t>(verb: &dyn Fn(&Item<'t>) -> bool, items: &mut Vec<Item<'t>>) {
 
 /// "Le ciel est-il bleu": "il" is "le ciel", which has been said.
 pub(super) fn told_twice(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
-    let before = items.len();
+    let mut told = false;
     let mut at = 1;
     while at < items.len() {
-        let twice = items[at].joined && ["il", "elle", "ils", "elles", "t"].iter().any(|word| items[at].is(word));
-        let said = items[..at.saturating_sub(1)].iter().any(|item| grammar.class(item) == Class::Content);
-        if twice && said {
+        let twice = items[at].joined && ["il", "elle", "ils", "elles"].iter().any(|word| items[at].is(word));
+        if twice && items[at - 1].is("t") {
+            at -= 1;
+            items.remove(at);
+        }
+        let behind_verb = grammar.class(&items[at - 1]) != Class::Preposition;
+        if twice && behind_verb && subject_before(grammar, &items[..at - 1]) {
+            told = true;
             items.remove(at);
         } else {
             at += 1;
@@ -473,10 +478,20 @@ pub(super) fn told_twice(grammar: &Grammar, items: &mut Vec<Item<'_>>) {
     let asked = items.iter().any(|item| matches!(grammar.class(item), Class::Question | Class::Frame));
     let Some(first) = items.first() else { return };
     let subject = matches!(grammar.class(first), Class::Article | Class::Possessive | Class::Content);
-    if items.len() < before && subject && !asked {
+    if told && subject && !asked {
         items[0].first = false;
         items.insert(0, Item { first: true, ..Item::made("@whether") });
     }
+}
+
+/// Whether a subject is named there: "le ciel", "mon chien", "Pierre". In "quel âge" and "combien d'enfants" there is none, and an
+/// article in front of the verb itself is an object.
+fn subject_before(grammar: &Grammar, items: &[Item<'_>]) -> bool {
+    items.iter().enumerate().any(|(at, item)| match grammar.class(item) {
+        Class::Article | Class::Possessive => at + 1 < items.len(),
+        Class::Content => item.first || item.case != Case::Lower,
+        _ => false,
+    })
 }
 
 /// "Peru's capital" is "the capital of Peru": the owner goes behind what it owns.
