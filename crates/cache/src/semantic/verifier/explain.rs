@@ -183,7 +183,13 @@ impl Place<'_> {
         if self.language != Language::English && (a.form == TURNED) != (b.form == TURNED) {
             return Err(Rule::Person);
         }
-        Ok(f32::from(a.weight.min(b.weight)) / 100.0)
+        // Each of two wordings is only nearly the third.
+        let weight = if a.form == 0 || b.form == 0 {
+            a.weight.min(b.weight).into()
+        } else {
+            f32::from(a.weight) * f32::from(b.weight) / 100.0
+        };
+        Ok(weight / 100.0)
     }
 
     fn content(&self, i: usize, j: usize) -> Result<f32, Rule> {
@@ -243,6 +249,10 @@ impl Place<'_> {
     pub(crate) fn synonyms(&self, ours: &Readings, theirs: &Readings, i: usize, j: usize) -> Result<f32, Rule> {
         let words = words::of(self.language);
         let grammar = Grammar::of(self.language);
+        let lexical = |units: &[Unit]| units.iter().any(|unit| grammar.lexical(unit.hash));
+        if lexical(self.ours.0) || lexical(self.theirs.0) {
+            return Err(Rule::Unexplained);
+        }
         let mut best: f32 = 0.0;
         for one in ours.iter().flatten() {
             for other in theirs.iter().flatten().filter(|other| other.part == one.part) {
@@ -291,8 +301,8 @@ impl Place<'_> {
             {
                 Ok(sure::TURNED)
             }
-            (Part::Verb, I::Base, I::Gerund) if self.gerund(self.theirs.0, j) => Ok(sure::GERUND),
-            (Part::Verb, I::Gerund, I::Base) if self.gerund(self.ours.0, i) => Ok(sure::GERUND),
+            (Part::Verb, I::Base, I::Gerund) if self.gerund((self.ours.0, i), (self.theirs.0, j)) => Ok(sure::GERUND),
+            (Part::Verb, I::Gerund, I::Base) if self.gerund((self.theirs.0, j), (self.ours.0, i)) => Ok(sure::GERUND),
             (
                 Part::Adjective,
                 I::Base | I::Feminine | I::Plural | I::FemininePlural | I::Declined,
@@ -448,15 +458,14 @@ impl Place<'_> {
         !how && !before_another && (word.class == Class::Possessive || word.hash == word_hash("the"))
     }
 
-    /// Whether a gerund at this place only names the action: behind a preposition or at the beginning of what is asked.
-    fn gerund(&self, units: &[Unit], at: usize) -> bool {
-        match at.checked_sub(1).and_then(|before| units.get(before)) {
-            None => true,
-            Some(before) => {
-                matches!(before.class, Class::Preposition | Class::Frame | Class::Article)
-                    || (at == 2 && units[0].class == Class::Frame)
-            }
-        }
+    /// Whether a gerund only names the action: behind a preposition or at the beginning of what is asked. "Training" is no
+    /// train: where the base form is a thing, it is something else.
+    fn gerund(&self, (base, at): (&[Unit], usize), (gerund, place): (&[Unit], usize)) -> bool {
+        let before = |units: &[Unit], at: usize| at.checked_sub(1).map(|before| units[before].class);
+        let thing = base[at].readings[0].is_some_and(|first| first.part == Part::Noun)
+            || before(base, at) == Some(Class::Article);
+        let named = matches!(before(gerund, place), None | Some(Class::Preposition | Class::Frame));
+        !thing && (named || place == 2 && gerund[0].class == Class::Frame)
     }
 
     /// A word that is none, where the other text has the one word it can be meant for.

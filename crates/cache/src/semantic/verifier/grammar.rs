@@ -8,7 +8,7 @@ use super::item::Item;
 use super::rewrite::{BadRow, Rewriter};
 use super::rule::{Reason, Rule};
 use crate::semantic::text::hash::{ByWord, word_hash};
-use crate::semantic::text::tokens::Kind;
+use crate::semantic::text::tokens::{Case, Kind};
 
 /// What a word of the grammar does. Such a word must be on both sides; its class says what is wrong if it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,8 @@ pub(crate) struct Grammar {
     rows: u16,
     /// Words that are others with a capital.
     cased: ByWord<()>,
+    /// Words of a question about a word itself.
+    lexical: ByWord<()>,
     /// Prepositions that people leave out where they type keywords, and that say nothing of a direction.
     light: ByWord<()>,
     /// "And", "or", "versus": what joins two things in any order.
@@ -180,6 +182,11 @@ impl Grammar {
         self.cased.contains_key(&hash)
     }
 
+    /// Whether a text with this word asks about a word itself: how it is spelled, what rhymes with it.
+    pub(crate) fn lexical(&self, hash: u64) -> bool {
+        self.lexical.contains_key(&hash)
+    }
+
     /// Whether the word joins two things in any order.
     pub(crate) fn pairs(&self, hash: u64) -> bool {
         self.pairs.contains_key(&hash)
@@ -246,6 +253,11 @@ impl Grammar {
         const NEAR: usize = 3;
         let said = |item: &Item<'_>| self.saying.contains_key(&item.hash);
         let mut before = items.iter().take(range.start).rev().take(NEAR).take_while(|item| !item.comma && !item.end);
+        // "UM" in a text that has small letters is a name.
+        let upper = |item: &Item<'_>| item.case == Case::Upper;
+        if range.len() == 1 && upper(&items[range.start]) && !items[range.start].comma && !items.iter().all(upper) {
+            return true;
+        }
         let behind = items.get(range.end).filter(|_| !items[range.end - 1].comma);
         // The first word of meaning before it is the verb, or the verb has an object already.
         before.find(|item| said(item) || self.class(item) == Class::Content).is_some_and(said)
@@ -287,6 +299,7 @@ impl Grammar {
             same: ByWord::default(),
             rows: 0,
             cased: ByWord::default(),
+            lexical: ByWord::default(),
             light: ByWord::default(),
             tasks: ByWord::default(),
             anybody: ByWord::default(),
@@ -379,6 +392,7 @@ impl Grammar {
             "able" => self.able.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "known" => self.known.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "anybody" => self.anybody.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
+            "lexical" => self.lexical.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "cased" => self.cased.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "joints" => self.joints.extend(line.split_whitespace().map(|word| (word_hash(word), ()))),
             "numerals" => {

@@ -43,7 +43,10 @@ impl<'t> Normal<'t> {
             elisions(&mut items);
             half_negations(&mut items);
         }
-        grammar.expand.apply(&mut items, &fixed);
+        let lexical = items.iter().any(|item| grammar.lexical(item.hash));
+        if !lexical {
+            grammar.expand.apply(&mut items, &fixed);
+        }
         for _ in 0..PASSES {
             if !grammar.wrap.apply_but(&mut items, &fixed, &|items, range| grammar.matter(items, range)) {
                 break;
@@ -85,7 +88,7 @@ impl<'t> Normal<'t> {
             Language::English => {}
         }
         for _ in 0..2 {
-            if !grammar.phrase.apply(&mut items, &fixed) {
+            if lexical || !grammar.phrase.apply(&mut items, &fixed) {
                 break;
             }
         }
