@@ -346,6 +346,11 @@ impl Place<'_> {
     fn asker(&self, i: usize, j: usize) -> Option<f32> {
         let (one, other) = (&self.ours.0[i], &self.theirs.0[j]);
         let (word, twin) = (one.word(self.ours.1), other.word(self.theirs.1));
+        // "Wie fand man Gold": a strong past.
+        let strong = |word: &str, twin: &str| !word.ends_with(['t', 'e', 'n']) && !twin.starts_with(word);
+        if self.language == Language::German && (strong(word, twin) || strong(twin, word)) {
+            return None;
+        }
         let begins = |unit: &Unit| matches!(unit.class, Class::Frame | Class::Question);
         let asked = |units: &[Unit], at: usize| {
             begins(&units[0]) && (at == 1 || (at == 2 && matches!(units[1].class, Class::Pronoun | Class::Frame)))
