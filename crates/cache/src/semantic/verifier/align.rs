@@ -71,6 +71,7 @@ pub(crate) fn align(language: Language, asked: &Prepared, stored: &Prepared) -> 
         theirs: (theirs.units, theirs.text),
         counted: [ours.counted(), theirs.counted()],
         ascii: [ours.ascii, theirs.ascii],
+        careful: ours.careful && theirs.careful,
     };
     let whole = (0..ours.units.len(), 0..theirs.units.len());
     if let Some(score) = run(&place, &ours, &theirs, whole) {
@@ -103,6 +104,7 @@ pub(super) struct Side<'p> {
     pub(super) expressions: &'p [Expression],
     pub(super) how: bool,
     pub(super) ascii: bool,
+    pub(super) careful: bool,
     /// Articles say neither gender nor case.
     pub(super) plain_articles: bool,
 }
@@ -116,6 +118,7 @@ impl<'p> Side<'p> {
             expressions: &prepared.expressions,
             how,
             ascii: prepared.ascii,
+            careful: prepared.careful,
             plain_articles: prepared.language == Some(Language::English),
         }
     }
@@ -191,6 +194,12 @@ impl<'p> Side<'p> {
                 let behind = at.checked_sub(1).is_some_and(|before| self.units[before].class == Class::Auxiliary);
                 let many = unit.hash == THE && next.can_be(Part::Noun, Inflection::Plural) && !next.name;
                 let meant = self.plain_articles && behind && (swapped || many);
+                // "What is the password" asks for it, "what is a password" what one is.
+                let asked = at == 1 && self.units[0].class == Class::Frame && self.units[0].hash != HOW;
+                let ends = self.units[at + 1..].iter().all(|unit| unit.class == Class::Content);
+                let one = unit.hash == THE || other.units.get(1).is_some_and(|twin| twin.hash == THE);
+                let alike = other.units.last().zip(self.units.last()).is_some_and(|(one, twin)| one.hash == twin.hash);
+                let meant = meant || self.plain_articles && asked && ends && alike && swapped && one;
                 (next.class != Class::Quantifier && !meant && (self.plain_articles || !swapped))
                     .then_some(sure::ARTICLE)
             }

@@ -21,6 +21,8 @@ pub(crate) struct Place<'p> {
     pub(crate) counted: [usize; 2],
     /// Nothing in the text as it was typed has an accent.
     pub(crate) ascii: [bool; 2],
+    /// Capitals say something in both texts.
+    pub(crate) careful: bool,
 }
 
 /// How sure each kind of difference is to change nothing.
@@ -174,6 +176,11 @@ impl Place<'_> {
     fn same(&self, a: &Unit, b: &Unit) -> Result<f32, Rule> {
         let capital = |unit: &Unit| unit.case != Case::Lower && !unit.first;
         if a.form == 0 && b.form == 0 && capital(a) != capital(b) && Grammar::of(self.language).cased(a.hash) {
+            return Err(Rule::Case);
+        }
+        // "Chrome" is no chrome; where one is typed without a capital anywhere, nothing is known.
+        let common = a.class == Class::Content && a.readings[0].is_some_and(|first| first.part != Part::Name);
+        if self.careful && common && a.case != b.case && !a.first && !b.first && a.form == 0 && b.form == 0 {
             return Err(Rule::Case);
         }
         if a.form == b.form {

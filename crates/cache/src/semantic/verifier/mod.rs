@@ -22,6 +22,8 @@ mod unit;
 #[cfg(test)]
 mod tests;
 
+use gateway_cache_data::words::{self, Part};
+
 pub use gateway_cache_data::words::Language;
 use gateway_cache_data::words::{self, Part};
 pub use rule::{Coverage, Reason, Rule, Verdict};
@@ -31,7 +33,7 @@ use self::item::Item;
 use self::normal::{Digits, Normal};
 use self::unit::{Expression, Unit};
 use crate::key::Hash;
-use crate::semantic::text::tokens::{Kind, Tokens};
+use crate::semantic::text::tokens::{Case, Kind, Tokens};
 use crate::semantic::text::{fold, language};
 
 /// All that is needed to compare a text with others, made once.
@@ -46,6 +48,8 @@ pub struct Prepared {
     asks: bool,
     /// Nothing in the text as it was typed has an accent.
     ascii: bool,
+    /// It was typed with capitals, and not all of it: they say something there.
+    careful: bool,
     /// The words of `units`.
     text: Box<str>,
     units: Box<[Unit]>,
@@ -78,6 +82,7 @@ impl Prepared {
             bag: None,
             asks: false,
             ascii: false,
+            careful: false,
             text: Box::default(),
             units: Box::default(),
             expressions: Box::default(),
@@ -157,7 +162,14 @@ impl Prepared {
             && !begins(&plain)
             && !begins(&items)
             && !inverted(grammar, &plain);
-        let canonical = canonical(language.code(), &plain, asks, |hash| grammar.cased(hash));
+        let careful = language == Language::English && careful(&raw);
+        let canonical = canonical(language.code(), &plain, asks, |item| {
+            let first = words::of(language).analyses(item.word).next();
+            grammar.cased(item.hash)
+                || careful
+                    && grammar.class(item) == Class::Content
+                    && first.is_some_and(|first| first.part != Part::Name)
+        });
         let (text, units) = unit::units(grammar, &items);
         Prepared {
             coverage: if reason.is_some() { Coverage::Canonical } else { Coverage::Semantic },
@@ -167,6 +179,7 @@ impl Prepared {
             bag: unit::bag(&units),
             asks,
             ascii: tokens.text.is_ascii(),
+            careful,
             text,
             units,
             expressions: unit::expressions(grammar, &items),
@@ -231,7 +244,7 @@ pub fn verify(asked: &Prepared, stored: &Prepared) -> Verdict {
 }
 
 /// The hash of the words as they are, and of their case where it makes another word.
-fn canonical(language: &str, items: &[Item<'_>], asks: bool, cased: impl Fn(u64) -> bool) -> Hash {
+fn canonical(language: &str, items: &[Item<'_>], asks: bool, cased: impl Fn(&Item<'_>) -> bool) -> Hash {
     let mut form = String::with_capacity(items.len() * 8 + 8);
     for item in items {
         form.push(match item.kind {
@@ -241,17 +254,21 @@ fn canonical(language: &str, items: &[Item<'_>], asks: bool, cased: impl Fn(u64)
             Kind::Quoted => 'q',
         });
         form.push_str(item.word);
-        if item.kind == Kind::Word
-            && !item.first
-            && item.case != crate::semantic::text::tokens::Case::Lower
-            && cased(item.hash)
-        {
+        if item.kind == Kind::Word && !item.first && item.case != Case::Lower && cased(item) {
             form.push('^');
         }
         form.push('\0');
     }
     form.push(if asks { '?' } else { '.' });
     Hash::of(language, form.as_bytes())
+}
+
+/// Whether a capital in the text says something: there are some, and it is no title.
+fn careful(items: &[Item<'_>]) -> bool {
+    let capital = |item: &&Item<'_>| item.kind == Kind::Word && item.case != Case::Lower && !item.is("i");
+    let inner: Vec<&Item<'_>> = items.iter().filter(|item| item.kind == Kind::Word && !item.first).collect();
+    let capitals = inner.iter().copied().filter(capital).count();
+    items.iter().any(|item| capital(&item)) && (capitals * 5 < inner.len() * 3 || inner.len() < 3)
 }
 
 /// Whether the words ask wherever the question begins: "I am 17, can I vote".

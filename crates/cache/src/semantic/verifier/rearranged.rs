@@ -190,6 +190,7 @@ pub(super) fn compounds(language: Language, long: &Side<'_>, short: &Side<'_>) -
             theirs: (short.units, short.text),
             counted: [counted(&turned, head), counted(short, head)],
             ascii: [long.ascii, short.ascii],
+            careful: long.careful && short.careful,
         };
         let unmarked = Side { expressions: &[], ..*short };
         if let Some(score) = run(&place, &turned, &unmarked, whole) {
@@ -287,6 +288,7 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
             expressions: &[],
             how: false,
             ascii: row.ascii,
+            careful: row.careful,
             plain_articles: row.plain_articles,
         };
         let place = Place {
@@ -295,6 +297,7 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
             theirs: (content, question.text),
             counted: [row.units.len(), if question.how { 0 } else { content.len() }],
             ascii: [row.ascii, question.ascii],
+            careful: row.careful && question.careful,
         };
         let row = Side {
             units: row.units,
@@ -302,6 +305,7 @@ pub(super) fn keywords(language: Language, row: &Side<'_>, question: &Side<'_>) 
             expressions: &[],
             how: false,
             ascii: row.ascii,
+            careful: row.careful,
             plain_articles: row.plain_articles,
         };
         run(&place, &row, &full, (0..row.units.len(), 0..content.len()))
