@@ -25,7 +25,6 @@ mod tests;
 use gateway_cache_data::words::{self, Part};
 
 pub use gateway_cache_data::words::Language;
-use gateway_cache_data::words::{self, Part};
 pub use rule::{Coverage, Reason, Rule, Verdict};
 
 use self::grammar::{Class, Grammar};
