@@ -190,8 +190,8 @@ impl Place<'_> {
         if self.language != Language::English && (a.form == TURNED) != (b.form == TURNED) {
             return Err(Rule::Person);
         }
-        // Each of two wordings is only nearly the third.
-        let weight = if a.form == 0 || b.form == 0 {
+        // Each of two wordings is only nearly the third; elsewhere tables are made for that.
+        let weight = if self.language != Language::English || a.form == 0 || b.form == 0 {
             a.weight.min(b.weight).into()
         } else {
             f32::from(a.weight) * f32::from(b.weight) / 100.0
