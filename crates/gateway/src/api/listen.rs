@@ -233,6 +233,9 @@ async fn serve_inbox(shared: Shared, mut inbox: mpsc::Receiver<Accepted>) {
             tokio::time::sleep(TICK).await;
             let gateway = current.get();
             client::sweep_idle(|origin| gateway.catalog.uses(origin));
+            if let Some(cache) = &gateway.cache {
+                cache.answers.expire();
+            }
         }
     });
     let mut tasks = tokio::task::JoinSet::new();

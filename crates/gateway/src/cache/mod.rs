@@ -125,6 +125,12 @@ fn settings(said: &config::Cache) -> Settings {
 }
 
 impl Answers {
+    /// Some of what is too old goes. What nobody asks for any more would otherwise keep its memory until something is stored.
+    pub fn expire(&self) {
+        const AT_ONCE: u32 = 256;
+        self.cache.expire(AT_ONCE, Instant::now());
+    }
+
     fn start(settings: Settings, redis: Option<&Redis>) -> Arc<Answers> {
         let answers = Arc::new(Answers {
             cache: Cache::new(settings),

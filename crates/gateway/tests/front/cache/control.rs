@@ -20,6 +20,19 @@ pub(super) fn key(name: &str, more: &str) -> String {
 }
 
 #[tokio::test]
+async fn what_is_too_old_goes_although_nothing_is_stored_after_it() {
+    let world = World::new("cache: {enabled: true, ttl_seconds: 1}").await;
+    world.ask_with(Client::OpenAi, "openai/sim", "Reply with exactly: fleeting", false, "").await;
+    let size = async || get(world.gateway.addr, "/v1/cache/stats").await.json()["size"].as_u64();
+    assert_eq!(size().await, Some(1));
+    let began = std::time::Instant::now();
+    while size().await != Some(0) {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is still there");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
 async fn clients_say_whether_they_want_an_answer_from_the_cache_or_put_there() {
     let world = World::new(ON).await;
     let asked = async |mark: &str, headers: &str| {
