@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TARGETS = """
     setup run test test-cov lint fmt bench cache-eval e2e fuzz model-check faults limits-marathon docker-build docker-up
-    docker-down docker-logs simulate update-models clean help
+    docker-down docker-logs release simulate update-models clean help
 """.split()
 
 VARIABLES = """
@@ -98,7 +98,7 @@ def settings_of_the_program():
 
 def settings_of_the_example():
     """{variable: (value, is it in effect)}, as .env.example has them."""
-    before, after = read(".env.example").split("# Not in effect yet\n")
+    before, _, after = read(".env.example").partition("# Not in effect yet\n")
     pattern = re.compile(r"^# ([A-Z][A-Z0-9_]*)=(.*)$", flags=re.MULTILINE)
     lines = [(*match, True) for match in pattern.findall(before)] + [(*match, False) for match in pattern.findall(after)]
     assert len(lines) == len({name for name, _, _ in lines}), "a variable is there twice"
@@ -131,7 +131,7 @@ def test_the_example_settings_show_the_defaults_and_say_what_is_not_in_effect():
 
 def test_the_build_context_holds_what_the_build_needs_and_no_secret():
     kept = [line[1:] for line in read(".dockerignore").splitlines() if line.startswith("!")]
-    assert sorted(kept) == ["Cargo.lock", "Cargo.toml", "crates"]
+    assert sorted(kept) == ["Cargo.lock", "Cargo.toml", "LICENSE", "crates"]
 
 
 def test_every_make_target_is_there_and_explained_in_its_help():
